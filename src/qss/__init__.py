@@ -1,0 +1,3 @@
+"""The Quantum Software Stack: key management for quantum key distribution networks."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,139 @@
+"""The one error tree. Every failure that qss raises on purpose is a `QssError`.
+
+The branches say whose move is next: the caller must change the request (`RequestError`), wait or call the operator
+(`Unavailable`), the operator must change something (`ConfigurationError`, `PkiError`, `StoreError`, `KeyRingError`),
+or one of two programs has broken a protocol (`ProtocolError`). Messages say what to do. No message, argument or
+attribute ever carries key material.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class QssError(Exception):
+    """Root of the tree."""
+
+
+# --- the caller must change the request ---------------------------------------------------------------------------
+
+
+class RequestError(QssError):
+    """The request cannot be served as it is; nothing was changed."""
+
+
+class BadRequest(RequestError):
+    """014 status 400. `details` are the name/value objects of the standard's Error data model (clause 6.5)."""
+
+    def __init__(self, message: str, details: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(dict(detail) for detail in details)
+
+
+class InvalidIdentifier(BadRequest):
+    """Something is no well-formed QKS ID, SAE ID, stream ID or key ID."""
+
+
+class Unauthorised(RequestError):
+    """014 status 401. The reason goes to the log, never to the caller: the standard gives 401 no body."""
+
+
+# --- wait, or call the operator -----------------------------------------------------------------------------------
+
+
+class Unavailable(QssError):
+    """014 status 503: the request was right, and cannot be served now. Its text is shown to the caller."""
+
+
+class Shortage(Unavailable):
+    """Fewer keys are at hand than were asked for; none was consumed."""
+
+
+class LimitReached(Unavailable):
+    """A bounded table or queue is full; nothing was consumed."""
+
+
+class PeerUnavailable(Unavailable):
+    """The other site cannot be reached, or did not answer in time."""
+
+
+class Sealed(Unavailable):
+    """The store's master key is not at hand: nothing can be served or stored."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store refuses writes (full or failing disk)."""
+
+
+# --- the operator must change something ---------------------------------------------------------------------------
+
+
+class ConfigurationError(QssError):
+    """A configuration file says something that cannot be used.
+
+    Attributes: `file`, `key` (dotted path, empty for the whole file), `found`, `allowed`.
+    """
+
+    def __init__(self, file: str, key: str, found: str, allowed: str) -> None:
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: found {found}; allowed: {allowed}")
+        self.file = file
+        self.key = key
+        self.found = found
+        self.allowed = allowed
+
+
+class PkiError(QssError):
+    """A certificate, key or request cannot be made, read or trusted."""
+
+
+class KeyRingError(QssError):
+    """The master key cannot be had, or does not open the data key (a wrong passphrase, for one)."""
+
+
+class StoreError(QssError):
+    """The store cannot be opened or used as it is."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the store open."""
+
+
+class FenceLost(StoreError):
+    """Another process opened the store since; this one must write nothing more."""
+
+
+class HeadMismatch(StoreError):
+    """A commit expected another head than the store holds; nothing of that batch was written."""
+
+
+class Tampered(StoreError):
+    """Stored key does not open at its place: altered, moved or swapped outside qss."""
+
+
+class DeviceError(QssError):
+    """A QKD device or module cannot go on with this key stream; a successor stream is the remedy."""
+
+
+class StreamEnded(DeviceError):
+    """No more key will come on this key stream."""
+
+
+# --- one of two programs has broken a protocol --------------------------------------------------------------------
+
+
+class ProtocolError(QssError):
+    """A protocol rule was broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke it: a defect in qss."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other end broke it; the connection is closed."""
+
+
+class ConnectionLost(QssError):
+    """A connection ended, was refused, or exceeded a limit."""

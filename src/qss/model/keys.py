@@ -1,0 +1,54 @@
+"""What an application asks for and gets, apart from any wire format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qss.model.identifiers import KeyId, QksId, SaeId
+from qss.model.key_material import KeyMaterial
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """An ask for `number` keys of `size` bits (None: the server's default), for a slave SAE and perhaps more.
+
+    `extension_mandatory` and `extension_optional` are (name, value) pairs, values as JSON gave them.
+    """
+
+    number: int = 1
+    size: int | None = None
+    additional_slaves: tuple[SaeId, ...] = ()
+    extension_mandatory: tuple[tuple[str, object], ...] = ()
+    extension_optional: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key and its ID."""
+
+    key_id: KeyId
+    material: KeyMaterial
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key server offers on one key request. Sizes in bits."""
+
+    key_size: int = 256
+    min_key_size: int = 64
+    max_key_size: int = 8192
+    max_key_per_request: int = 128
+    max_sae_id_count: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PairStatus:
+    """What `Get status` of ETSI GS QKD 014 tells a master about a slave (clause 6.1). Sizes in bits."""
+
+    source_kme: QksId
+    target_kme: QksId
+    master: SaeId
+    slave: SaeId
+    stored_key_count: int
+    max_key_count: int
+    limits: KeyLimits

@@ -1,0 +1,134 @@
+"""What is durable at one end of a link: streams, reservations, and what is remembered of the peer.
+
+These are the rows of every store and the state that a core starts from. They hold no key: ranges only. All sizes of
+ranges are bytes of the key stream; tallies are bits, as the balance of invariant 4 is stated in bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
+from qss.model.ranges import Range
+
+
+class Side(StrEnum):
+    """Which party of a reservation lives at this end."""
+
+    MASTER = "master"
+    SLAVE = "slave"
+
+
+class BurnReason(StrEnum):
+    """Why a bit was given up. A burned bit always has one."""
+
+    SKIPPED = "skipped"
+    """Allocated by the owner, never accepted here."""
+    REFUSED = "refused"
+    """Allocated here, refused by the other end."""
+    UNCONFIRMED = "unconfirmed"
+    """Allocated, but not every site of the reservation is known to hold it."""
+    EXPIRED = "expired"
+    """Reserved, and not fetched in time."""
+    VOID = "void"
+    """Recalled before it was fetched."""
+    CLOSED = "closed"
+    """Held at one end only when the stream ended, or too little for a key."""
+    RESTORED = "restored"
+    """In doubt, because one end's store was restored from a back-up."""
+    UNREADABLE = "unreadable"
+    """The stored bytes could not be opened at their place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Where the ingested bits of one end and stream went. All in bits."""
+
+    reserved: int = 0
+    delivered: int = 0
+    relayed: int = 0
+    burned: dict[BurnReason, int] = field(default_factory=dict)
+
+    @property
+    def burned_total(self) -> int:
+        """Bits burned, for whatever reason."""
+        return sum(self.burned.values())
+
+    def __add__(self, other: Tally) -> Tally:
+        reasons = {**self.burned, **other.burned}
+        return Tally(
+            self.reserved + other.reserved,
+            self.delivered + other.delivered,
+            self.relayed + other.relayed,
+            {reason: self.burned.get(reason, 0) + other.burned.get(reason, 0) for reason in reasons},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One key stream, as one end holds it.
+
+    `[0, mark)` is ingested and durable here; `[0, head)` is allocated or burned; what lies between is available.
+    `version` counts the changes of this row: a commit names the version it builds on, and fails if it finds another.
+    """
+
+    stream: StreamId
+    peer: QksId
+    chunk_bytes: int
+    version: int = 0
+    head: int = 0
+    mark: int = 0
+    closed: bool = False
+    """No more key comes at this end."""
+    limit: int | None = None
+    """Agreed end of the stream: what both ends held when it closed. Bytes beyond it are burned."""
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRecord:
+    """One reservation, as one end holds it: `count` keys of `key_bytes`, one after the other from `start`."""
+
+    id: ReservationId
+    stream: StreamId
+    peer: QksId
+    side: Side
+    start: int
+    count: int
+    key_bytes: int
+    master: SaeId
+    slaves: tuple[SaeId, ...]
+    expires_at: float
+    """Seconds since the epoch, by this end's clock."""
+    confirmed: bool = False
+    """Every site of the reservation is known to hold it."""
+    fetched: tuple[int, ...] = ()
+    """For each slave, the positions it has fetched, as a bit mask (bit p: position p). Empty at the master's side."""
+
+    @property
+    def range(self) -> Range:
+        """The bytes of the stream that are set aside."""
+        return Range(self.start, self.start + self.count * self.key_bytes)
+
+    def key_range(self, position: int) -> Range:
+        """The bytes of the key at `position`."""
+        start = self.start + position * self.key_bytes
+        return Range(start, start + self.key_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """What one end remembers of the other."""
+
+    peer: QksId
+    incarnation: int = 0
+    """The highest it has shown; a lower one is a ghost."""
+    commit_seen: int = 0
+    """The highest durable commit number it has reported; a lower one later means that its store was restored."""
+    must_burn: bool = False
+    """This end's store was restored, and the link's key has not been burned yet."""
+    past: Tally = field(default_factory=Tally)
+    """Tallies of this link's streams that are gone."""
+    past_ingested: int = 0
+    """Bits ingested by this link's streams that are gone."""
