@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from qss.model.certificates import PeerCertificate
 from qss.model.identifiers import SaeId
-
-
-@dataclass(frozen=True, slots=True)
-class PeerCertificate:
-    """The names in a verified peer certificate."""
-
-    common_name: str | None
-    uris: tuple[str, ...]
-    dns_names: tuple[str, ...]
 
 
 class Identity(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qss.ports.identity import PeerCertificate
+from qss.model.certificates import PeerCertificate
 
 
 class Connection(Protocol):
