@@ -54,7 +54,7 @@ def parse_qks_id(text: str) -> QksId:
     """
     if not _QKS_ID.fullmatch(text):
         raise InvalidIdentifier(
-            f"{_excerpt(text)} is no QKS ID: use 1 to 63 letters, digits, '.', '-' or '_', beginning with a letter or digit"
+            f"{_excerpt(text)} is no QKS ID: use 1 to 63 letters, digits, '.', '-', '_', the first a letter or digit"
         )
     return QksId(text)
 

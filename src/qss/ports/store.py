@@ -19,7 +19,7 @@ from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
 
 @dataclass(frozen=True, slots=True)
 class PutStream:
-    """Write a stream's row, if the stored row has version `record.version - 1` (or, for version 1, if there is none)."""
+    """Write a stream's row, if the stored one has version `record.version - 1`; for version 1, if there is none."""
 
     record: StreamRecord
 
@@ -149,7 +149,7 @@ SealedChange = LedgerChange | PutKey
 
 
 class SealedStore(Protocol):
-    """A `Store` behind the barrier: takes and gives key material; at rest it is sealed. The only store a runtime takes."""
+    """A `Store` behind the barrier: it takes and gives key material. The only store that a runtime takes."""
 
     async def start(self) -> Contents:
         """As `Store.start`."""

@@ -1,0 +1,7 @@
+"""The QKS between an application's ask and the links: who may ask, for what, and which link answers.
+
+==============  ==================================================================
+`policy`        which SAEs may share keys
+`requests`      from a 014 request to a plan for one link, or a refusal
+==============  ==================================================================
+"""

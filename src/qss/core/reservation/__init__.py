@@ -1,0 +1,22 @@
+"""One link's key streams at one end: the ledger, the key reservation process (KRP) in both roles, recovery.
+
+`Link` is the whole of it to the outside: `handle(event, now)` takes what happened and returns what to do. It sees
+ranges, identifiers and handles, never key bytes, and runs the same in the runtime and in a simulation. The protocol is
+specified in `docs/reference/krp.md`; comments cite its steps.
+
+==============  =====================================================================================
+`events`        what can happen to a link, and what it answers with (effects)
+`ledger`        one stream's balance: where every ingested bit went
+`state`         what the parts below share, and how their changes become one commit and one frame
+`exchange`      reserving: the owner's and the non-owner's part of the KRP
+`holdings`      reservations held for slaves at this end: fetching, expiry, voiding
+`streams`       opening, filling and closing key streams
+`recovery`      what two ends tell each other on every connection, and what follows from it
+`link`          the state machine of the connection, and the one place that dispatches events
+==============  =====================================================================================
+"""
+
+from qss.core.reservation.link import Link
+from qss.core.reservation.state import LinkSettings
+
+__all__ = ["Link", "LinkSettings"]

@@ -1,0 +1,132 @@
+"""From a 014 request to a plan for one link, or a refusal that has changed nothing.
+
+Held here: the checks between form (the codec's) and existence of key (the link's), in the order that
+`docs/reference/northbound.md` numbers. For now every slave must be at home in one neighbouring site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qss.core.keyserver.policy import PairPolicy
+from qss.model.errors import BadRequest, Unauthorised
+from qss.model.identifiers import QksId, SaeId
+from qss.model.keys import KeyLimits, KeyRequest
+
+ROUTE_EXTENSION = "qss_route"
+"""Mandatory extension: the way that key may come. `direct` alone can be met: over one link, through no repeater."""
+
+_UNSUPPORTED = "not all extension_mandatory parameters are supported"
+_UNMET = "not all extension_mandatory request options could be met"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """What to reserve, and with which neighbour."""
+
+    peer: QksId
+    count: int
+    key_bytes: int
+    slaves: tuple[SaeId, ...]
+
+
+class RequestPlanner:
+    """Decides on requests at one site. `home` gives an SAE's home site, or None where it is unknown."""
+
+    def __init__(
+        self,
+        here: QksId,
+        limits: KeyLimits,
+        policy: PairPolicy,
+        home: Callable[[SaeId], QksId | None],
+        neighbours: frozenset[QksId],
+    ) -> None:
+        self._here = here
+        self._limits = limits
+        self._policy = policy
+        self._home = home
+        self._neighbours = neighbours
+
+    def plan_status(self, caller: SaeId, slave: SaeId) -> QksId:
+        """Return the neighbour that serves `slave`, for a master's Get status."""
+        self._authorise(caller, (slave,))
+        return self._neighbour_of((slave,))
+
+    def plan_keys(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> KeyPlan:
+        """Return what a master's Get key reserves."""
+        slaves = (slave, *request.additional_slaves)
+        self._authorise(caller, slaves)
+        size = self._limits.key_size if request.size is None else request.size
+        self._check_limits(request, size)
+        _check_extensions(request)
+        return KeyPlan(self._neighbour_of(slaves), request.number, size // 8, slaves)
+
+    def plan_fetch(self, caller: SaeId, master: SaeId, count: int) -> QksId | None:
+        """Return the neighbour with which the keys were reserved, for a slave's Get key with key IDs.
+
+        None if there is none: then no key ID of this master can be known here.
+        """
+        self._authenticate(caller)
+        if count > self._limits.max_key_per_request:
+            raise BadRequest(
+                f"{count} key IDs in one request: the limit is {self._limits.max_key_per_request}; ask in several requests"
+            )
+        peer = self._home(master)
+        return peer if peer in self._neighbours else None
+
+    def admits(self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...]) -> bool:
+        """Whether a reservation from `peer` concerns its own master, this site's own slaves, and allowed pairs."""
+        return (
+            self._home(master) == peer
+            and len(set(slaves)) == len(slaves)
+            and all(self._home(slave) == self._here and self._policy.allows(master, slave) for slave in slaves)
+        )
+
+    def _authenticate(self, caller: SaeId) -> None:
+        if self._home(caller) != self._here:
+            raise Unauthorised(f"{caller} is not at home in site {self._here}")
+
+    def _authorise(self, caller: SaeId, slaves: tuple[SaeId, ...]) -> None:
+        self._authenticate(caller)
+        for slave in slaves:
+            if not self._policy.allows(caller, slave):
+                raise Unauthorised(f"no rule lets {caller} share keys with {slave}")
+
+    def _check_limits(self, request: KeyRequest, size: int) -> None:
+        limits = self._limits
+        if request.number > limits.max_key_per_request:
+            raise BadRequest(f"number is {request.number}: the limit is {limits.max_key_per_request} keys in one request")
+        if not limits.min_key_size <= size <= limits.max_key_size:
+            raise BadRequest(
+                f"size is {size}: keys of {limits.min_key_size} to {limits.max_key_size} bits are served here"
+            )
+        if len(request.additional_slaves) > limits.max_sae_id_count:
+            raise BadRequest(
+                f"{len(request.additional_slaves)} additional_slave_SAE_IDs: the limit is {limits.max_sae_id_count}"
+            )
+
+    def _neighbour_of(self, slaves: tuple[SaeId, ...]) -> QksId:
+        homes = [self._home(slave) for slave in slaves]
+        for slave, home in zip(slaves, homes, strict=True):
+            if home is None:
+                raise BadRequest(f"SAE {slave} is not known here: ask for its registration, or check its spelling")
+            if home == self._here:
+                raise BadRequest(f"SAE {slave} is at home in this site: quantum keys are shared between sites")
+            if home not in self._neighbours:
+                raise BadRequest(f"SAE {slave} is at home in site {home}, to which this site has no link")
+        if len(set(homes)) > 1:
+            raise BadRequest("the slave SAEs are at home in several sites: ask for each site's SAEs in a request of its own")
+        assert homes[0] is not None
+        return homes[0]
+
+
+def _check_extensions(request: KeyRequest) -> None:
+    """Clause 6.2: an unknown mandatory extension, or one that cannot be met, refuses the request."""
+    unknown = [name for name, _ in request.extension_mandatory if name != ROUTE_EXTENSION]
+    if unknown:
+        raise BadRequest(
+            _UNSUPPORTED, [{"extension_mandatory_unsupported": f"{name} is not supported"} for name in unknown]
+        )
+    if any(value != "direct" for _, value in request.extension_mandatory):
+        raise BadRequest(_UNMET, [{"extension_mandatory_unmet": f"{ROUTE_EXTENSION} can only be direct"}])

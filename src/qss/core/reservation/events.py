@@ -1,0 +1,235 @@
+"""What can happen to a link (events), and what the link wants done (effects). Plain values, so that runs can be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qss.model.errors import QssError
+from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
+from qss.model.ranges import Range
+from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.wire.external import Frame, Message
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A mutually authenticated connection to the peer stands; `commit_number` is this end's durable one."""
+
+    commit_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A frame came from the peer."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """A master at this end wants `count` keys of `key_bytes` bytes. Answered by `Deliver` or `Refused`."""
+
+    reservation: ReservationId
+    count: int
+    key_bytes: int
+    master: SaeId
+    slaves: tuple[SaeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A slave at this end wants keys by their IDs, all or none. Answered by `Deliver` or `Refused`."""
+
+    request: int
+    caller: SaeId
+    master: SaeId
+    key_ids: tuple[KeyId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The bytes of the `Deliver` to this request have been read, or never will be: they may be erased."""
+
+    request: ReservationId | int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOpened:
+    """The module has opened (or joined) this key stream."""
+
+    stream: StreamId
+    chunk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """The module yields no more of this stream (None: the opening asked for has failed); all it gave has been passed on."""
+
+    stream: StreamId | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyArrived:
+    """The next `length` bytes of a stream wait under `handle`."""
+
+    stream: StreamId
+    handle: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The commit of this token is durable."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """The commit of this token was refused: nothing of it is durable."""
+
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EraseFailed:
+    """An `Erase` could not be carried out; it is asked for again."""
+
+    stream: StreamId
+    parts: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRestored:
+    """This site's store turned out to be a restored back-up: all key of this link is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; comes several times a second."""
+
+
+Event = (
+    Connected
+    | Disconnected
+    | Received
+    | Reserve
+    | Fetch
+    | Released
+    | SourceOpened
+    | SourceEnded
+    | KeyArrived
+    | Committed
+    | CommitFailed
+    | EraseFailed
+    | StoreRestored
+    | Tick
+)
+
+# --- effects ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make all of this durable, or nothing; answered by `Committed` or `CommitFailed`.
+
+    `keys` are (stream, start, handle): bytes to be stored from `start`.
+    """
+
+    token: int
+    streams: tuple[StreamRecord, ...] = ()
+    dropped_streams: tuple[StreamId, ...] = ()
+    reservations: tuple[ReservationRecord, ...] = ()
+    dropped_reservations: tuple[ReservationId, ...] = ()
+    keys: tuple[tuple[StreamId, int, int], ...] = ()
+    peer: PeerRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these messages to the peer, in order, in one frame."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End the connection; `reason` is for the log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """Open a new key stream at the module (`stream` None), or join the peer's."""
+
+    stream: StreamId | None = None
+    chunk_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSource:
+    """End the stream at the module; `SourceEnded` follows when all it gave has been passed on."""
+
+    stream: StreamId
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget the bytes under this handle: their stream is closed."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Read these bytes and give them to whoever asked; durable already. `request` names the ask."""
+
+    request: ReservationId | int
+    parts: tuple[tuple[StreamId, Range], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The ask named by `request` gets this error."""
+
+    request: ReservationId | int
+    error: QssError
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Erase these bytes: used or burned, and needed by nobody."""
+
+    stream: StreamId
+    parts: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreNoticed:
+    """The peer knows a later state of this site's store: it was restored. All links must hear of it."""
+
+    commit_number: int
+    """The commit number that the peer remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A commit failed. Make a new `Link` from what is durable, once every commit under way has its verdict."""
+
+    reason: str
+
+
+Effect = (
+    Commit | Send | Disconnect | OpenSource | CloseSource | Discard | Deliver | Refused | Erase | RestoreNoticed | Rebuild
+)  # fmt: skip
+Effects = Sequence[Effect]

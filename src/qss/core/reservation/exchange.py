@@ -1,0 +1,370 @@
+"""Reserving one range at both ends: the owner's and the non-owner's part of the KRP (steps 4.1 to 4.9).
+
+A master's request at one end goes through these states, at that end::
+
+    owner      ─ allocate ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
+    non-owner  ─ Ask ─▶ ASKED ─ Grant ─▶ COMMITTING HERE ─ durable ─▶ DELIVERED ─ Confirmed ─▶ gone
+
+Any other way out (refusal, deadline, lost connection) gives the range up at this end; the other end follows by Void
+or, when the connection is gone, by the next exchange of states (step 2.4). Bits count as delivered from the first
+commit on: "delivered" means that they may have left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from qss.core.reservation.events import Reserve
+from qss.core.reservation.ledger import Bucket, StreamLedger
+from qss.core.reservation.state import LinkState, Pending
+from qss.model.errors import (
+    LimitReached,
+    PeerUnavailable,
+    QssError,
+    RemoteProtocolError,
+    Shortage,
+    Unauthorised,
+)
+from qss.model.identifiers import (
+    MAX_KEYS_PER_RESERVATION,
+    ReservationId,
+    SaeId,
+    StreamId,
+    parse_sae_id,
+)
+from qss.model.ranges import Range
+from qss.model.records import BurnReason, ReservationRecord, Side
+from qss.wire.external import (
+    Ask,
+    Confirm,
+    Confirmed,
+    Grant,
+    Refuse,
+    Reserve as ReserveMessage,
+    Reserved,
+    Void,
+)
+
+_SHORTAGE = "shortage"
+_LIMIT = "limit"
+_UNAUTHORISED = "unauthorised"
+_STREAM = "stream"
+_BELOW_HEAD = "below-head"
+_BEYOND_MARK = "beyond-mark"
+
+
+class Exchange:
+    """Requests of masters at this end, and of masters at the peer's."""
+
+    def __init__(self, state: LinkState) -> None:
+        self._state = state
+
+    # --- a master at this end -------------------------------------------------------------------------------------
+
+    def reserve(self, ask: Reserve) -> None:
+        """Set keys aside for a master at this end."""
+        state = self._state
+        if not state.up:
+            state.refuse(
+                ask.reservation,
+                PeerUnavailable(
+                    f"site {state.settings.peer} cannot be reached now; nothing was consumed; try again later"
+                ),
+            )
+            return
+        if self._full():
+            state.refuse(
+                ask.reservation,
+                LimitReached(
+                    f"this site holds {state.settings.max_reservations} reservations with {state.settings.peer} already; "
+                    "nothing was consumed; try again when some have been fetched or have expired"
+                ),
+            )
+            return
+        pending = Pending(state.now + state.settings.reply_timeout_s, ask.count, ask.key_bytes, ask.master, ask.slaves)
+        if not state.settings.owner:
+            state.pending[ask.reservation] = pending
+            state.send(  # KRP 4.3
+                Ask(ask.reservation.value, ask.count, ask.key_bytes, ask.master, tuple(ask.slaves))
+            )
+            return
+        ledger = self._ledger_with(ask.count * ask.key_bytes)
+        if ledger is None:
+            state.refuse(ask.reservation, self._shortage(ask.count, ask.key_bytes))
+            return
+        state.pending[ask.reservation] = pending
+        part = ledger.allocate(ask.count * ask.key_bytes, Bucket.DELIVERED)
+        self._commit_own(ask.reservation, pending, ledger, part)
+        state.send(  # KRP 4.1
+            ReserveMessage(
+                ask.reservation.value,
+                ledger.stream.value,
+                part.start,
+                ask.count,
+                ask.key_bytes,
+                ask.master,
+                tuple(ask.slaves),
+            )
+        )
+
+    def reserved(self, message: Reserved) -> None:
+        """The peer holds what was allocated here (KRP 4.2)."""
+        pending = self._state.pending.get(ReservationId(message.reservation))
+        if pending is None or not self._state.settings.owner:
+            return  # given up in the meantime; the peer has been sent a Void
+        pending.durable_there = True
+        self._finish(ReservationId(message.reservation), pending)
+
+    def granted(self, message: Grant) -> None:
+        """The owner has allocated what was asked for (KRP 4.4)."""
+        state = self._state
+        if state.settings.owner:
+            raise RemoteProtocolError("a Grant came to the owner")
+        reservation = ReservationId(message.reservation)
+        ledger = state.ledgers.get(StreamId(message.stream))
+        pending = state.pending.get(reservation)
+        if pending is None or ledger is None:
+            state.send(Void((message.reservation,)))  # KRP 4.8: too late, or a stream that is gone here
+            if pending is not None:
+                self._give_up(reservation, self._unreachable("allocated from a key stream that is gone here"))
+            return
+        if pending.durable_there:
+            raise RemoteProtocolError("a second Grant came for one Ask")
+        part = Range(message.start, message.start + pending.count * pending.key_bytes)
+        if part.start < ledger.record.head or part.stop > min(ledger.end, ledger.durable_mark):
+            raise RemoteProtocolError("the owner granted a range that is not available here")
+        pending.durable_there = True
+        ledger.accept(part, Bucket.DELIVERED)
+        self._commit_own(reservation, pending, ledger, part)
+
+    def refused(self, message: Refuse) -> None:
+        """The peer will not have this reservation (KRP 4.5)."""
+        reservation = ReservationId(message.reservation)
+        pending = self._state.pending.get(reservation)
+        if pending is None:
+            return
+        error: QssError
+        if message.reason == _SHORTAGE:
+            error = self._shortage(pending.count, pending.key_bytes)
+        elif message.reason == _UNAUTHORISED:
+            error = Unauthorised(f"site {self._state.settings.peer} does not accept this pair of SAEs")
+        elif message.reason == _LIMIT:
+            error = LimitReached(
+                f"site {self._state.settings.peer} holds as many reservations as it may; nothing was delivered; "
+                "try again when some have been fetched or have expired"
+            )
+        else:
+            error = self._unreachable(f"refused the reservation ({message.reason!r})")
+        self._give_up(reservation, error, BurnReason.REFUSED)
+
+    def confirmed(self, message: Confirmed) -> None:
+        """The peer has noted that both ends hold these: this end may forget them (KRP 4.7)."""
+        for value in message.reservations:
+            row = self._state.rows.get(ReservationId(value))
+            if row is not None and row.side is Side.MASTER and row.id not in self._state.pending:
+                self._state.drop_row(row)
+
+    def expire_pending(self) -> None:
+        """Give up requests whose deadline has passed, at both ends (KRP 4.8)."""
+        state = self._state
+        late = [reservation for reservation, pending in state.pending.items() if pending.deadline <= state.now]
+        for reservation in late:
+            self._give_up(reservation, self._unreachable("did not answer in time"))
+        if late:
+            state.send(Void(tuple(reservation.value for reservation in late)))
+
+    def abandon_all(self, error: QssError) -> None:
+        """The connection is gone: give up all that wait for it."""
+        for reservation in list(self._state.pending):
+            self._give_up(reservation, error)
+
+    def _commit_own(self, reservation: ReservationId, pending: Pending, ledger: StreamLedger, part: Range) -> None:
+        state = self._state
+        state.put_row(
+            ReservationRecord(
+                reservation,
+                ledger.stream,
+                state.settings.peer,
+                Side.MASTER,
+                part.start,
+                pending.count,
+                pending.key_bytes,
+                pending.master,
+                pending.slaves,
+                state.now + state.settings.reserved_s,
+            )
+        )
+        state.when_durable(partial(self._durable_here, reservation))
+
+    def _durable_here(self, reservation: ReservationId) -> None:
+        pending = self._state.pending.get(reservation)
+        if pending is not None:
+            pending.durable_here = True
+            self._finish(reservation, pending)
+
+    def _finish(self, reservation: ReservationId, pending: Pending) -> None:
+        """Answer the master once the reservation is durable at both ends."""
+        if not (pending.durable_here and pending.durable_there):
+            return
+        state = self._state
+        del state.pending[reservation]
+        row = replace(state.rows[reservation], confirmed=True)
+        state.put_row(row)
+        state.deliver(reservation, tuple((row.stream, row.key_range(position)) for position in range(row.count)))
+        state.ledgers[row.stream].erasable(row.range)
+        state.to_confirm.append(reservation)
+
+    def _give_up(
+        self, reservation: ReservationId, error: QssError, reason: BurnReason = BurnReason.UNCONFIRMED
+    ) -> None:
+        state = self._state
+        del state.pending[reservation]
+        row = state.rows.get(reservation)
+        if row is not None:
+            state.ledgers[row.stream].burn([row.range], Bucket.DELIVERED, reason)
+            state.drop_row(row)
+        state.refuse(reservation, error)
+
+    # --- a master at the peer's end -------------------------------------------------------------------------------
+
+    def peer_reserves(self, message: ReserveMessage) -> None:
+        """The owner has allocated for one of its masters: hold the same range here (KRP 4.2)."""
+        state = self._state
+        if state.settings.owner:
+            raise RemoteProtocolError("the non-owner allocated a range")
+        row = self._row_for_peer(message, StreamId(message.stream), message.start)
+        held = state.rows.get(row.id)
+        if held is not None:
+            if _contents(held) != _contents(row):
+                raise RemoteProtocolError("one reservation came with two contents")
+            answer = partial(self._answer, state.epoch, Reserved(message.reservation))
+            if held.id in state.undurable:
+                state.when_durable(answer)
+            else:
+                answer()
+            return
+        reason = self._objection(row)
+        if reason is not None:
+            state.send(Refuse(message.reservation, reason))
+            return
+        state.ledgers[row.stream].accept(row.range, Bucket.RESERVED)
+        state.put_row(row)
+        state.when_durable(partial(self._answer, state.epoch, Reserved(message.reservation)))
+
+    def peer_asks(self, message: Ask) -> None:
+        """The non-owner wants a range for one of its masters: allocate and hold it here (KRP 4.4)."""
+        state = self._state
+        if not state.settings.owner:
+            raise RemoteProtocolError("the owner asked the non-owner to allocate")
+        if ReservationId(message.reservation) in state.rows:
+            raise RemoteProtocolError("a reservation was asked for twice")
+        if message.count > MAX_KEYS_PER_RESERVATION:
+            raise RemoteProtocolError(f"{message.count} keys were asked for at once")
+        if not state.settings.admits(SaeId(message.master), tuple(map(SaeId, message.slaves))):
+            state.send(Refuse(message.reservation, _UNAUTHORISED))
+            return
+        length = message.count * message.key_bytes
+        ledger = self._ledger_with(length)
+        if self._full() or ledger is None:
+            state.send(Refuse(message.reservation, _LIMIT if ledger is not None else _SHORTAGE))
+            return
+        part = ledger.allocate(length, Bucket.RESERVED)
+        row = self._row_for_peer(message, ledger.stream, part.start)
+        state.put_row(row)
+        grant = Grant(message.reservation, ledger.stream.value, part.start)
+        state.when_durable(partial(self._answer, state.epoch, grant))
+
+    def peer_confirms(self, message: Confirm) -> None:
+        """The master has been answered: these reservations stand (KRP 4.7)."""
+        state = self._state
+        for value in message.reservations:
+            row = state.rows.get(ReservationId(value))
+            if row is not None and row.side is Side.SLAVE:
+                self.confirm(row)
+            state.to_acknowledge.append(ReservationId(value))
+
+    def confirm(self, row: ReservationRecord) -> None:
+        """Note durably that both ends hold `row`; forget it if nobody has anything left to fetch."""
+        if row.side is Side.SLAVE and all(mask == (1 << row.count) - 1 for mask in row.fetched):
+            self._state.drop_row(row)
+        elif not row.confirmed:
+            self._state.put_row(replace(row, confirmed=True))
+
+    def peer_voids(self, message: Void) -> None:
+        """The master's site gave these up before anyone was answered (KRP 4.8)."""
+        for value in message.reservations:
+            row = self._state.rows.get(ReservationId(value))
+            if row is not None and row.side is Side.SLAVE and not row.confirmed:
+                self.burn_unfetched(row, BurnReason.UNCONFIRMED)
+
+    def burn_unfetched(self, row: ReservationRecord, reason: BurnReason) -> None:
+        """Give up what slaves at this end have not fetched of `row`, and forget it."""
+        rest = [
+            row.key_range(position)
+            for position in range(row.count)
+            if not all(mask >> position & 1 for mask in row.fetched)
+        ]
+        self._state.ledgers[row.stream].burn(rest, Bucket.RESERVED, reason)
+        self._state.drop_row(row)
+
+    def _answer(self, epoch: int, message: Reserved | Grant) -> None:
+        """Answer on the connection that the question came on, or not at all."""
+        if epoch == self._state.epoch and self._state.up:
+            self._state.send(message)
+
+    def _row_for_peer(self, message: ReserveMessage | Ask, stream: StreamId, start: int) -> ReservationRecord:
+        state = self._state
+        return ReservationRecord(
+            ReservationId(message.reservation),
+            stream,
+            state.settings.peer,
+            Side.SLAVE,
+            start,
+            message.count,
+            message.key_bytes,
+            parse_sae_id(message.master),
+            tuple(parse_sae_id(slave) for slave in message.slaves),
+            state.now + state.settings.reserved_s,
+            fetched=(0,) * len(message.slaves),
+        )
+
+    def _objection(self, row: ReservationRecord) -> str | None:
+        """Why the range that the owner allocated cannot be held here (KRP 4.5), or None."""
+        state = self._state
+        ledger = state.ledgers.get(row.stream)
+        if row.count > MAX_KEYS_PER_RESERVATION:
+            raise RemoteProtocolError(f"{row.count} keys were reserved at once")
+        if not state.settings.admits(row.master, row.slaves):
+            return _UNAUTHORISED
+        if ledger is None:
+            return _STREAM
+        if row.start < ledger.record.head:
+            return _BELOW_HEAD
+        if row.range.stop > min(ledger.end, ledger.durable_mark):
+            return _BEYOND_MARK
+        return _LIMIT if self._full() else None
+
+    # --- both -----------------------------------------------------------------------------------------------------
+
+    def _full(self) -> bool:
+        return len(self._state.rows) + len(self._state.pending) >= self._state.settings.max_reservations
+
+    def _ledger_with(self, length: int) -> StreamLedger | None:
+        """The stream to allocate from: closed ones first, so that they come to an end."""
+        fitting = [ledger for ledger in self._state.ledgers.values() if ledger.allocatable >= length]
+        return next((ledger for ledger in fitting if ledger.record.closed), fitting[0] if fitting else None)
+
+    def _shortage(self, count: int, key_bytes: int) -> Shortage:
+        peer = self._state.settings.peer
+        return Shortage(
+            f"not enough key with site {peer} for {count} x {8 * key_bytes} bits; nothing was consumed; "
+            "ask for less, or try again when more has gathered"
+        )
+
+    def _unreachable(self, what: str) -> PeerUnavailable:
+        return PeerUnavailable(f"site {self._state.settings.peer} {what}; nothing was delivered; try again")
+
+
+def _contents(row: ReservationRecord) -> tuple[object, ...]:
+    return (row.side, row.stream, row.range, row.key_bytes, row.master, row.slaves)

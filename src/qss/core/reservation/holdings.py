@@ -1,0 +1,126 @@
+"""What is held for slaves at this end: fetching keys by their IDs, expiry, and erasing what nobody needs.
+
+A fetch is one transaction (ETSI GS QKD 014 clause 6.4): one key that cannot be had fails it, and it marks nothing.
+Whoever knows a key ID has it from the master's answer, which left only after this end had confirmed its row: so a row
+whose Confirm is still on its way is delivered from like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from qss.core.reservation.events import Erase, Fetch
+from qss.core.reservation.state import LinkState
+from qss.model.errors import BadRequest, PeerUnavailable, QssError, Unauthorised
+from qss.model.identifiers import KeyId, ReservationId, SaeId
+from qss.model.ranges import Range, union
+from qss.model.records import BurnReason, ReservationRecord, Side
+
+NOT_FOUND = "one or more keys specified are not found on KME"
+"""The literal of ETSI GS QKD 014 clause 6.4."""
+
+
+class Holdings:
+    """Reservations on whose keys slaves at this end have a claim."""
+
+    def __init__(self, state: LinkState, burn_unfetched: Callable[[ReservationRecord, BurnReason], None]) -> None:
+        self._state = state
+        self._burn_unfetched = burn_unfetched
+
+    def fetch(self, ask: Fetch) -> None:
+        """Deliver all keys that are asked for, each for the first and last time to this caller, or none."""
+        state = self._state
+        error = self._objection(ask)
+        if error is not None:
+            state.refuse(ask.request, error)
+            return
+        parts = []
+        changed: set[ReservationId] = set()
+        for key_id in ask.key_ids:
+            row = state.rows[_reservation(key_id)]
+            state.put_row(_fetched(row, ask.caller, key_id.position))
+            parts.append((row.stream, row.key_range(key_id.position)))
+            changed.add(row.id)
+            if _complete(state.rows[row.id], key_id.position):
+                ledger = state.ledgers[row.stream]
+                ledger.deliver_reserved(row.key_bytes)
+                ledger.erasable(row.key_range(key_id.position))
+        for row in [state.rows[reservation] for reservation in changed]:
+            if row.confirmed and all(_complete(row, position) for position in range(row.count)):
+                state.drop_row(row)
+        # From here on the bytes count as being read, so that no erasure overtakes the delivery.
+        state.reading[ask.request] = tuple(parts)
+        state.when_durable(lambda: state.deliver(ask.request, tuple(parts)))
+
+    def _objection(self, ask: Fetch) -> QssError | None:
+        state = self._state
+        rows = [self._held(key_id) for key_id in ask.key_ids]
+        if any(row is not None and ask.caller not in row.slaves for row in rows):
+            return Unauthorised(f"{ask.caller} is not named in the reservation of every key that it asked for")
+        if len(set(ask.key_ids)) < len(ask.key_ids):
+            return BadRequest(NOT_FOUND)
+        for key_id, row in zip(ask.key_ids, rows, strict=True):
+            if (
+                row is None
+                or row.master != ask.master
+                or row.expires_at <= state.now
+                or row.fetched[row.slaves.index(ask.caller)] >> key_id.position & 1
+            ):
+                return BadRequest(NOT_FOUND)
+        if not state.exchanged:
+            return PeerUnavailable(
+                f"this site has not compared its state with site {state.settings.peer} since it started; "
+                "nothing was consumed; try again shortly"
+            )
+        return None
+
+    def _held(self, key_id: KeyId) -> ReservationRecord | None:
+        """The row in which a slave at this end has a claim on this key, if there is one."""
+        reservation = key_id.reservation
+        row = None if reservation is None else self._state.rows.get(reservation)
+        return row if row is not None and row.side is Side.SLAVE and key_id.position < row.count else None
+
+    def expire(self) -> None:
+        """Burn what was not fetched in time."""
+        for row in [row for row in self._state.rows.values() if row.expires_at <= self._state.now]:
+            if row.side is Side.SLAVE:
+                self._burn_unfetched(row, BurnReason.EXPIRED)
+            elif row.id not in self._state.pending:
+                self._state.drop_row(row)
+
+    def erase(self) -> None:
+        """Ask for the erasure of all that is used or burned, and not being read."""
+        state = self._state
+        for ledger in state.ledgers.values():
+            reading = [part for parts in state.reading.values() for stream, part in parts if stream == ledger.stream]
+            parts = ledger.take_erasable(reading)
+            if parts:
+                state.effect(Erase(ledger.stream, parts))
+
+    def needed(self, row: ReservationRecord) -> list[Range]:
+        """The bytes of `row` that a slave at this end has yet to fetch."""
+        if row.side is Side.MASTER:
+            return []
+        return union(row.key_range(position) for position in range(row.count) if not _complete(row, position))
+
+
+def _reservation(key_id: KeyId) -> ReservationId:
+    reservation = key_id.reservation
+    assert reservation is not None
+    return reservation
+
+
+def _fetched(row: ReservationRecord, caller: SaeId, position: int) -> ReservationRecord:
+    return replace(
+        row,
+        fetched=tuple(
+            mask | 1 << position if slave == caller else mask
+            for slave, mask in zip(row.slaves, row.fetched, strict=True)
+        ),
+    )
+
+
+def _complete(row: ReservationRecord, position: int) -> bool:
+    """Whether every slave at this end has fetched the key at `position`."""
+    return all(mask >> position & 1 for mask in row.fetched)

@@ -1,0 +1,128 @@
+"""What two ends tell each other on every connection, and what follows from it (KRP steps 2.1 to 2.6).
+
+Both ends send a Hello; each compares the two Hellos by the same rules, so both come to the same heads and limits
+without another round. Then each says which of the other's unconfirmed reservations it holds: what both hold stands,
+what one holds alone is burned.
+
+A store that is behind what the peer (or the anchor) remembers was restored from a back-up. It does not know what was
+delivered since, so everything that it has available or reserved on this link is burned, at both ends, before use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from qss.core.reservation.events import CloseSource, RestoreNoticed
+from qss.core.reservation.ledger import Bucket, StreamLedger
+from qss.core.reservation.state import LinkState
+from qss.model.errors import RemoteProtocolError
+from qss.model.identifiers import ReservationId, StreamId
+from qss.model.records import BurnReason, ReservationRecord, Side
+from qss.wire.external import MAX_LISTED, Held, Hello, StreamState
+
+
+class Recovery:
+    """Compares the states of both ends."""
+
+    def __init__(
+        self,
+        state: LinkState,
+        incarnation: int,
+        confirm: Callable[[ReservationRecord], None],
+        burn_unfetched: Callable[[ReservationRecord, BurnReason], None],
+    ) -> None:
+        self._state = state
+        self._incarnation = incarnation
+        self._confirm = confirm
+        self._burn_unfetched = burn_unfetched
+
+    def greet(self, commit_number: int) -> Hello:
+        """Return this end's Hello (KRP 2.1). No reservation may be waiting for its first commit."""
+        state = self._state
+        return Hello(
+            state.settings.here,
+            self._incarnation,
+            commit_number,
+            state.peer.incarnation,
+            state.peer.commit_seen,
+            state.peer.must_burn,
+            tuple(
+                StreamState(
+                    ledger.stream.value,
+                    ledger.record.chunk_bytes,
+                    ledger.record.head,
+                    min(ledger.end, ledger.durable_mark),
+                    ledger.record.closed,
+                )
+                for ledger in state.ledgers.values()
+            ),
+            tuple(row.id.value for row in state.rows.values() if not row.confirmed)[:MAX_LISTED],
+        )
+
+    def compare(self, mine: Hello, theirs: Hello) -> Held:
+        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4)."""
+        state = self._state
+        if theirs.qks != state.settings.peer:
+            raise RemoteProtocolError(f"expected site {state.settings.peer}, found {theirs.qks!r}")
+        behind_here = mine.commit < theirs.seen_commit or mine.incarnation < theirs.seen_incarnation
+        behind_there = theirs.commit < mine.seen_commit or theirs.incarnation < mine.seen_incarnation
+        held: tuple[bytes, ...] = ()
+        if mine.restored or theirs.restored or behind_here or behind_there:  # KRP 2.2
+            self._burn_everything()
+        else:
+            self._align(mine, theirs)
+            held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
+        if behind_here:
+            state.effect(RestoreNoticed(theirs.seen_commit))
+        state.put_peer(replace(state.peer, incarnation=theirs.incarnation, commit_seen=theirs.commit, must_burn=False))
+        return Held(held)
+
+    def settle(self, mine: Hello, held: Held) -> None:
+        """What both ends hold stands; what this end holds alone is burned (KRP 2.5)."""
+        state = self._state
+        both = set(held.reservations)
+        for value in mine.unconfirmed:
+            row = state.rows.get(ReservationId(value))
+            if row is None:
+                continue
+            if value in both:
+                self._confirm(row)
+            elif row.side is Side.SLAVE:
+                self._burn_unfetched(row, BurnReason.UNCONFIRMED)
+            else:
+                state.ledgers[row.stream].burn([row.range], Bucket.DELIVERED, BurnReason.UNCONFIRMED)
+                state.drop_row(row)
+
+    def _align(self, mine: Hello, theirs: Hello) -> None:
+        states = {StreamId(item.stream): item for item in theirs.streams}
+        told = {StreamId(item.stream): item for item in mine.streams}
+        for ledger in list(self._state.ledgers.values()):
+            peer, here = states.get(ledger.stream), told.get(ledger.stream)
+            if peer is None or here is None:
+                # The peer has used it up, or never heard of it: nothing more can be agreed on it.
+                self._close(ledger, ledger.record.head)
+                continue
+            ledger.skip_to(peer.head, BurnReason.SKIPPED)
+            ledger.peer_mark = peer.mark
+            impossible = peer.head > here.mark or here.head > peer.mark
+            if peer.closed or here.closed or impossible:
+                self._close(ledger, min(here.mark, peer.mark))
+
+    def _burn_everything(self) -> None:
+        state = self._state
+        for row in list(state.rows.values()):
+            if row.side is Side.SLAVE:
+                self._burn_unfetched(row, BurnReason.RESTORED)
+            else:
+                state.drop_row(row)
+        for ledger in state.ledgers.values():
+            ledger.skip_to(ledger.end, BurnReason.RESTORED)
+            self._close(ledger, ledger.record.head)
+
+    def _close(self, ledger: StreamLedger, limit: int) -> None:
+        if not ledger.record.closed:
+            self._state.effect(CloseSource(ledger.stream))
+        if ledger.record.limit is None:
+            ledger.agree_limit(limit)
+        self._state.touch(ledger)

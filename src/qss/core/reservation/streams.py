@@ -1,0 +1,179 @@
+"""Opening, filling and closing the key streams of a link (KRP steps 3.1 to 3.5).
+
+The owner keeps one stream open and opens a successor when it ends; the other end joins. What both ends hold durably
+may be allocated, so each reports its mark. A stream ends for good when its module's session ends, at either end: both
+ends then tell their final marks, the lower of which is the limit, and burn what one of them has alone. What is left
+below the limit is used up before the successor's key.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qss.core.reservation.events import (
+    CloseSource,
+    Discard,
+    KeyArrived,
+    OpenSource,
+    SourceEnded,
+    SourceOpened,
+)
+from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.state import LinkState
+from qss.model.errors import RemoteProtocolError
+from qss.model.identifiers import StreamId
+from qss.model.records import BurnReason, StreamRecord
+from qss.wire.external import Close, Mark, Open
+
+MAX_STREAMS = 1024
+"""Key streams of one link that are not used up. A peer that opens more breaks the protocol."""
+
+
+class Streams:
+    """The life of a link's key streams at this end."""
+
+    def __init__(self, state: LinkState) -> None:
+        self._state = state
+        self._opening = False
+        self._open_at = 0.0
+
+    def wants_key(self, stream: StreamId) -> bool:
+        """Whether more of this stream may be pulled from the module now."""
+        ledger = self._state.ledgers.get(stream)
+        held = sum(ledger.available for ledger in self._state.ledgers.values())
+        return ledger is not None and not ledger.record.closed and held < self._state.settings.capacity_bytes
+
+    # --- this end's module ----------------------------------------------------------------------------------------
+
+    def source_opened(self, event: SourceOpened) -> None:
+        """The module has opened or joined a stream: the owner tells the peer."""
+        state = self._state
+        if not state.settings.owner:
+            return  # the ledger began with the peer's Open
+        self._opening = False
+        self._begin(event.stream, event.chunk_bytes)
+        state.when_durable(partial(self._announce, event.stream, event.chunk_bytes, state.epoch))
+
+    def _announce(self, stream: StreamId, chunk_bytes: int, epoch: int) -> None:
+        if self._state.up and epoch == self._state.epoch:
+            self._state.send(Open(stream.value, chunk_bytes))  # KRP 3.1
+
+    def source_ended(self, event: SourceEnded) -> None:
+        """The module yields no more of this stream, or could not open one."""
+        state = self._state
+        if event.stream is None:
+            self._opening = False
+        self._open_at = state.now + state.settings.retry_s
+        ledger = None if event.stream is None else state.ledgers.get(event.stream)
+        if ledger is not None and not ledger.record.closed:
+            ledger.close()
+            state.touch(ledger)
+            state.when_durable(partial(self._report_final, ledger))
+
+    def key_arrived(self, event: KeyArrived) -> None:
+        """Store the next bytes of a stream; report the mark when they are durable."""
+        state = self._state
+        ledger = state.ledgers.get(event.stream)
+        if ledger is None or ledger.record.closed:
+            state.effect(Discard(event.handle))
+            return
+        start = ledger.ingest(event.length)
+        state.put_key(event.stream, start, event.handle)
+        state.touch(ledger)
+        state.when_durable(partial(self._stored, ledger, start + event.length))
+
+    def _stored(self, ledger: StreamLedger, mark: int) -> None:
+        ledger.durable_mark = mark
+        if self._state.up and not ledger.record.closed:
+            self._state.send(Mark(ledger.stream.value, mark))  # KRP 3.2
+
+    # --- the peer -------------------------------------------------------------------------------------------------
+
+    def peer_opens(self, message: Open) -> None:
+        """The owner has opened a stream: join it at this end's module (KRP 3.1)."""
+        state = self._state
+        if state.settings.owner:
+            raise RemoteProtocolError("the non-owner opened a key stream")
+        stream = StreamId(message.stream)
+        if stream in state.ledgers or len(state.ledgers) >= MAX_STREAMS:
+            raise RemoteProtocolError("a key stream was opened twice, or too many are open")
+        self._begin(stream, message.chunk_bytes)
+        state.when_durable(partial(state.effect, OpenSource(stream, message.chunk_bytes)))
+
+    def peer_marks(self, message: Mark) -> None:
+        """The peer holds more of a stream durably (KRP 3.2)."""
+        ledger = self._state.ledgers.get(StreamId(message.stream))
+        if ledger is None or ledger.peer_final is not None:
+            return  # gone or closed here; its Mark and our Close crossed
+        if message.mark < ledger.peer_mark:
+            raise RemoteProtocolError("a durable mark went back")
+        ledger.peer_mark = message.mark
+
+    def peer_closes(self, message: Close) -> None:
+        """The peer takes no more key from a stream (KRP 3.3)."""
+        state = self._state
+        ledger = state.ledgers.get(StreamId(message.stream))
+        if ledger is None:
+            return
+        if message.mark < ledger.peer_mark:
+            raise RemoteProtocolError("a final mark lies below an earlier one")
+        ledger.peer_mark = ledger.peer_final = message.mark
+        if ledger.record.closed:
+            self._agree(ledger)
+        else:
+            state.effect(CloseSource(ledger.stream))
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def announce_marks(self) -> None:
+        """A connection is up: report what has become durable since the greeting, and final marks."""
+        for ledger in self._state.ledgers.values():
+            if ledger.record.closed:
+                self._report_final(ledger)
+            else:
+                self._state.send(Mark(ledger.stream.value, ledger.durable_mark))
+
+    def tidy(self) -> None:
+        """Open a stream where one is missing, and forget those that are used up (KRP 3.4, 3.5)."""
+        state = self._state
+        for ledger in list(state.ledgers.values()):
+            record = ledger.record
+            if record.limit is None or ledger.durable_mark < record.mark:
+                continue
+            if 0 < ledger.available < state.settings.smallest_key_bytes:
+                ledger.skip_to(ledger.end, BurnReason.CLOSED)
+                state.touch(ledger)
+            if ledger.available == 0 and not state.rows_of(ledger.stream) and not self._being_read(ledger):
+                state.drop_stream(ledger)
+        open_streams = [ledger for ledger in state.ledgers.values() if not ledger.record.closed]
+        if (
+            state.settings.owner
+            and state.up
+            and not self._opening
+            and not open_streams
+            and len(state.ledgers) < MAX_STREAMS
+            and state.now >= self._open_at
+        ):
+            self._opening = True
+            state.effect(OpenSource())
+
+    def _being_read(self, ledger: StreamLedger) -> bool:
+        return any(stream == ledger.stream for parts in self._state.reading.values() for stream, _ in parts)
+
+    def _begin(self, stream: StreamId, chunk_bytes: int) -> None:
+        ledger = StreamLedger(StreamRecord(stream, self._state.settings.peer, chunk_bytes))
+        self._state.ledgers[stream] = ledger
+        self._state.touch(ledger)
+
+    def _report_final(self, ledger: StreamLedger) -> None:
+        """Tell the final mark once all that was ingested is durable (KRP 3.3)."""
+        if self._state.up and ledger.record.limit is None and ledger.durable_mark == ledger.record.mark:
+            self._state.send(Close(ledger.stream.value, ledger.durable_mark))
+            if ledger.peer_final is not None:
+                self._agree(ledger)
+
+    def _agree(self, ledger: StreamLedger) -> None:
+        """Both final marks are known: the lower is the limit (KRP 3.3)."""
+        if ledger.record.limit is None and ledger.peer_final is not None and ledger.durable_mark == ledger.record.mark:
+            ledger.agree_limit(min(ledger.record.mark, ledger.peer_final))
+            self._state.touch(ledger)
