@@ -1,9 +1,9 @@
 """The one error tree. Every failure that qss raises on purpose is a `QssError`.
 
 The branches say whose move is next: the caller must change the request (`RequestError`), wait or call the operator
-(`Unavailable`), the operator must change something (`ConfigurationError`, `PkiError`, `StoreError`, `KeyRingError`),
-or one of two programs has broken a protocol (`ProtocolError`). Messages say what to do. No message, argument or
-attribute ever carries key material.
+(`Unavailable`), the operator must change something (`ConfigurationError`, `PkiError`, `ListenError`, `StoreError`,
+`KeyRingError`), or one of two programs has broken a protocol (`ProtocolError`). Messages say what to do. No message,
+argument or attribute ever carries key material.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class ConfigurationError(QssError):
 
 class PkiError(QssError):
     """A certificate, key or request cannot be made, read or trusted."""
+
+
+class ListenError(QssError):
+    """An address of this machine cannot be listened on."""
 
 
 class KeyRingError(QssError):

@@ -1,0 +1,120 @@
+"""Calling another site: a WebSocket over mutual TLS, and one protocol version that both ends speak.
+
+Refused: plaintext, also by way of a redirect; a server that chooses no version. Not here: whether the site that answers
+is the one that was meant; the caller compares `site_of(connection.peer)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import aiohttp
+from aiohttp import hdrs
+
+from qss.model.errors import ConnectionLost, LocalProtocolError
+from qss.transport.proof import peer_of
+from qss.transport.websocket import CLOSING_SECONDS, MAX_FRAME_BYTES, SILENCE_SECONDS, WebSocketConnection
+
+CONNECT_SECONDS = 5.0
+"""How long it may take to connect if nothing else is said."""
+
+
+class _ClientSocket(aiohttp.ClientWebSocketResponse):
+    """Shows what aiohttp keeps to itself, so that a connection can be ended whatever state aiohttp thinks it is in."""
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self._writer.transport
+
+    def release(self) -> None:
+        """Give the connection back to the session, to be closed."""
+        self._response.close()
+
+
+async def connect(
+    url: str,
+    context: ssl.SSLContext,
+    *,
+    subprotocols: Sequence[str],
+    max_frame: int = MAX_FRAME_BYTES,
+    silence_s: float = SILENCE_SECONDS,
+    timeout_s: float = CONNECT_SECONDS,
+) -> WebSocketConnection:
+    """Connect to `url` (`wss://host:port/path`), offering `subprotocols`, the preferred first.
+
+    Raises `ConnectionLost`, saying why, if no connection with a common protocol version is had within `timeout_s`.
+    """
+    if not url.startswith("wss://") or context.verify_mode is not ssl.CERT_REQUIRED:
+        raise LocalProtocolError(f"{url}: connections go to wss:// addresses and demand the server's certificate")
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        ws_response_class=_ClientSocket,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            connection = await _open(session, url, subprotocols, max_frame, silence_s)
+    except BaseException as error:
+        await session.close()
+        if isinstance(error, TimeoutError | OSError | ssl.SSLError | aiohttp.ClientError):
+            raise ConnectionLost(f"{url}: {_reason(error, subprotocols, timeout_s)}") from error
+        raise
+    return connection
+
+
+async def _open(
+    session: aiohttp.ClientSession, url: str, subprotocols: Sequence[str], max_frame: int, silence_s: float
+) -> WebSocketConnection:
+    socket = await session.ws_connect(
+        url,
+        protocols=subprotocols,
+        autoping=False,
+        autoclose=False,
+        max_msg_size=max_frame + 1,  # aiohttp refuses a message of just that size
+        timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_SECONDS),
+    )
+    assert isinstance(socket, _ClientSocket)
+    peer = peer_of(socket.transport.get_extra_info("ssl_object"))
+    if peer is None or socket.protocol is None:
+        socket.release()
+        if peer is None:
+            raise ConnectionLost(f"{url}: the other end led to a connection without TLS; nothing was sent")
+        raise ConnectionLost(f"{url}: the other end chose none of the versions {', '.join(subprotocols)}; upgrade it")
+
+    async def release() -> None:
+        socket.release()
+        await session.close()
+
+    return WebSocketConnection(
+        socket,
+        socket.transport,
+        peer,
+        socket.protocol,
+        max_frame=max_frame,
+        silence_s=silence_s,
+        release=release,
+    )
+
+
+def _reason(error: Exception, subprotocols: Sequence[str], timeout_s: float) -> str:
+    match error:
+        case aiohttp.WSServerHandshakeError(headers=headers) if headers and hdrs.SEC_WEBSOCKET_PROTOCOL in headers:
+            theirs = headers[hdrs.SEC_WEBSOCKET_PROTOCOL][:200]
+            return (
+                f"no common protocol version: this end speaks {', '.join(subprotocols)}, the other end {theirs!r}; "
+                "upgrade the older one"
+            )
+        case aiohttp.WSServerHandshakeError():
+            return f"the other end answered with HTTP status {error.status} instead of opening a connection"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the other end's certificate is not accepted ({error.certificate_error})"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect ({error.os_error})"
+        case TimeoutError():
+            return f"no connection within {timeout_s:g} s"
+        case _:
+            # In TLS 1.3 a server that refuses the client's certificate says so after the client's handshake is done.
+            return "the other end broke off while connecting; see its log, and whether it accepts our certificate"

@@ -1,0 +1,94 @@
+"""A small network authority for tests: certificates are made when they are first asked for."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from qss.model.identifiers import QksId, SaeId
+from qss.pki.authority import CERTIFICATE_DAYS, certificate_pem, read_authority
+from qss.pki.contexts import client_context, northbound_context, server_context
+from qss.pki.files import private_file, public_file, write_new
+from qss.pki.folder import Pair, PkiFolder
+from qss.pki.keys import new_private_key, private_key_pem
+from qss.pki.names import Subject, sae_subject, site_subject
+
+HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+class Pki:
+    """An authority under `root`. Two of them trust each other in nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = PkiFolder(root)
+        self.folder.create("test authority", days=30)
+
+    @property
+    def authority(self) -> Path:
+        """The authority's certificate."""
+        return self.folder.authority.certificate
+
+    def site(self, name: str) -> Pair:
+        """A site's certificate and key, for loopback addresses."""
+        pair = self.folder.site(QksId(name))
+        return pair if pair.certificate.exists() else self.folder.issue_site(QksId(name), HOSTS, 10)
+
+    def sae(self, name: str) -> Pair:
+        """An application's certificate and key."""
+        pair = self.folder.sae(SaeId(name))
+        return pair if pair.certificate.exists() else self.folder.issue_sae(SaeId(name), 10)
+
+    def server_context(self, site: str) -> ssl.SSLContext:
+        """For serving other sites."""
+        pair = self.site(site)
+        return server_context(pair.certificate, pair.key, self.authority)
+
+    def northbound_context(self, site: str) -> ssl.SSLContext:
+        """For serving applications."""
+        pair = self.site(site)
+        return northbound_context(pair.certificate, pair.key, self.authority)
+
+    def client_context(self, site: str) -> ssl.SSLContext:
+        """For calling other sites."""
+        pair = self.site(site)
+        return client_context(pair.certificate, pair.key, self.authority)
+
+    def sae_client_context(self, sae: str) -> ssl.SSLContext:
+        """For calling a site as an application does: host names are compared."""
+        return application_context(self.sae(sae), self.authority)
+
+    def expired_sae(self, name: str) -> Pair:
+        """An application's certificate that has expired, and its key."""
+        return self._issue(sae_subject(SaeId(name)), "expired-sae", ended=True)
+
+    def expired_site(self, name: str) -> Pair:
+        """A site's certificate that has expired, and its key."""
+        return self._issue(site_subject(QksId(name), HOSTS), "expired-site", ended=True)
+
+    def nameless(self, common_name: str = "nobody") -> Pair:
+        """A client certificate with a common name that is no SAE ID of anybody, and no URI."""
+        subject = sae_subject(SaeId(f"sae:{common_name}"))
+        return self._issue(Subject(subject.name, (), subject.usages), "nameless", ended=False)
+
+    def _issue(self, subject: Subject, stem: str, *, ended: bool) -> Pair:
+        pair = self.folder.authority
+        authority = read_authority(pair.certificate.read_bytes(), pair.key.read_bytes(), str(self.folder.root))
+        made = datetime.now(UTC) - timedelta(days=CERTIFICATE_DAYS if ended else 0)
+        key = new_private_key()
+        certificate = authority.issue(subject, key.public_key(), days=1, now=made)
+        result = Pair(self.folder.root / f"{stem}.pem", self.folder.root / f"{stem}.key")
+        write_new(
+            [
+                private_file(result.key, private_key_pem(key)),
+                public_file(result.certificate, certificate_pem(certificate)),
+            ]
+        )
+        return result
+
+
+def application_context(pair: Pair, authority: Path) -> ssl.SSLContext:
+    """A client context that does what a vendor's application would do, unchecked by qss."""
+    context = ssl.create_default_context(cafile=str(authority))
+    context.load_cert_chain(pair.certificate, pair.key)
+    return context
