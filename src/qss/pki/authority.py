@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from qss.model.errors import PkiError
-from qss.pki.keys import PrivateKey, PublicKey, new_private_key, read_private_key, require_strong, same_key
+from qss.pki.keys import PrivateKey, PublicKey, new_private_key, public_key_of, read_private_key, same_key
 from qss.pki.names import Subject, common_name
 
 AUTHORITY_DAYS = 3650
@@ -96,7 +96,7 @@ def read_authority(certificate_pem: bytes, key_pem: bytes, source: str) -> Autho
     if not constraints.ca:
         raise PkiError(f"{source}: the certificate is not that of an authority; make one with: qss pki ca")
     key = read_private_key(key_pem, source)
-    if not same_key(require_strong(certificate.public_key(), source), key.public_key()):
+    if not same_key(public_key_of(certificate, source), key.public_key()):
         raise PkiError(f"{source}: the authority's key does not belong to its certificate; restore the pair")
     return Authority(certificate, key)
 
@@ -108,16 +108,15 @@ def read_request(pem: bytes, source: str) -> PublicKey:
     """
     try:
         request = x509.load_pem_x509_csr(pem)
+        key = public_key_of(request, source)
         signed = request.is_signature_valid
-        key = request.public_key()
     except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
         raise PkiError(
             f"{source}: no certificate request that can be read; make one with: openssl req -new -key … -out …"
         ) from error
-    strong = require_strong(key, source)
     if not signed:
         raise PkiError(f"{source}: the request is not signed by its own key; make it again with that key")
-    return strong
+    return key
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:

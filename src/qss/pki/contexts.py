@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from qss.model.errors import PkiError
 from qss.pki.files import read
-from qss.pki.keys import read_private_key, require_strong, same_key
+from qss.pki.keys import public_key_of, read_private_key, same_key
 
 # For TLS 1.2; those of TLS 1.3 are all authenticated and forward secret.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -102,7 +102,7 @@ def _check_pair(certificate: Path, key: Path) -> None:
     own = read_certificates(certificate)[0]
     _check_dates(own, certificate)
     private = read_private_key(read(key), str(key))
-    if not same_key(require_strong(own.public_key(), str(certificate)), private.public_key()):
+    if not same_key(public_key_of(own, str(certificate)), private.public_key()):
         raise PkiError(f"{key} is not the key of {certificate}: give the pair that was made together")
 
 

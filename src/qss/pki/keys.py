@@ -6,6 +6,7 @@ Private keys are written unencrypted as PKCS#8; whoever writes the file answers 
 
 from __future__ import annotations
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -27,7 +28,7 @@ MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 """Longest RSA modulus that is signed; a longer one would be a burden on every handshake."""
 
-_CURVES = ("secp256r1", "secp384r1")
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
 def new_private_key() -> ec.EllipticCurvePrivateKey:
@@ -55,8 +56,15 @@ def read_private_key(pem: bytes, source: str) -> PrivateKey:
     return key
 
 
-def require_strong(key: object, source: str) -> PublicKey:
-    """Return `key` if it may be certified; `source` names where it came from. Raises `PkiError` for weak keys."""
+def public_key_of(holder: x509.Certificate | x509.CertificateSigningRequest, source: str) -> PublicKey:
+    """Return the public key in a certificate or request; `source` names its file in errors.
+
+    Raises `PkiError` for keys that are weak or of an unsupported kind.
+    """
+    try:
+        key = holder.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PkiError(f"{source}: the public key is of an unsupported kind; use {_GOOD_KEYS}") from error
     match key:
         case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
             return key
@@ -71,7 +79,7 @@ def describe(key: object) -> str:
     """Return the kind of a public key in words, such as `P-256` or `RSA 3072`."""
     match key:
         case ec.EllipticCurvePublicKey():
-            return {"secp256r1": "P-256", "secp384r1": "P-384"}.get(key.curve.name, key.curve.name)
+            return _CURVES.get(key.curve.name, key.curve.name)
         case rsa.RSAPublicKey():
             return f"RSA {key.key_size}"
         case _:
@@ -87,4 +95,4 @@ def _subject_public_key_info(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-_GOOD_KEYS = f"P-256, P-384, Ed25519, or RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bit"
+_GOOD_KEYS = f"P-256, P-384, P-521, Ed25519, or RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bit"

@@ -1,0 +1,68 @@
+"""The root of the `qss` command: which sub-commands there are, and how a failure is told.
+
+Sub-commands are imported when they are called, and not for `--help`, so that the command answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from qss import __version__
+from qss.model.errors import QssError
+
+COMMANDS = {
+    "node": ("qss.cli.node", "Run a site: key server, modules and store in one process."),
+    "init": ("qss.cli.init", "Make a site's data folder: its store and its sealed data key."),
+    "pki": ("qss.cli.pki", "Make and sign certificates of sites and applications."),
+    "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
+    "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),
+}
+"""Each sub-command's module, which holds it as `command`, and what it is for."""
+
+_INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + SIGINT
+
+
+class _Root(click.Group):
+    """A group that imports its commands late, and turns a `QssError` into one line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except QssError as error:
+            _fail(f"qss: {error}", 1)
+        except KeyboardInterrupt:
+            _fail("", _INTERRUPTED)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    if text:
+        click.echo(text, err=True)
+    sys.exit(status)
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="qss")
+def main() -> None:
+    """The Quantum Software Stack: key management for quantum key distribution networks."""
+
+
+if __name__ == "__main__":
+    main()
