@@ -1,0 +1,167 @@
+"""A site's configuration: reading it, and the rules that hold between its tables.
+
+Held here: what no single key can be blamed for alone, such as two homes of one SAE. Not here: names, types and ranges
+(`site_tables`), nor TOML and the wording of type errors (`toml_decoding`). Nothing is put right in silence: a
+configuration is used as it stands or refused; what is odd but usable is in `notes`, for the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from qss.app.site_tables import (
+    ANY_SAE,
+    PARTY_IS,
+    QKS_ID_IS,
+    SAE_ID_IS,
+    Link,
+    SeededSimulator,
+    SiteConfiguration,
+)
+from qss.app.toml_decoding import decode_file, shown
+from qss.model.errors import ConfigurationError, InvalidIdentifier
+from qss.model.identifiers import parse_qks_id, parse_sae_id
+
+MAX_ANSWER_BITS = 1 << 30
+"""The most key material that one answer may hold, so that its memory is bounded."""
+
+Fault = tuple[str, str, str]
+"""Key, what was found, what is allowed."""
+
+
+def load(path: Path) -> SiteConfiguration:
+    """Read a site's configuration. Raises `ConfigurationError` at the first thing that cannot be used."""
+    configuration = decode_file(path, SiteConfiguration)
+    for key, found, allowed in _faults(configuration):
+        raise ConfigurationError(str(path), key, found, allowed)
+    return configuration
+
+
+def notes(configuration: SiteConfiguration) -> tuple[str, ...]:
+    """Return what an operator should know of a configuration that can be used: a sentence each, for the log."""
+    reachable = {configuration.site.id, *(link.peer for link in configuration.links)}
+    return (
+        *(
+            f"links[{i}].device: the bits of this link are predictable to anyone who has the seed; it is for tests only"
+            for i, link in enumerate(configuration.links)
+            if isinstance(link.device, SeededSimulator)
+        ),
+        *(
+            f"saes[{i}]: {sae.id} is at home at {sae.site}, which is no neighbour: it cannot be served from here"
+            for i, sae in enumerate(configuration.saes)
+            if sae.site not in reachable
+        ),
+    )
+
+
+def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
+    """Yield every rule that is broken. Identifiers come first, because the other rules compare them."""
+    yield from _identifiers(configuration)
+    yield from _site(configuration)
+    yield from _key_sizes(configuration)
+    yield from _listeners(configuration)
+    yield from _links(configuration)
+    yield from _saes(configuration)
+    yield from _pairs(configuration)
+
+
+def _identifiers(configuration: SiteConfiguration) -> Iterator[Fault]:
+    sites = [("site.id", configuration.site.id)]
+    sites += [(f"links[{i}].peer", link.peer) for i, link in enumerate(configuration.links)]
+    sites += [(f"saes[{i}].site", sae.site) for i, sae in enumerate(configuration.saes)]
+    for key, qks in sites:
+        try:
+            parse_qks_id(qks)
+        except InvalidIdentifier:
+            yield key, shown(qks), QKS_ID_IS
+    saes = [(f"saes[{i}].id", sae.id) for i, sae in enumerate(configuration.saes)]
+    saes += [(f"admin.administrators[{i}]", sae) for i, sae in enumerate(configuration.admin.administrators)]
+    for key, sae_id in saes:
+        try:
+            parse_sae_id(sae_id)
+        except InvalidIdentifier:
+            yield key, shown(sae_id), SAE_ID_IS
+
+
+def _site(configuration: SiteConfiguration) -> Iterator[Fault]:
+    site = configuration.site
+    if site.anchor_file.absolute().is_relative_to(site.data.absolute()):
+        # It would be restored together with the store, and so never tell that the store was.
+        yield "site.anchor", shown(str(site.anchor_file)), "a path outside site.data and its back-ups"
+
+
+def _key_sizes(configuration: SiteConfiguration) -> Iterator[Fault]:
+    table = configuration.northbound
+    smallest, default, largest = table.min_key_size, table.key_size, table.max_key_size
+    if smallest > largest:
+        yield "northbound.min_key_size", str(smallest), f"at most max_key_size, which is {largest}"
+    if not smallest <= default <= largest:
+        allowed = f"min_key_size to max_key_size, which is {smallest} to {largest}"
+        yield "northbound.key_size", str(default), allowed
+    if table.max_key_per_request * largest > MAX_ANSWER_BITS:
+        allowed = f"at most {MAX_ANSWER_BITS // largest}: times max_key_size it may not exceed {MAX_ANSWER_BITS} bits"
+        yield "northbound.max_key_per_request", str(table.max_key_per_request), allowed
+    if doubled := _repeated(table.identity):
+        yield "northbound.identity", shown(doubled[1]) + " twice", "each certificate field once"
+
+
+def _listeners(configuration: SiteConfiguration) -> Iterator[Fault]:
+    listeners = ("northbound", "external", "admin")
+    addresses = [getattr(configuration, name).listen for name in listeners]
+    bound = [address if address.port else name for name, address in zip(listeners, addresses, strict=True)]
+    if doubled := _repeated(bound):
+        position, address = doubled
+        other = listeners[bound.index(address)]
+        yield f"{listeners[position]}.listen", shown(str(address)), f"another port than {other}.listen"
+
+
+def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
+    links = configuration.links
+    for i, link in enumerate(links):
+        if link.peer == configuration.site.id:
+            yield f"links[{i}].peer", shown(link.peer), "another site than site.id: a link leads to a neighbour"
+        if link.address.port == 0:
+            yield f"links[{i}].address", shown(str(link.address)), "the port that the peer listens on, 1 to 65535"
+        yield from _capacity(i, link)
+    if peer := _repeated(link.peer for link in links):
+        yield f"links[{peer[0]}].peer", shown(peer[1]) + " again", "one link to each neighbour"
+    if uuid := _repeated([configuration.site.uuid, *(link.uuid for link in links)]):
+        yield f"links[{uuid[0] - 1}].uuid", f"{uuid[1]} again", "a UUID of its own for each site and link"
+
+
+def _capacity(i: int, link: Link) -> Iterator[Fault]:
+    block_bits = 8 * (link.device.block_bytes or 0)
+    if link.capacity_bits < block_bits:
+        yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
+
+
+def _saes(configuration: SiteConfiguration) -> Iterator[Fault]:
+    saes = configuration.saes
+    if name := _repeated(sae.id for sae in saes):
+        allowed = "one home site for each SAE: an SAE with two would be served by neither"
+        yield f"saes[{name[0]}].id", shown(name[1]) + " again", allowed
+    if uuid := _repeated(sae.uuid or sae for sae in saes):
+        yield f"saes[{uuid[0]}].uuid", f"{uuid[1]} again", "a UUID of its own for each SAE"
+
+
+def _pairs(configuration: SiteConfiguration) -> Iterator[Fault]:
+    known = {ANY_SAE, *(sae.id for sae in configuration.saes)}
+    for i, pair in enumerate(configuration.pairs):
+        if pair.master not in known:
+            yield f"pairs[{i}].master", shown(pair.master), PARTY_IS
+        for j, slave in enumerate(pair.slaves):
+            if slave not in known:
+                yield f"pairs[{i}].slaves[{j}]", shown(slave), PARTY_IS
+            if slave == pair.master != ANY_SAE:
+                yield f"pairs[{i}].slaves[{j}]", shown(slave), "another SAE than the master"
+
+
+def _repeated[T](items: Iterable[T]) -> tuple[int, T] | None:
+    """Return the first item that stood there before, and its position."""
+    seen: set[T] = set()
+    for position, item in enumerate(items):
+        if item in seen:
+            return position, item
+        seen.add(item)
+    return None

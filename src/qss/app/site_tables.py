@@ -1,0 +1,201 @@
+"""The tables of a site's configuration file, as frozen structs.
+
+Held here: names, types, defaults and ranges (the reference is `docs/reference/configuration.md`, and a test holds the
+two together). Not here: rules between tables (`configuration`), nor whether the files that are named can be used
+(`pki`, the key rings and the data folder say that). The configuration holds no key, only where the master key is.
+
+Durations are in seconds (`…_s`), sizes in bits (`…_bits`) or bytes (`…_bytes`), rates in bits per second (`…_bps`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct, field
+
+from qss.app.toml_decoding import SECRET, Address
+from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
+from qss.model.keys import KeyLimits
+
+ANY_SAE = SaeId("*")
+"""In a pair: whichever SAE."""
+
+QKS_ID_IS = "a QKS ID: 1 to 63 letters, digits, '.', '-' or '_', the first a letter or digit"
+SAE_ID_IS = "an SAE ID: 1 to 255 printable ASCII characters, no spaces"
+PARTY_IS = 'the id of one of the [[saes]], or "*" for any'
+
+QksName = Annotated[QksId, Meta(description=QKS_ID_IS)]
+SaeName = Annotated[SaeId, Meta(description=SAE_ID_IS)]
+Party = Annotated[SaeId, Meta(description=PARTY_IS)]
+CredentialName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$",
+        description="a file name in systemd's credentials folder: letters, digits, '.', '-' or '_'",
+    ),
+]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+KeySize = Annotated[int, Meta(ge=8, le=1 << 20, multiple_of=8)]
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A TOML table: immutable, and closed to keys it does not know."""
+
+
+class Site(_Table, frozen=True, kw_only=True):
+    """This site. `uuid` is its name for SDN controllers (ETSI GS QKD 015)."""
+
+    id: QksName
+    uuid: UUID
+    data: Path
+    anchor: Path | None = None
+
+    @property
+    def anchor_file(self) -> Path:
+        """The file that remembers the commit number outside the data folder and its back-ups."""
+        return self.anchor or self.data.with_name(self.data.name + ".anchor")
+
+
+class PassphraseKeyRing(_Table, frozen=True, kw_only=True, tag="passphrase", tag_field="type"):
+    """The master key is derived from the passphrase in a file."""
+
+    file: Path
+
+
+class KeyFileKeyRing(_Table, frozen=True, kw_only=True, tag="key-file", tag_field="type"):
+    """The master key is the contents of a file."""
+
+    file: Path
+
+
+class SystemdKeyRing(_Table, frozen=True, kw_only=True, tag="systemd", tag_field="type"):
+    """The master key is a systemd credential."""
+
+    credential: CredentialName
+
+
+KeyRingTable = PassphraseKeyRing | KeyFileKeyRing | SystemdKeyRing
+
+
+class Tls(_Table, frozen=True, kw_only=True):
+    """The site's certificate, for every interface, and the authority that the other sites' certificates come from."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+class Northbound(_Table, frozen=True, kw_only=True):
+    """ETSI GS QKD 014: where applications ask for keys. Key sizes in bits."""
+
+    listen: Address
+    authority: Path | None = None
+    identity: Annotated[tuple[Literal["uri", "cn", "dns"], ...], Meta(min_length=1)] = ("uri", "cn")
+    minimum_tls: Literal["1.3", "1.2"] = "1.3"
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 24)] = 65_536
+    request_timeout_s: Seconds = 30.0
+    max_connections: Annotated[int, Meta(ge=1, le=65_536)] = 1000
+    key_size: KeySize = 256
+    min_key_size: KeySize = 64
+    max_key_size: KeySize = 8192
+    max_key_per_request: Annotated[int, Meta(ge=1, le=MAX_KEYS_PER_RESERVATION)] = 128
+    max_sae_id_count: Annotated[int, Meta(ge=0, le=256)] = 8
+
+    def key_limits(self) -> KeyLimits:
+        """Return what this key server offers on one key request."""
+        return KeyLimits(
+            key_size=self.key_size,
+            min_key_size=self.min_key_size,
+            max_key_size=self.max_key_size,
+            max_key_per_request=self.max_key_per_request,
+            max_sae_id_count=self.max_sae_id_count,
+        )
+
+
+class External(_Table, frozen=True, kw_only=True):
+    """Where the neighbours' QKSs and QKDMs connect: key reservation and Sync."""
+
+    listen: Address
+    reply_timeout_s: Seconds = 5.0
+
+
+class Admin(_Table, frozen=True, kw_only=True):
+    """Liveness, readiness, status and metrics."""
+
+    listen: Address
+    administrators: tuple[SaeName, ...] = ()
+
+
+class Lifetimes(_Table, frozen=True, kw_only=True):
+    """How long things are kept."""
+
+    reserved_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 3600.0
+
+
+class _SetRate(_Table, frozen=True, kw_only=True):
+    """What every simulated device is told. `block_bytes` None: what fits the rate."""
+
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)]
+    qber: Annotated[float, Meta(ge=0, le=0.5)] = 0.02
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] | None = None
+
+
+class Simulator(_SetRate, frozen=True, kw_only=True, tag="simulator", tag_field="type"):
+    """A simulated device whose bits come from the operating system."""
+
+
+class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator", tag_field="type"):
+    """A simulated device whose bits anyone can compute who knows the seed. For tests, and for nothing else."""
+
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
+
+
+DeviceTable = Simulator | SeededSimulator
+
+
+class Link(_Table, frozen=True, kw_only=True):
+    """A neighbour, and this end of the device pair that leads to it. `uuid` is the same at both ends."""
+
+    peer: QksName
+    uuid: UUID
+    address: Address
+    device: DeviceTable
+    capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
+    max_reservations: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+
+
+class Sae(_Table, frozen=True, kw_only=True):
+    """An application and its home site."""
+
+    id: SaeName
+    site: QksName
+    uuid: UUID | None = None
+
+
+class Pair(_Table, frozen=True, kw_only=True):
+    """Who may ask for keys (`master`) to share with whom (`slaves`)."""
+
+    master: Party
+    slaves: Annotated[tuple[Party, ...], Meta(min_length=1)]
+
+
+class SiteConfiguration(_Table, frozen=True, kw_only=True):
+    """The whole of a `site.toml`."""
+
+    site: Site
+    keyring: Annotated[KeyRingTable, SECRET]
+    tls: Tls
+    northbound: Northbound
+    external: External
+    admin: Admin
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    links: tuple[Link, ...] = ()
+    saes: tuple[Sae, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+
+    @property
+    def northbound_authority(self) -> Path:
+        """The authority that the applications' certificates come from."""
+        return self.northbound.authority or self.tls.authority
