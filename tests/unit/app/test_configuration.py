@@ -1,0 +1,374 @@
+"""A site's configuration: what is accepted, and for each fault the key, what was found, and what is allowed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qss.app.configuration import load, notes
+from qss.app.site_tables import KeyFileKeyRing, PassphraseKeyRing, SeededSimulator, Simulator, SystemdKeyRing
+from qss.app.toml_decoding import Address
+from qss.model.errors import ConfigurationError
+from qss.model.keys import KeyLimits
+
+SITE_UUID = "6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01"
+LINK_UUID = "0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02"
+OTHER_UUID = "11111111-52c4-4f4f-9d80-6a8a3b1f2c03"
+BASE = {
+    "site": {"id": "A", "uuid": SITE_UUID, "data": "data"},
+    "keyring": {"type": "key-file", "file": "master.key"},
+    "tls": {"authority": "ca.pem", "certificate": "/etc/qss/A.pem", "key": "A.key"},
+    "northbound": {"listen": "127.0.0.1:8443"},
+    "external": {"listen": "127.0.0.1:8444"},
+    "admin": {"listen": "[::1]:8445"},
+    "links": [
+        {
+            "peer": "B",
+            "uuid": LINK_UUID,
+            "address": "b.example:8444",
+            "device": {"type": "simulator", "rate_bps": 1_000_000},
+        }
+    ],
+    "saes": [{"id": "sae:alice", "site": "A"}, {"id": "sae:bob", "site": "B"}],
+    "pairs": [{"master": "sae:alice", "slaves": ["sae:bob"]}],
+}
+REMOVED = object()
+
+
+def toml(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{toml(k)} = {toml(v)}" for k, v in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(toml, value)) + "]"
+        case bool():
+            return str(value).lower()
+        case str():
+            return (
+                '"'
+                + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\0", "\\u0000")
+                + '"'
+            )
+        case _:
+            return str(value)
+
+
+def changed(key: str, value: object) -> dict[str, Any]:
+    """BASE with the value at a dotted key replaced, added or removed."""
+    document = copy.deepcopy(BASE)
+    *path, last = key.replace("]", "").replace("[", ".").split(".")
+    place: Any = document
+    for part in path:
+        place = place[int(part)] if part.isdigit() else place.setdefault(part, {})
+    if value is REMOVED:
+        del place[last]
+    elif isinstance(place, list):
+        place.insert(int(last), value)
+    else:
+        place[last] = value
+    return document
+
+
+def write(folder: Path, document: dict[str, Any]) -> Path:
+    file = folder / "site.toml"
+    file.write_text("".join(f"{toml(key)} = {toml(value)}\n" for key, value in document.items()))
+    return file
+
+
+def refused(file: Path) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert caught.value.file == str(file)
+    assert str(caught.value).startswith(str(file))
+    return caught.value
+
+
+def test_values_and_defaults(tmp_path: Path) -> None:
+    site = load(write(tmp_path, BASE))
+    assert site.site.uuid == UUID(SITE_UUID)
+    assert site.site.data == tmp_path / "data"
+    assert site.site.anchor_file == tmp_path / "data.anchor"
+    assert site.keyring == KeyFileKeyRing(file=tmp_path / "master.key")
+    assert site.tls.certificate == Path("/etc/qss/A.pem")
+    assert site.northbound_authority == tmp_path / "ca.pem"
+    assert site.northbound.key_limits() == KeyLimits()
+    assert site.admin.listen == Address("::1", 8445)
+    assert site.external.reply_timeout_s == 5
+    assert site.lifetimes.reserved_s == 3600
+    (link,) = site.links
+    assert link.device == Simulator(rate_bps=1_000_000)
+    assert (link.capacity_bits, link.max_reservations) == (100_000_000, 100_000)
+    assert notes(site) == ()
+
+
+def test_a_site_alone_needs_no_links_saes_or_pairs(tmp_path: Path) -> None:
+    site = load(write(tmp_path, {k: v for k, v in BASE.items() if k not in {"links", "saes", "pairs"}}))
+    assert (site.links, site.saes, site.pairs) == ((), (), ())
+
+
+def test_what_is_set_is_used(tmp_path: Path) -> None:
+    document = changed("northbound.authority", "saes.pem")
+    document["site"]["anchor"] = "elsewhere/a"
+    document["northbound"] |= {"identity": ["dns"], "minimum_tls": "1.2", "key_size": 128, "max_sae_id_count": 0}
+    site = load(write(tmp_path, document))
+    assert site.northbound_authority == tmp_path / "saes.pem"
+    assert site.site.anchor_file == tmp_path / "elsewhere" / "a"
+    assert site.northbound.identity == ("dns",)
+    assert site.northbound.minimum_tls == "1.2"
+    assert site.northbound.key_limits() == KeyLimits(key_size=128, max_sae_id_count=0)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"type": "passphrase", "file": "/run/p"}, PassphraseKeyRing(file=Path("/run/p"))),
+        ({"type": "key-file", "file": "/run/k"}, KeyFileKeyRing(file=Path("/run/k"))),
+        ({"type": "systemd", "credential": "qss-master"}, SystemdKeyRing(credential="qss-master")),
+    ],
+)
+def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> None:
+    assert load(write(tmp_path, changed("keyring", table))).keyring == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found", "allowed"),
+    [
+        # names
+        ("site.id", "A B", "'A B'", "a QKS ID"),
+        ("site.id", "", "''", "a QKS ID"),
+        ("site.id", 5, "5", "a QKS ID"),
+        ("links[0].peer", "x" * 64, "'xxx", "1 to 63"),
+        ("saes[1].site", "-", "'-'", "a QKS ID"),
+        ("saes[0].id", "sae alice", "'sae alice'", "an SAE ID"),
+        ("saes[0].id", "*\n", "'*\\n'", "an SAE ID"),
+        ("admin.administrators", "sae:x", "'sae:x'", "a list, each item an SAE ID"),
+        ("site.uuid", "6f1c", "'6f1c'", "a UUID"),
+        # types and ranges
+        ("site", 3, "3", "a table with id, uuid, data, anchor"),
+        ("site.data", "", "''", "a path"),
+        ("site.data", "a\0b", "'a\\x00b'", "a path"),
+        ("tls.key", ["A.key"], "a list of 1", "a path"),
+        ("northbound.key_size", 100, "100", "a multiple of 8"),
+        ("northbound.key_size", 256.0, "256.0", "a whole number"),
+        ("northbound.key_size", True, "true", "a whole number"),
+        ("northbound.max_key_per_request", 65_537, "65537", "from 1 to 65536"),
+        ("northbound.max_key_per_request", 10**30, "1000000", "from 1 to 65536"),
+        ("northbound.max_sae_id_count", -1, "-1", "from 0 to 256"),
+        ("northbound.max_body_bytes", 1, "1", "from 1024"),
+        ("northbound.max_connections", 0, "0", "from 1"),
+        ("northbound.request_timeout_s", 0, "0", "above 0"),
+        ("northbound.minimum_tls", "1.1", "'1.1'", '"1.2", "1.3"'),
+        ("northbound.identity", [], "a list of 0", "a list of at least 1"),
+        ("external.reply_timeout_s", "5s", "'5s'", "a number above 0"),
+        ("lifetimes.reserved_s", float("inf"), "inf", "a number above 0"),
+        ("lifetimes.reserved_s", float("nan"), "nan", "a number above 0"),
+        ("links", {}, "a table", "a list, each item a table with peer"),
+        ("links[0].device", 1, "1", 'a table whose type is one of "simulator", "seeded-simulator"'),
+        ("links[0].device.type", "photon", "'photon'", 'one of "simulator", "seeded-simulator"'),
+        ("links[0].device.rate_bps", "1 Mbit/s", "'1 Mbit/s'", "a number above 0 to 10000000000"),
+        ("links[0].device.qber", float("nan"), "nan", "a number from 0 to 0.5"),
+        ("links[0].device.block_bytes", 1023, "1023", "from 1024 to 65536"),
+        ("links[0].capacity_bits", 1, "1", "from 8192"),
+        ("links[0].max_reservations", 0, "0", "from 1"),
+        ("pairs[0].slaves", [], "a list of 0", "at least 1"),
+        # addresses
+        ("northbound.listen", "8443", "'8443'", "host:port"),
+        ("northbound.listen", "::1:8443", "'::1:8443'", "an IPv6 host in brackets"),
+        ("northbound.listen", "localhost:65536", "'localhost:65536'", "port 0 to 65535"),
+        ("northbound.listen", "https://localhost:1", "'https://localhost:1'", "host:port"),
+        ("northbound.listen", 8443, "8443", "host:port"),
+        ("links[0].address", "b:0", "'b:0'", "1 to 65535"),
+        # rules between keys
+        ("site.anchor", "data/anchor", "'/", "outside site.data"),
+        ("northbound.min_key_size", 512, "256", "512 to 8192"),
+        ("northbound.max_key_size", 128, "256", "64 to 128"),
+        ("northbound.identity", ["uri", "cn", "uri"], "'uri' twice", "once"),
+        ("external.listen", "127.0.0.1:8443", "'127.0.0.1:8443'", "another port than northbound.listen"),
+        ("links[0].peer", "A", "'A'", "another site than site.id"),
+        ("links[0].uuid", SITE_UUID, SITE_UUID, "of its own"),
+        ("saes[1].id", "sae:alice", "'sae:alice' again", "one home site"),
+        ("pairs[0].master", "sae:carol", "'sae:carol'", "[[saes]]"),
+        ("pairs[0].slaves[1]", "sae:carol", "'sae:carol'", "[[saes]]"),
+        ("pairs[0].slaves[1]", "sae:alice", "'sae:alice'", "another SAE than the master"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, key: str, value: object, found: str, allowed: str) -> None:
+    error = refused(write(tmp_path, changed(key, value)))
+    # One rule compares two keys, and blames the one that lies outside the other two.
+    blamed = "northbound.key_size" if key in {"northbound.min_key_size", "northbound.max_key_size"} else key
+    assert error.key == blamed
+    assert found in error.found
+    assert allowed in error.allowed
+    assert len(error.found) < 200
+
+
+def test_min_above_max(tmp_path: Path) -> None:
+    document = changed("northbound.min_key_size", 512)
+    document["northbound"]["max_key_size"] = 256
+    assert refused(write(tmp_path, document)).key == "northbound.min_key_size"
+
+
+def test_an_answer_is_bounded(tmp_path: Path) -> None:
+    document = changed("northbound.max_key_size", 1 << 20)
+    document["northbound"]["max_key_per_request"] = 1025
+    error = refused(write(tmp_path, document))
+    assert error.key == "northbound.max_key_per_request"
+    assert "at most 1024" in error.allowed
+    document["northbound"]["max_key_per_request"] = 1024
+    load(write(tmp_path, document))
+
+
+def test_a_second_link_to_a_neighbour(tmp_path: Path) -> None:
+    document = changed("links[1]", BASE["links"][0] | {"uuid": OTHER_UUID})  # type: ignore[index, operator]
+    error = refused(write(tmp_path, document))
+    assert (error.key, error.found) == ("links[1].peer", "'B' again")
+
+
+def test_a_link_uuid_given_twice(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, changed("links[1]", BASE["links"][0] | {"peer": "C"})))  # type: ignore[index, operator]
+    assert (error.key, error.found) == ("links[1].uuid", f"{LINK_UUID} again")
+
+
+def test_an_sae_uuid_given_twice(tmp_path: Path) -> None:
+    document = changed("saes[0].uuid", OTHER_UUID)
+    document["saes"][1]["uuid"] = OTHER_UUID
+    assert refused(write(tmp_path, document)).key == "saes[1].uuid"
+
+
+def test_capacity_below_one_block(tmp_path: Path) -> None:
+    document = changed("links[0].capacity_bits", 8192)
+    document["links"][0]["device"]["block_bytes"] = 1025
+    error = refused(write(tmp_path, document))
+    assert error.key == "links[0].capacity_bits"
+    assert "8200 bits" in error.allowed
+
+
+@pytest.mark.parametrize(
+    "key",
+    """
+    site site.id site.uuid site.data keyring keyring.type keyring.file tls.authority tls.certificate tls.key
+    northbound.listen external admin.listen links[0].peer links[0].uuid links[0].address links[0].device
+    links[0].device.type links[0].device.rate_bps saes[1].id saes[0].site pairs[0].master pairs[0].slaves
+    """.split(),
+)
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    error = refused(write(tmp_path, changed(key, REMOVED)))
+    assert (error.key, error.found) == (key, "nothing")
+    assert error.allowed
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"),
+    [
+        ("lnks", "'links', perhaps"),
+        ("site.uid", "perhaps"),
+        ("northbound.max_keys_per_request", "'max_key_per_request', perhaps"),
+        ("links[0].device.rate", "'rate_bps', perhaps"),
+        ("links[0].device.seed", "type, rate_bps"),
+        ("keyring.passphrase", "file, type"),
+        ("pairs[0].zzzzzz", "master, slaves"),
+    ],
+)
+def test_an_unknown_key_gets_the_nearest_known_one(tmp_path: Path, key: str, allowed: str) -> None:
+    error = refused(write(tmp_path, changed(key, "correct horse battery staple")))
+    assert (error.key, error.found) == (key, "an unknown key")
+    assert allowed in error.allowed or set(allowed.split(", ")) <= set(error.allowed.split(", "))
+    assert "horse" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("keyring", "correct horse battery staple"),
+        ("keyring.type", "correct horse battery staple"),
+        ("keyring.file", ["correct horse battery staple"]),
+        ("keyring", {"type": "systemd", "credential": "correct horse battery staple"}),
+        ("links[0].device", {"type": "seeded-simulator", "rate_bps": 1, "seed": "correct horse battery staple"}),
+        ("links[0].device", {"type": "seeded-simulator", "rate_bps": 1, "seed": -123456789}),
+    ],
+)
+def test_what_may_be_secret_is_never_shown(tmp_path: Path, key: str, value: object) -> None:
+    error = refused(write(tmp_path, changed(key, value)))
+    assert error.key.startswith(key)
+    assert "horse" not in str(error)
+    assert "123456789" not in str(error)
+
+
+def test_a_seed_needs_the_device_that_admits_it(tmp_path: Path) -> None:
+    device = {"type": "seeded-simulator", "rate_bps": 1000, "seed": 7}
+    site = load(write(tmp_path, changed("links[0].device", device)))
+    assert site.links[0].device == SeededSimulator(rate_bps=1000, seed=7)
+    (note,) = notes(site)
+    assert "links[0].device" in note
+    assert "tests only" in note
+
+
+def test_an_sae_beyond_the_neighbours_is_noted(tmp_path: Path) -> None:
+    (note,) = notes(load(write(tmp_path, changed("saes[2]", {"id": "sae:far", "site": "Z"}))))
+    assert "saes[2]" in note
+    assert "sae:far" in note
+
+
+def test_any_sae_has_to_be_said(tmp_path: Path) -> None:
+    site = load(write(tmp_path, changed("pairs[0]", {"master": "*", "slaves": ["*"]})))
+    assert site.pairs[0].master == "*"
+
+
+def test_free_ports_may_be_alike(tmp_path: Path) -> None:
+    document = changed("northbound.listen", "127.0.0.1:0")
+    document["external"]["listen"] = "127.0.0.1:0"
+    assert load(write(tmp_path, document)).external.listen.port == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"[site]\nid = A\n", "(at line 2, column 6)"),
+        (b"[site]\n[site]\n", "line 2"),
+        (b"id = '\xff'", "no UTF-8 at position 6"),
+        (b"n = " + b"9" * 5000, "too long"),
+        (b"n = " + b"[" * 20_000, "too deep"),
+    ],
+)
+def test_what_is_no_toml(tmp_path: Path, content: bytes, found: str) -> None:
+    file = tmp_path / "site.toml"
+    file.write_bytes(content)
+    error = refused(file)
+    assert error.key == ""
+    assert found in error.found
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none.toml").found == "no such file"
+    assert "cannot be read" in refused(tmp_path).found
+
+
+TOML_VALUES = st.recursive(
+    st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text("ab:*[]0.\n", max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "peer", "x", "id"]), inner),
+    max_leaves=6,
+)
+KEYS = ["site", "keyring", "links", "links[0]", "links[0].device", "saes[0]", "pairs[0].slaves", "northbound.key_size"]
+
+
+@given(key=st.sampled_from([*KEYS, "admin.administrators", "tls.key", "northbound.identity", "zzz"]), value=TOML_VALUES)
+def test_whatever_is_found_it_loads_or_is_a_configuration_error(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: object
+) -> None:
+    file = write(tmp_path_factory.getbasetemp(), changed(key, value))
+    tomllib.loads(file.read_text())
+    with contextlib.suppress(ConfigurationError):
+        load(file)
+
+
+@given(host=st.from_regex(r"[a-z0-9.-]{1,20}|[0-9a-f:]{2,20}:[0-9a-f]", fullmatch=True), port=st.integers(0, 65_535))
+def test_an_address_survives_its_text(host: str, port: int) -> None:
+    assert Address.parse(str(Address(host, port))) == Address(host, port)
