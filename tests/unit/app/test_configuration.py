@@ -253,11 +253,31 @@ def test_capacity_below_one_block(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    """
-    site site.id site.uuid site.data keyring keyring.type keyring.file tls.authority tls.certificate tls.key
-    northbound.listen external admin.listen links[0].peer links[0].uuid links[0].address links[0].device
-    links[0].device.type links[0].device.rate_bps saes[1].id saes[0].site pairs[0].master pairs[0].slaves
-    """.split(),
+    [
+        "site",
+        "site.id",
+        "site.uuid",
+        "site.data",
+        "keyring",
+        "keyring.type",
+        "keyring.file",
+        "tls.authority",
+        "tls.certificate",
+        "tls.key",
+        "northbound.listen",
+        "external",
+        "admin.listen",
+        "links[0].peer",
+        "links[0].uuid",
+        "links[0].address",
+        "links[0].device",
+        "links[0].device.type",
+        "links[0].device.rate_bps",
+        "saes[1].id",
+        "saes[0].site",
+        "pairs[0].master",
+        "pairs[0].slaves",
+    ],
 )
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     error = refused(write(tmp_path, changed(key, REMOVED)))
