@@ -1,0 +1,92 @@
+"""The checkpointer: moves the log into the main file, off the commit path.
+
+A checkpoint is due at once when the log has grown large, and within a few seconds after bytes were erased, because the
+log still holds them until it is cut. The thread copies with a connection of its own (passive: it blocks nobody); what
+remains is little, and the writer cuts the log between two transactions. A checkpoint that fails is due again later.
+
+Refused here: touching rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from qss.adapters.stores.sqlite.faults import store_error
+
+ERASURE_DELAY_S = 2.0
+"""Longest time that erased bytes wait in the log for the next checkpoint, in seconds."""
+
+LARGE_LOG_BYTES = 64 << 20
+"""Size of the log that makes a checkpoint due at once."""
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpointer:
+    """Owns the checkpoint connection. `cut_log` asks the writer to truncate what has been copied."""
+
+    def __init__(
+        self, connection: apsw.Connection, path: Path, cut_log: Callable[[], None], erasure_delay_s: float
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._cut_log = cut_log
+        self._erasure_delay_s = erasure_delay_s
+        self._changed = threading.Condition()
+        self._due: float | None = None
+        self._closing = False
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="qss-store-checkpointer", daemon=True)
+        self._thread.start()
+
+    def due_now(self) -> None:
+        """Checkpoint at once: the log is large."""
+        self._be_due(time.monotonic())
+
+    def due_soon(self) -> None:
+        """Checkpoint within the erasure delay: bytes were erased, or a checkpoint has to be repeated."""
+        self._be_due(time.monotonic() + self._erasure_delay_s)
+
+    def close(self) -> None:
+        """End; a checkpoint under way is finished. Blocks; not for the event loop's thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _be_due(self, when: float) -> None:
+        with self._changed:
+            if self._due is None or when < self._due:
+                self._due = when
+                self._changed.notify()
+
+    # --- in the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while self._wait_until_due():
+            try:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.Error as error:
+                if not self._failing:
+                    _log.warning("checkpoint failed, to be repeated: %s", store_error(error, self._path))
+                self._failing = True
+                self.due_soon()
+            else:
+                self._failing = False
+                self._cut_log()
+
+    def _wait_until_due(self) -> bool:
+        with self._changed:
+            while not self._closing:
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is not None and left <= 0:
+                    self._due = None
+                    return True
+                self._changed.wait(left)
+        return False

@@ -1,0 +1,48 @@
+"""What SQLite's errors mean to an operator. Every text names the file and the remedy; none carries a value of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from qss.model.errors import QssError, StoreError, StoreUnavailable
+
+
+@contextmanager
+def as_store_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite says about the store at `path` as a type of the error tree."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise store_error(error, path) from error
+
+
+def store_error(error: apsw.Error, path: Path) -> QssError:
+    """Return the error of the tree that `error` stands for."""
+    match error:
+        case apsw.FullError():
+            return StoreUnavailable(
+                f"the disk of {path} is full; nothing was written. Make room: the store goes on by itself"
+            )
+        case apsw.NotADBError():
+            return StoreError(f"{path} is no qss store, or its beginning is damaged; restore it from a back-up")
+        case apsw.CorruptError() | apsw.FormatError():
+            return StoreError(f"{path} is damaged; stop this site and restore the data folder from a back-up")
+        case apsw.CantOpenError():
+            return StoreError(f"{path} cannot be opened; make it with `qss init`, or check its owner and mode (0600)")
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return StoreUnavailable(f"{path} cannot be written; check its owner, its mode (0600) and its mount")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreUnavailable(f"another program holds the write lock of {path}; end that program")
+        case apsw.IOError():
+            return StoreUnavailable(
+                f"reading or writing {path} failed; check the disk, its quota and the system log. "
+                "The store goes on by itself once it works again"
+            )
+        case apsw.NoMemError():
+            return StoreUnavailable(f"no memory is left to work on {path}; give this process more")
+        case _:
+            return StoreError(f"{path} refused an operation ({type(error).__name__}); this is a defect in qss")

@@ -1,0 +1,163 @@
+"""Changes and questions as SQL, on a connection whose transaction someone else holds.
+
+Refused here: transactions, threads, and the meaning of a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from qss.adapters.stores.sqlite import rows
+from qss.model.errors import HeadMismatch
+from qss.model.identifiers import StreamId
+from qss.model.ranges import Range
+from qss.model.records import StreamRecord
+from qss.ports.store import (
+    Change,
+    Contents,
+    DropBlock,
+    DropReservation,
+    DropStream,
+    PutBlock,
+    PutPeer,
+    PutReservation,
+    PutStream,
+    RaiseCommitNumber,
+    SealedBlock,
+)
+
+_INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_PUT_RESERVATION = "REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_PEER = "REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_BLOCK_BEFORE = "SELECT start + length FROM blocks WHERE stream = ? AND start < ? ORDER BY start DESC LIMIT 1"
+# Blocks of a stream never overlap, so at most one that begins before the part reaches into it.
+_BLOCKS = """
+SELECT start, length, sealed FROM blocks
+WHERE stream = ?1 AND start < ?3
+  AND start >= coalesce((SELECT max(start) FROM blocks WHERE stream = ?1 AND start <= ?2), 0)
+ORDER BY start
+"""
+
+
+def erases(batch: Sequence[Change]) -> bool:
+    """Tell whether a batch gives up blocks, whose bytes must then not live on in the log."""
+    return any(isinstance(change, DropBlock | DropStream) for change in batch)
+
+
+def apply(connection: apsw.Connection, batch: Sequence[Change]) -> None:
+    """Make the changes, in order. Raises `HeadMismatch` midway: the caller rolls back."""
+    for change in batch:
+        _apply(connection, change)
+    for stream in {change.block.stream for change in batch if isinstance(change, PutBlock)}:
+        _refuse_orphans(connection, stream)
+
+
+def _apply(connection: apsw.Connection, change: Change) -> None:
+    match change:
+        case PutStream(record):
+            _put_stream(connection, record)
+        case DropStream(stream):
+            connection.execute("DELETE FROM blocks WHERE stream = ?", (stream.value,))
+            connection.execute("DELETE FROM reservations WHERE stream = ?", (stream.value,))
+            connection.execute("DELETE FROM streams WHERE stream = ?", (stream.value,))
+        case PutReservation(reservation):
+            connection.execute(_PUT_RESERVATION, rows.reservation_row(reservation))
+        case DropReservation(name):
+            connection.execute("DELETE FROM reservations WHERE reservation = ?", (name.value,))
+        case PutPeer(peer):
+            connection.execute(_PUT_PEER, rows.peer_row(peer))
+        case RaiseCommitNumber(at_least):
+            connection.execute("UPDATE meta SET commit_number = max(commit_number, ?)", (at_least,))
+        case PutBlock(block):
+            _put_block(connection, block)
+        case DropBlock(stream, start):
+            connection.execute("DELETE FROM blocks WHERE stream = ? AND start = ?", (stream.value, start))
+
+
+def _put_stream(connection: apsw.Connection, record: StreamRecord) -> None:
+    built_on = record.version - 1
+    if built_on:
+        connection.execute("DELETE FROM streams WHERE stream = ? AND version = ?", (record.stream.value, built_on))
+        if connection.changes() != 1:
+            raise _wrong_version(record.stream, built_on)
+    connection.execute(_INSERT_STREAM, rows.stream_row(record))
+    if connection.changes() != 1:
+        raise _wrong_version(record.stream, built_on)
+
+
+def _wrong_version(stream: StreamId, built_on: int) -> HeadMismatch:
+    return HeadMismatch(
+        f"stream {stream} is not at version {built_on}: another commit came first; "
+        "read the store's contents and recover"
+    )
+
+
+def _put_block(connection: apsw.Connection, block: SealedBlock) -> None:
+    before = connection.execute(_BLOCK_BEFORE, (block.stream.value, block.start + block.length)).get
+    if before is not None and before > block.start:
+        raise HeadMismatch(f"stream {block.stream} has bytes at {block.start} already: no byte is stored twice")
+    connection.execute(
+        "INSERT INTO blocks (stream, start, length, sealed) VALUES (?, ?, ?, ?)",
+        (block.stream.value, block.start, block.length, block.sealed),
+    )
+
+
+def _refuse_orphans(connection: apsw.Connection, stream: StreamId) -> None:
+    """A block whose stream is gone would never be erased."""
+    known = connection.execute("SELECT 1 FROM streams WHERE stream = ?", (stream.value,)).get
+    held = connection.execute("SELECT 1 FROM blocks WHERE stream = ? LIMIT 1", (stream.value,)).get
+    if held and not known:
+        raise HeadMismatch(f"stream {stream} is not in the store: key cannot be kept without its stream")
+
+
+def raise_incarnation(connection: apsw.Connection) -> None:
+    """Begin a new incarnation, within a transaction. That is a durable commit, and is numbered like any other."""
+    connection.execute("UPDATE meta SET incarnation = incarnation + 1, commit_number = commit_number + 1")
+
+
+def raise_commit_number(connection: apsw.Connection) -> int:
+    """Number the transaction, and return the number."""
+    return _integer(connection, "UPDATE meta SET commit_number = commit_number + 1 RETURNING commit_number")
+
+
+def incarnation(connection: apsw.Connection) -> int:
+    """Return the fence that holds now."""
+    return _integer(connection, "SELECT incarnation FROM meta")
+
+
+def contents(connection: apsw.Connection) -> Contents:
+    """Return the whole ledger. The caller holds a transaction, so that all of it is of one moment."""
+    fence, commit_number = _rows(connection, "SELECT incarnation, commit_number FROM meta")[0]
+    streams = _rows(connection, "SELECT * FROM streams")
+    reservations = _rows(connection, "SELECT * FROM reservations")
+    peers = _rows(connection, "SELECT * FROM peers")
+    return Contents(
+        fence,
+        commit_number,
+        tuple(rows.stream_record(row) for row in streams),
+        tuple(rows.reservation_record(row) for row in reservations),
+        tuple(rows.peer_record(row) for row in peers),
+    )
+
+
+def blocks(connection: apsw.Connection, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
+    """Return the blocks that share a byte with `part`, in order."""
+    found = connection.execute(_BLOCKS, (stream.value, part.start, part.stop))
+    return tuple(
+        SealedBlock(stream, start, length, sealed)
+        for start, length, sealed in found
+        if len(part) and start + length > part.start
+    )
+
+
+def _rows(connection: apsw.Connection, query: str) -> list[Any]:
+    return list(connection.execute(query))
+
+
+def _integer(connection: apsw.Connection, query: str) -> int:
+    value = connection.execute(query).get
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,108 @@
+"""Records as rows and back, columns in the order of `schema`.
+
+What SQL may want to ask about is a plain column; the rest is JSON text. A position in a stream is an SQLite integer
+(64 bits). The bit masks of fetched keys are hexadecimal strings in a JSON list, because they may have 65,536 bits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
+from qss.model.records import BurnReason, PeerRecord, ReservationRecord, Side, StreamRecord, Tally
+
+Row = tuple[Any, ...]
+"""Values of one row."""
+
+
+def stream_row(record: StreamRecord) -> Row:
+    """Return the record as a row of `streams`."""
+    return (
+        record.stream.value,
+        record.peer,
+        record.chunk_bytes,
+        record.version,
+        record.head,
+        record.mark,
+        int(record.closed),
+        record.limit,
+        *_tally_values(record.tally),
+    )
+
+
+def stream_record(row: Row) -> StreamRecord:
+    """Read a row of `streams`."""
+    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally = row
+    return StreamRecord(
+        StreamId(stream), QksId(peer), chunk_bytes, version, head, mark, bool(closed), limit, _tally(*tally)
+    )
+
+
+def reservation_row(record: ReservationRecord) -> Row:
+    """Return the record as a row of `reservations`."""
+    return (
+        record.id.value,
+        record.stream.value,
+        record.peer,
+        record.side.value,
+        record.start,
+        record.count,
+        record.key_bytes,
+        record.master,
+        json.dumps(record.slaves),
+        record.expires_at,
+        int(record.confirmed),
+        json.dumps([f"{mask:x}" for mask in record.fetched]),
+    )
+
+
+def reservation_record(row: Row) -> ReservationRecord:
+    """Read a row of `reservations`."""
+    reservation, stream, peer, side, start, count, key_bytes, master, slaves, expires_at, confirmed, fetched = row
+    return ReservationRecord(
+        ReservationId(reservation),
+        StreamId(stream),
+        QksId(peer),
+        Side(side),
+        start,
+        count,
+        key_bytes,
+        SaeId(master),
+        tuple(json.loads(slaves)),
+        expires_at,
+        bool(confirmed),
+        tuple(int(mask, 16) for mask in json.loads(fetched)),
+    )
+
+
+def peer_row(record: PeerRecord) -> Row:
+    """Return the record as a row of `peers`."""
+    return (
+        record.peer,
+        record.incarnation,
+        record.commit_seen,
+        int(record.must_burn),
+        *_tally_values(record.past),
+        record.past_ingested,
+    )
+
+
+def peer_record(row: Row) -> PeerRecord:
+    """Read a row of `peers`."""
+    peer, incarnation, commit_seen, must_burn, *tally, past_ingested = row
+    return PeerRecord(QksId(peer), incarnation, commit_seen, bool(must_burn), _tally(*tally), past_ingested)
+
+
+def _tally_values(tally: Tally) -> Row:
+    return tally.reserved, tally.delivered, tally.relayed, json.dumps(_by_name(tally.burned))
+
+
+def _tally(reserved: int, delivered: int, relayed: int, burned: str) -> Tally:
+    reasons = {BurnReason(reason): bits for reason, bits in json.loads(burned).items()}
+    return Tally(reserved, delivered, relayed, reasons)
+
+
+def _by_name(burned: Mapping[BurnReason, int]) -> dict[str, int]:
+    return {reason.value: bits for reason, bits in burned.items()}

@@ -1,0 +1,148 @@
+"""The file: its tables, its making, its opening. What a table means is said in `docs/reference/store.md`.
+
+A store is made by `create_store` and by nothing else: a typing error in a path must not give a site an empty ledger.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+
+from qss.adapters.stores.sqlite.faults import as_store_errors
+from qss.model.errors import StoreError
+from qss.model.identifiers import QksId
+
+APPLICATION_ID = 0x71737331
+"""`qss1`, in the file's header: tells a store of ours from any other SQLite file."""
+
+SCHEMA_VERSION = 1
+"""Layout of the tables, in the header's `user_version`."""
+
+BUSY_MS = 10_000
+"""How long a connection waits for a lock that another program holds on the file."""
+
+_PAGE_BYTES = 16384
+
+_TABLES = """
+CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    site TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    commit_number INTEGER NOT NULL
+) STRICT;
+CREATE TABLE streams (
+    stream BLOB PRIMARY KEY,
+    peer TEXT NOT NULL,
+    chunk_bytes INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    mark INTEGER NOT NULL,
+    closed INTEGER NOT NULL,
+    agreed_end INTEGER,
+    reserved_bits INTEGER NOT NULL,
+    delivered_bits INTEGER NOT NULL,
+    relayed_bits INTEGER NOT NULL,
+    burned_bits TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reservations (
+    reservation BLOB PRIMARY KEY,
+    stream BLOB NOT NULL,
+    peer TEXT NOT NULL,
+    side TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    key_bytes INTEGER NOT NULL,
+    master TEXT NOT NULL,
+    slaves TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    confirmed INTEGER NOT NULL,
+    fetched TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservations_of_stream ON reservations (stream);
+CREATE TABLE peers (
+    peer TEXT PRIMARY KEY,
+    incarnation INTEGER NOT NULL,
+    commit_seen INTEGER NOT NULL,
+    must_burn INTEGER NOT NULL,
+    past_reserved_bits INTEGER NOT NULL,
+    past_delivered_bits INTEGER NOT NULL,
+    past_relayed_bits INTEGER NOT NULL,
+    past_burned_bits TEXT NOT NULL,
+    past_ingested_bits INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY,
+    stream BLOB NOT NULL,
+    start INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    sealed BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX blocks_by_place ON blocks (stream, start, length);
+"""
+
+
+def create_store(path: Path, site: QksId) -> None:
+    """Make an empty store for `site` at `path`, durably, mode 0600.
+
+    Raises `StoreError` if something is there already, `StoreUnavailable` if the disk refuses.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError as error:
+        raise StoreError(f"{path} exists already; choose another place, or remove it if it is not needed") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be made ({error.strerror}); check the folder and its owner") from error
+    with as_store_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_TABLES)
+            connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0)", (site,))
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Open the existing file at `path` for one thread's use, set up for durable commits and real erasure."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        connection.wal_autocheckpoint(0)  # checkpoints run off the commit path
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA cache_size=-16384")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
+    """Raise `StoreError` unless the file is a whole store of this release and of `site`."""
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        raise StoreError(f"{path} is no qss store; name the right data folder, or make one with `qss init`")
+    version = _pragma(connection, "user_version")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has layout {version}, this release reads layout {SCHEMA_VERSION}; run the release that made it"
+        )
+    if _pragma(connection, "quick_check(1)") != "ok":
+        raise StoreError(f"{path} is damaged; restore the data folder from a back-up")
+    if _pragma(connection, "journal_mode") != "wal":
+        raise StoreError(f"{path} is not in WAL mode: another program changed it; set `PRAGMA journal_mode=WAL`")
+    owner = connection.execute("SELECT site FROM meta").get
+    if owner != site:
+        raise StoreError(f"{path} belongs to site {owner}, not {site}; name that site's own data folder")
+
+
+def _pragma(connection: apsw.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").get

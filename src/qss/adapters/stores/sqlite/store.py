@@ -1,0 +1,177 @@
+"""`SqliteStore`: the store port on one file, its threads started and ended together.
+
+Refused here: creating the file (`create_store` does), knowing what a record means, and reading on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apsw
+
+from qss.adapters.stores.sqlite import ledger
+from qss.adapters.stores.sqlite.checkpointer import ERASURE_DELAY_S, LARGE_LOG_BYTES, Checkpointer
+from qss.adapters.stores.sqlite.faults import as_store_errors
+from qss.adapters.stores.sqlite.lock import take_lock
+from qss.adapters.stores.sqlite.schema import check, connect
+from qss.adapters.stores.sqlite.writer import Writer
+from qss.model.errors import LimitReached, StoreError
+from qss.model.identifiers import QksId, StreamId
+from qss.model.ranges import Range
+from qss.ports.store import Change, Contents, SealedBlock
+
+MAX_WAITING_READS = 1024
+"""Reads that may wait for the reader's thread."""
+
+
+class SqliteStore:
+    """The store of `site` in the existing file `path`. Implements `qss.ports.store.Store`.
+
+    `start` may be called again, and after `close`: each begins a new incarnation. `erasure_delay_s` bounds how long
+    erased bytes may stay in the log.
+    """
+
+    def __init__(self, path: Path, site: QksId, *, erasure_delay_s: float = ERASURE_DELAY_S) -> None:
+        self._path = path
+        self._site = site
+        self._erasure_delay_s = erasure_delay_s
+        self._turn = asyncio.Lock()
+        self._session: _Session | None = None
+
+    async def start(self) -> Contents:
+        """As `Store.start`. Raises `StoreError` if there is no store of this site and release, or it is damaged."""
+        async with self._turn:
+            await self._end_session()
+            lock, connections, contents = await asyncio.to_thread(_open, self._path, self._site)
+            self._session = _Session(self._path, lock, connections, self._erasure_delay_s)
+            return contents
+
+    async def commit(self, batch: Sequence[Change], fence: int) -> int:
+        """As `Store.commit`. Raises `LimitReached` if too much waits for the disk already."""
+        return await self._started().writer.submit(batch, fence)
+
+    async def contents(self) -> Contents:
+        """As `Store.contents`."""
+        return await self._started().read(_contents_of_one_moment)
+
+    async def blocks(self, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
+        """As `Store.blocks`."""
+        return await self._started().read(lambda connection: ledger.blocks(connection, stream, part))
+
+    async def close(self) -> None:
+        """As `Store.close`."""
+        async with self._turn:
+            await self._end_session()
+
+    async def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await asyncio.to_thread(session.close)
+
+    def _started(self) -> _Session:
+        if self._session is None:
+            raise StoreError(f"{self._path} is not open: start the store first")
+        return self._session
+
+
+class _Session:
+    """What is held between `start` and `close`: the lock, three connections and their threads."""
+
+    def __init__(self, path: Path, lock: int, connections: tuple[apsw.Connection, ...], erasure_delay_s: float) -> None:
+        self._path = path
+        self._lock = lock
+        self._connections = connections
+        writing, self._reading, checkpointing = connections
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
+        self._waiting_reads = 0
+        self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.cut_log(), erasure_delay_s)
+        self.writer = Writer(writing, path, self._committed, self._checkpointer.due_soon)
+        self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
+        writing.set_wal_hook(self._log_grew)
+
+    async def read[T](self, question: Callable[[apsw.Connection], T]) -> T:
+        """Ask on the reading connection, in its thread."""
+        if self._waiting_reads >= MAX_WAITING_READS:
+            raise LimitReached(f"{self._waiting_reads} reads of {self._path} wait already; ask again later")
+        self._waiting_reads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, self._answer, question)
+        finally:
+            self._waiting_reads -= 1
+
+    def close(self) -> None:
+        """Finish commits and reads, and let go of everything. Blocks."""
+        self.writer.close()
+        self._checkpointer.close()
+        self._reader.shutdown()
+        try:
+            with as_store_errors(self._path):
+                for connection in self._connections:  # the last to close cuts the log
+                    connection.close()
+        finally:
+            os.close(self._lock)
+
+    def _answer[T](self, question: Callable[[apsw.Connection], T]) -> T:
+        with as_store_errors(self._path):
+            return question(self._reading)
+
+    def _committed(self, erased: bool) -> None:  # noqa: FBT001 - a fact that is passed on, not a switch
+        if erased:
+            self._checkpointer.due_soon()
+
+    def _log_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        if pages > self._large_log_pages:
+            self._checkpointer.due_now()
+        return apsw.SQLITE_OK
+
+
+def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], Contents]:
+    """Take the lock, open three connections, and begin an incarnation. Leaves nothing open if it fails."""
+    if not path.is_file():
+        raise StoreError(f"there is no store at {path}; make one with `qss init`, or name the right data folder")
+    lock = take_lock(path)
+    connections: list[apsw.Connection] = []
+    try:
+        with as_store_errors(path):
+            connections.append(connect(path))
+            check(connections[0], path, site)
+            connections += [connect(path), connect(path)]
+            connections[1].execute("PRAGMA query_only=ON")
+            contents = _begin(connections[0])
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        os.close(lock)
+        raise
+    return lock, tuple(connections), contents
+
+
+def _begin(connection: apsw.Connection) -> Contents:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        ledger.raise_incarnation(connection)
+        contents = ledger.contents(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return contents
+
+
+def _contents_of_one_moment(connection: apsw.Connection) -> Contents:
+    connection.execute("BEGIN")
+    try:
+        return ledger.contents(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _page_bytes(connection: apsw.Connection) -> int:
+    size = connection.execute("PRAGMA page_size").get
+    assert isinstance(size, int)
+    return size

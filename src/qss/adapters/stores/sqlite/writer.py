@@ -1,0 +1,211 @@
+"""The writer: one thread that makes batches durable, as many in one transaction as have gathered.
+
+Batches are taken in the order of submission. While one transaction is being synced, others gather and share the next,
+so the cost of a sync is divided among them. Each batch runs in a savepoint of its own and gets a verdict of its own;
+a failing disk is the verdict of them all. Between transactions, and only there, the log is cut (see `checkpointer`).
+
+Refused here: retries. Whoever submitted a batch that failed knows what it meant. If the disk failed while the end of a
+transaction was being synced, that transaction may be found whole after a crash; a caller must not count on either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from qss.adapters.stores.sqlite import ledger
+from qss.adapters.stores.sqlite.faults import store_error
+from qss.adapters.stores.sqlite.schema import BUSY_MS
+from qss.model.errors import FenceLost, LimitReached, QssError, StoreError
+from qss.ports.store import Change, PutBlock
+
+MAX_WAITING_BATCHES = 4096
+"""Batches that may wait for the disk."""
+
+MAX_WAITING_BYTES = 64 << 20
+"""Sealed bytes that may wait for the disk; a single batch may not have more."""
+
+_MAX_GROUP = 512
+# A program that reads the store for long must not hold up commits: cutting the log waits no longer than this for it.
+_CUT_BUSY_MS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """A submitted batch and who waits for it."""
+
+    batch: tuple[Change, ...]
+    fence: int
+    weight: int
+    done: asyncio.Future[int]
+
+
+_Verdict = int | QssError
+"""The commit number, or why there is none."""
+
+
+class Writer:
+    """Owns the writing connection. `on_commit(erased)` and `on_trouble()` are called in the writer's thread."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        on_commit: Callable[[bool], None],
+        on_trouble: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._on_commit = on_commit
+        self._on_trouble = on_trouble
+        self._loop = asyncio.get_running_loop()
+        self._changed = threading.Condition()
+        self._waiting: deque[_Ticket] = deque()
+        self._waiting_bytes = 0
+        self._cut_log = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="qss-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Sequence[Change], fence: int) -> asyncio.Future[int]:
+        """Queue a batch; its place in the order is taken when this returns. Raises `LimitReached`."""
+        weight = sum(len(change.block.sealed) for change in batch if isinstance(change, PutBlock))
+        ticket = _Ticket(tuple(batch), fence, weight, self._loop.create_future())
+        with self._changed:
+            if self._closing:
+                raise StoreError(f"{self._path} is being closed; start the store again")
+            if len(self._waiting) >= MAX_WAITING_BATCHES or self._waiting_bytes + weight > MAX_WAITING_BYTES:
+                raise LimitReached(
+                    f"{len(self._waiting)} batches wait for the disk of {self._path}, and one of {weight} sealed bytes "
+                    f"is too much (limits: {MAX_WAITING_BATCHES} batches, {MAX_WAITING_BYTES} bytes); "
+                    "ask again later, or for less at a time"
+                )
+            self._waiting.append(ticket)
+            self._waiting_bytes += weight
+            self._changed.notify()
+        return ticket.done
+
+    def cut_log(self) -> None:
+        """Have the log truncated before the next transaction. Its pages should be in the main file already."""
+        with self._changed:
+            self._cut_log = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Commit what was submitted, then end. Blocks; not for the event loop's thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    # --- in the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._waiting or self._cut_log or self._closing):
+                    self._changed.wait()
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
+                self._waiting_bytes -= sum(ticket.weight for ticket in group)
+                cut_log, self._cut_log = self._cut_log, False
+            if cut_log:
+                self._truncate()
+            elif not group:
+                return
+            if group:
+                verdicts = self._commit(group)
+                # A loop that went without closing the store has nobody left who waits.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(_settle, group, verdicts)
+
+    def _truncate(self) -> None:
+        self._connection.set_busy_timeout(_CUT_BUSY_MS)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error:
+            self._on_trouble()
+        finally:
+            self._connection.set_busy_timeout(BUSY_MS)
+
+    def _commit(self, group: list[_Ticket]) -> list[_Verdict]:
+        try:
+            verdicts = self._transaction(group)
+        except Exception as error:  # noqa: BLE001 - the thread must live, and whoever waits must hear
+            self._on_trouble()
+            return [self._failure(error) for _ in group]
+        erased = any(
+            ledger.erases(ticket.batch)
+            for ticket, verdict in zip(group, verdicts, strict=True)
+            if isinstance(verdict, int)
+        )
+        self._on_commit(erased)
+        return verdicts
+
+    def _transaction(self, group: list[_Ticket]) -> list[_Verdict]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            incarnation = ledger.incarnation(connection)
+            refusals = [self._try(ticket, incarnation) for ticket in group]
+            if all(refusals):
+                connection.execute("ROLLBACK")
+                return [refusal for refusal in refusals if refusal]
+            number = ledger.raise_commit_number(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # SQLite ends it by itself after some failures
+                connection.execute("ROLLBACK")
+            raise
+        return [refusal or number for refusal in refusals]
+
+    def _try(self, ticket: _Ticket, incarnation: int) -> QssError | None:
+        """Apply one batch, or leave no trace of it and return why. Raises `apsw.Error` if the disk is at fault."""
+        if ticket.fence != incarnation:
+            return FenceLost(
+                f"{self._path} was started again since (incarnation {incarnation}, this commit has {ticket.fence}); "
+                "end this process"
+            )
+        self._connection.execute("SAVEPOINT batch")
+        try:
+            ledger.apply(self._connection, ticket.batch)
+        except Exception as error:
+            refusal = self._refusal(error)
+            if refusal is None:
+                raise
+            self._connection.execute("ROLLBACK TO batch")
+            self._connection.execute("RELEASE batch")
+            return refusal
+        self._connection.execute("RELEASE batch")
+        return None
+
+    def _failure(self, error: Exception) -> QssError:
+        if isinstance(error, apsw.Error):
+            return store_error(error, self._path)
+        return StoreError(f"{self._path} met a {type(error).__name__}; this is a defect in qss")
+
+    def _refusal(self, error: Exception) -> QssError | None:
+        """Return the verdict if the batch is at fault, or None if the disk is."""
+        if isinstance(error, QssError):
+            return error
+        if isinstance(error, apsw.Error) and not isinstance(error, apsw.ConstraintError | apsw.MismatchError):
+            return None
+        return StoreError(
+            f"{self._path} cannot hold a value of this batch ({type(error).__name__}); this is a defect in qss"
+        )
+
+
+def _settle(group: list[_Ticket], verdicts: list[_Verdict]) -> None:
+    for ticket, verdict in zip(group, verdicts, strict=True):
+        if ticket.done.done():  # its task was cancelled; the commit stands all the same
+            continue
+        if isinstance(verdict, int):
+            ticket.done.set_result(verdict)
+        else:
+            ticket.done.set_exception(verdict)
