@@ -1,0 +1,32 @@
+# For people and for CI alike. Every target does its own set-up, once: again only after uv.lock or pyproject.toml changed.
+# Recipes are silent and set-up speaks on stderr, so that stdout carries what the programs print.
+
+.PHONY: help demo test lint bench
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+STAMP := .venv/set-up
+
+help:
+	@echo 'make demo    three sites on this machine deliver keys; ARGS="--once --json" passes arguments on'
+	@echo 'make test    lint, then all tests; names at its end what this machine could not run'
+	@echo 'make lint    formatting, style, types and import contracts'
+	@echo 'make bench   the benchmarks; ARGS="..." passes arguments on'
+
+demo: $(STAMP)
+	@$(BIN)/qss demo $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/getkey.py $(ARGS)
+
+$(STAMP): uv.lock pyproject.toml scripts/set-up
+	@scripts/set-up
