@@ -1,0 +1,1 @@
+"""Key rings: one module per place where a master key can be kept."""

@@ -5,6 +5,7 @@ Refused here: transactions, threads, and the meaning of a record.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import apsw
 from qss.adapters.stores.sqlite import rows
 from qss.model.errors import HeadMismatch
 from qss.model.identifiers import StreamId
+from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.ranges import Range
 from qss.model.records import StreamRecord
 from qss.ports.store import (
@@ -114,8 +116,9 @@ def _refuse_orphans(connection: apsw.Connection, stream: StreamId) -> None:
 
 
 def raise_incarnation(connection: apsw.Connection) -> None:
-    """Begin a new incarnation, within a transaction. That is a durable commit, and is numbered like any other."""
-    connection.execute("UPDATE meta SET incarnation = incarnation + 1, commit_number = commit_number + 1")
+    """Begin a new incarnation, within a transaction. Raises `StoreError` if there have been too many."""
+    following = next_incarnation(incarnation(connection), os.urandom(INCARNATION_ENTROPY_BYTES))
+    connection.execute("UPDATE meta SET incarnation = ?", (following,))
 
 
 def raise_commit_number(connection: apsw.Connection) -> int:
