@@ -93,9 +93,12 @@ class Contents:
     """What a store held when it was started, without the blocks."""
 
     incarnation: int
-    """The fence of this start: raised durably by one at every start."""
+    """The fence of this start, raised durably at every start: 23 bits that count, then 40 random ones.
+
+    So it grows, and two lives of a store that was copied or restored never share one.
+    """
     commit_number: int
-    """Durable commits so far, in all incarnations; never falls unless the store was restored."""
+    """Durable commits so far, in all incarnations; never falls unless the store was restored. A start is none."""
     streams: tuple[StreamRecord, ...] = ()
     reservations: tuple[ReservationRecord, ...] = ()
     peers: tuple[PeerRecord, ...] = ()

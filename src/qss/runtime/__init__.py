@@ -1,0 +1,12 @@
+"""Asyncio shells around the cores: they do the I/O that effects ask for, and decide nothing.
+
+==============  ==================================================================================
+`link`          one link: events in, effects out, the store and the peer in between
+`outbox`        messages to the peer: gathered while the last frame is under way
+`feed`          key from the module into the ledger
+`connecting`    keeping a connection to a neighbour
+`module`        the QKD module: one device, Sync with its peer
+`site`          a site's links on one store: start, ticks, anchor, stop
+`key_server`    what the northbound servers ask: status, keys, keys by their IDs
+==============  ==================================================================================
+"""

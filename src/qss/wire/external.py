@@ -52,8 +52,8 @@ class Hello(_Message, frozen=True):
 
     qks: Name
     incarnation: Count
-    commit: Count
-    """The sender's durable commit number."""
+    base: Count
+    """The sender's durable commit number when this incarnation began."""
     seen_incarnation: Count
     """The highest incarnation of the receiver that the sender remembers."""
     seen_commit: Count

@@ -69,9 +69,7 @@ class RequestPlanner:
         """
         self._authenticate(caller)
         if count > self._limits.max_key_per_request:
-            raise BadRequest(
-                f"{count} key IDs in one request: the limit is {self._limits.max_key_per_request}; ask in several requests"
-            )
+            raise BadRequest(f"{count} key_IDs: at most {self._limits.max_key_per_request} are served in one request")
         peer = self._home(master)
         return peer if peer in self._neighbours else None
 
@@ -96,7 +94,9 @@ class RequestPlanner:
     def _check_limits(self, request: KeyRequest, size: int) -> None:
         limits = self._limits
         if request.number > limits.max_key_per_request:
-            raise BadRequest(f"number is {request.number}: the limit is {limits.max_key_per_request} keys in one request")
+            raise BadRequest(
+                f"number is {request.number}: at most {limits.max_key_per_request} keys are served in one request"
+            )
         if not limits.min_key_size <= size <= limits.max_key_size:
             raise BadRequest(
                 f"size is {size}: keys of {limits.min_key_size} to {limits.max_key_size} bits are served here"
@@ -116,7 +116,7 @@ class RequestPlanner:
             if home not in self._neighbours:
                 raise BadRequest(f"SAE {slave} is at home in site {home}, to which this site has no link")
         if len(set(homes)) > 1:
-            raise BadRequest("the slave SAEs are at home in several sites: ask for each site's SAEs in a request of its own")
+            raise BadRequest("the slave SAEs are at home in several sites: make one request for each site")
         assert homes[0] is not None
         return homes[0]
 

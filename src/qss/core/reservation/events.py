@@ -16,9 +16,7 @@ from qss.wire.external import Frame, Message
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A mutually authenticated connection to the peer stands; `commit_number` is this end's durable one."""
-
-    commit_number: int
+    """A mutually authenticated connection to the peer stands."""
 
 
 @dataclass(frozen=True, slots=True)

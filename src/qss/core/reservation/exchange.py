@@ -41,9 +41,11 @@ from qss.wire.external import (
     Confirmed,
     Grant,
     Refuse,
-    Reserve as ReserveMessage,
     Reserved,
     Void,
+)
+from qss.wire.external import (
+    Reserve as ReserveMessage,
 )
 
 _SHORTAGE = "shortage"
@@ -238,7 +240,7 @@ class Exchange:
         if held is not None:
             if _contents(held) != _contents(row):
                 raise RemoteProtocolError("one reservation came with two contents")
-            answer = partial(self._answer, state.epoch, Reserved(message.reservation))
+            answer = partial(state.answer, state.epoch, Reserved(message.reservation))
             if held.id in state.undurable:
                 state.when_durable(answer)
             else:
@@ -250,7 +252,7 @@ class Exchange:
             return
         state.ledgers[row.stream].accept(row.range, Bucket.RESERVED)
         state.put_row(row)
-        state.when_durable(partial(self._answer, state.epoch, Reserved(message.reservation)))
+        state.when_durable(partial(state.answer, state.epoch, Reserved(message.reservation)))
 
     def peer_asks(self, message: Ask) -> None:
         """The non-owner wants a range for one of its masters: allocate and hold it here (KRP 4.4)."""
@@ -273,7 +275,7 @@ class Exchange:
         row = self._row_for_peer(message, ledger.stream, part.start)
         state.put_row(row)
         grant = Grant(message.reservation, ledger.stream.value, part.start)
-        state.when_durable(partial(self._answer, state.epoch, grant))
+        state.when_durable(partial(state.answer, state.epoch, grant))
 
     def peer_confirms(self, message: Confirm) -> None:
         """The master has been answered: these reservations stand (KRP 4.7)."""
@@ -307,11 +309,6 @@ class Exchange:
         ]
         self._state.ledgers[row.stream].burn(rest, Bucket.RESERVED, reason)
         self._state.drop_row(row)
-
-    def _answer(self, epoch: int, message: Reserved | Grant) -> None:
-        """Answer on the connection that the question came on, or not at all."""
-        if epoch == self._state.epoch and self._state.up:
-            self._state.send(message)
 
     def _row_for_peer(self, message: ReserveMessage | Ask, stream: StreamId, start: int) -> ReservationRecord:
         state = self._state

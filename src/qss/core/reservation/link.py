@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from qss.core.reservation import events as ev
@@ -81,6 +82,7 @@ class Link:
         self,
         settings: LinkSettings,
         incarnation: int,
+        base: int,
         streams: tuple[StreamRecord, ...] = (),
         reservations: tuple[ReservationRecord, ...] = (),
         peer: PeerRecord | None = None,
@@ -91,10 +93,10 @@ class Link:
         self._exchange = Exchange(self._state)
         self._holdings = Holdings(self._state, self._exchange.burn_unfetched)
         self._streams = Streams(self._state)
-        self._recovery = Recovery(self._state, incarnation, self._exchange.confirm, self._exchange.burn_unfetched)
-        self._commit_number = 0
+        self._recovery = Recovery(self._state, incarnation, base, self._exchange.confirm, self._exchange.burn_unfetched)
         self._mine: wire.Hello | None = None
         self._early: wire.Hello | None = None
+        self._hello_commit = 0
         self._peer_incarnation = 0
         self._load(streams, reservations)
         self._on_event: dict[type, Callable[[Any], None]] = {
@@ -196,11 +198,10 @@ class Link:
 
     # --- the connection -------------------------------------------------------------------------------------------
 
-    def _connected(self, event: ev.Connected) -> None:
+    def _connected(self, _: ev.Connected) -> None:
         if self.phase is not LinkPhase.DOWN:
             raise LocalProtocolError("a second connection was handed to a link that has one")
         self._state.epoch += 1
-        self._commit_number = event.commit_number
         self.phase = LinkPhase.WAITING
         self._greet_when_settled()
 
@@ -220,7 +221,7 @@ class Link:
         if self.phase is not LinkPhase.WAITING or self._state.undurable:
             return
         self.phase = LinkPhase.GREETING
-        self._mine = self._recovery.greet(self._commit_number)
+        self._mine = self._recovery.greet()
         self._state.send(self._mine)
         if self._early is not None:
             self._hello(self._early)
@@ -232,7 +233,7 @@ class Link:
             self._early = hello
             return
         assert self._mine is not None
-        held = self._recovery.compare(self._mine, hello)
+        held = self._recovery.compare(self._mine, hello, self._hello_commit)
         self._peer_incarnation = hello.incarnation
         self._state.send(held)
         self.phase = LinkPhase.SETTLING
@@ -251,14 +252,21 @@ class Link:
     def _received(self, event: ev.Received) -> None:
         try:
             self._check_incarnations(event.frame)
-            state = self._state
-            state.peer = replace(state.peer, commit_seen=max(state.peer.commit_seen, event.frame.commit))
+            self._remember(event.frame)
             for message in event.frame.messages:
                 if not isinstance(message, _ALLOWED.get(self.phase, ())):
                     raise RemoteProtocolError(f"{type(message).__name__} came while the link was {self.phase}")
                 self._on_message[type(message)](message)
         except (RemoteProtocolError, InvalidIdentifier) as error:
             self._state.effect(ev.Disconnect(str(error)))
+
+    def _remember(self, frame: wire.Frame) -> None:
+        """Note how far the peer's store has come; it becomes durable with whatever is committed next."""
+        if any(isinstance(message, wire.Hello) for message in frame.messages):
+            self._hello_commit = frame.commit
+        peer = self._state.peer
+        if self._peer_incarnation and frame.commit > peer.commit_seen:
+            self._state.peer = replace(peer, commit_seen=frame.commit)
 
     def _check_incarnations(self, frame: wire.Frame) -> None:
         """Refuse what was meant for, or comes from, another incarnation (KRP 1.4)."""
@@ -337,4 +345,4 @@ class Link:
         if state.to_acknowledge:
             message = wire.Confirmed(tuple(reservation.value for reservation in state.to_acknowledge))
             state.to_acknowledge.clear()
-            state.with_next_commit(lambda: state.send(message))
+            state.with_next_commit(partial(state.answer, state.epoch, message))

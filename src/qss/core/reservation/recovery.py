@@ -29,21 +29,23 @@ class Recovery:
         self,
         state: LinkState,
         incarnation: int,
+        base: int,
         confirm: Callable[[ReservationRecord], None],
         burn_unfetched: Callable[[ReservationRecord, BurnReason], None],
     ) -> None:
         self._state = state
         self._incarnation = incarnation
+        self._base = base
         self._confirm = confirm
         self._burn_unfetched = burn_unfetched
 
-    def greet(self, commit_number: int) -> Hello:
+    def greet(self) -> Hello:
         """Return this end's Hello (KRP 2.1). No reservation may be waiting for its first commit."""
         state = self._state
         return Hello(
             state.settings.here,
             self._incarnation,
-            commit_number,
+            self._base,
             state.peer.incarnation,
             state.peer.commit_seen,
             state.peer.must_burn,
@@ -60,13 +62,16 @@ class Recovery:
             tuple(row.id.value for row in state.rows.values() if not row.confirmed)[:MAX_LISTED],
         )
 
-    def compare(self, mine: Hello, theirs: Hello) -> Held:
-        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4)."""
+    def compare(self, mine: Hello, theirs: Hello, commit_number: int) -> Held:
+        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4).
+
+        `commit_number` is the one that the peer's Hello came with.
+        """
         state = self._state
         if theirs.qks != state.settings.peer:
             raise RemoteProtocolError(f"expected site {state.settings.peer}, found {theirs.qks!r}")
-        behind_here = mine.commit < theirs.seen_commit or mine.incarnation < theirs.seen_incarnation
-        behind_there = theirs.commit < mine.seen_commit or theirs.incarnation < mine.seen_incarnation
+        behind_here = _behind(mine, theirs.seen_incarnation, theirs.seen_commit)
+        behind_there = _behind(theirs, mine.seen_incarnation, mine.seen_commit)
         held: tuple[bytes, ...] = ()
         if mine.restored or theirs.restored or behind_here or behind_there:  # KRP 2.2
             self._burn_everything()
@@ -75,7 +80,7 @@ class Recovery:
             held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
         if behind_here:
             state.effect(RestoreNoticed(theirs.seen_commit))
-        state.put_peer(replace(state.peer, incarnation=theirs.incarnation, commit_seen=theirs.commit, must_burn=False))
+        state.put_peer(replace(state.peer, incarnation=theirs.incarnation, commit_seen=commit_number, must_burn=False))
         return Held(held)
 
     def settle(self, mine: Hello, held: Held) -> None:
@@ -126,3 +131,12 @@ class Recovery:
         if ledger.record.limit is None:
             ledger.agree_limit(limit)
         self._state.touch(ledger)
+
+
+def _behind(hello: Hello, seen_incarnation: int, seen_commit: int) -> bool:
+    """Whether the Hello's sender has forgotten what the other end remembers of it (KRP 2.2).
+
+    A process that goes on has the incarnation that is remembered. A new one must have begun with all that was
+    durable before; commits that it made since say nothing.
+    """
+    return hello.incarnation != seen_incarnation and hello.base < seen_commit

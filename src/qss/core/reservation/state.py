@@ -110,6 +110,11 @@ class LinkState:
         """Send a message with the next frame; lost without a trace if there is no connection."""
         self._messages.append(message)
 
+    def answer(self, epoch: int, message: Message) -> None:
+        """Answer on the connection that the question came on, or not at all."""
+        if epoch == self.epoch and self.up:
+            self._messages.append(message)
+
     def refuse(self, request: ReservationId | int, error: QssError) -> None:
         """Answer an ask with an error."""
         self._effects.append(Refused(request, error))

@@ -52,11 +52,9 @@ class Streams:
             return  # the ledger began with the peer's Open
         self._opening = False
         self._begin(event.stream, event.chunk_bytes)
-        state.when_durable(partial(self._announce, event.stream, event.chunk_bytes, state.epoch))
-
-    def _announce(self, stream: StreamId, chunk_bytes: int, epoch: int) -> None:
-        if self._state.up and epoch == self._state.epoch:
-            self._state.send(Open(stream.value, chunk_bytes))  # KRP 3.1
+        state.when_durable(  # KRP 3.1
+            partial(state.answer, state.epoch, Open(event.stream.value, event.chunk_bytes))
+        )
 
     def source_ended(self, event: SourceEnded) -> None:
         """The module yields no more of this stream, or could not open one."""

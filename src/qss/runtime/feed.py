@@ -1,0 +1,77 @@
+"""Key from the module into the ledger: pulls chunks, coalesces them, and waits until they are durable.
+
+Chunks gather while the last ones are being made durable, so a fast link writes large blocks and a slow one loses no
+time. What has been pulled and not stored when a feed ends is lost, and burned by the limit that both ends agree on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from qss.model.errors import ConnectionLost, DeviceError
+from qss.model.identifiers import StreamId
+from qss.model.key_material import KeyMaterial
+from qss.ports.key_source import KeySource
+
+BLOCK_BYTES = 64 * 1024
+"""Most bytes in one stored block."""
+
+BUFFER_BYTES = 16 * BLOCK_BYTES
+"""Most bytes that wait for the store."""
+
+_PAUSE_S = 0.05
+
+
+class Feed:
+    """Pulls one key stream until it ends."""
+
+    def __init__(
+        self,
+        source: KeySource,
+        stream: StreamId,
+        wanted: Callable[[], bool],
+        store: Callable[[list[KeyMaterial]], Awaitable[None]],
+    ) -> None:
+        self._source = source
+        self._stream = stream
+        self._wanted = wanted
+        self._store = store
+        self._buffer = bytearray()
+        self._changed = asyncio.Event()
+        self._ended = False
+
+    async def run(self) -> None:
+        """Return when the stream has ended and all that it gave is durable or discarded."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pull())
+            tasks.create_task(self._push())
+
+    async def _pull(self) -> None:
+        index = 0
+        try:
+            while True:
+                while len(self._buffer) >= BUFFER_BYTES or not self._wanted():  # noqa: ASYNC110 - wanted is a query
+                    await asyncio.sleep(_PAUSE_S)
+                chunk = await self._source.get_key(self._stream, index)
+                self._buffer += chunk.reveal()
+                index += 1
+                self._changed.set()
+        except (DeviceError, ConnectionLost):
+            pass
+        finally:
+            self._ended = True
+            self._changed.set()
+
+    async def _push(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._buffer:
+                taken = bytes(self._buffer)
+                self._buffer.clear()
+                await self._store(
+                    [KeyMaterial(taken[at : at + BLOCK_BYTES]) for at in range(0, len(taken), BLOCK_BYTES)]
+                )
+            if self._ended:
+                return

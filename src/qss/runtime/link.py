@@ -1,0 +1,361 @@
+"""One link: feeds its core with events and carries out the effects. The core decides; this shell moves bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from qss.core.reservation import Link, LinkSettings
+from qss.core.reservation import events as ev
+from qss.model.errors import ConnectionLost, DeviceError, PeerUnavailable, QssError, RemoteProtocolError
+from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
+from qss.model.key_material import KeyMaterial
+from qss.model.ranges import Range
+from qss.ports.key_source import KeySource
+from qss.ports.store import (
+    Contents,
+    DropReservation,
+    DropStream,
+    PutKey,
+    PutPeer,
+    PutReservation,
+    PutStream,
+    SealedChange,
+    SealedStore,
+    link_of,
+)
+from qss.runtime.feed import Feed
+from qss.runtime.outbox import Outbox
+from qss.transport.connection import Connection
+from qss.wire.external import Frame, Message, decode
+
+HEARTBEAT_S = 1.0
+"""How often the peer hears this end's commit number when there is nothing else to say."""
+
+_TICK_S = 0.2
+_REBUILD_PAUSE_S = 1.0
+
+Parts = tuple[tuple[StreamId, Range], ...]
+
+_log = structlog.get_logger(__name__)
+
+
+class LinkRunner:
+    """Runs one link. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        store: SealedStore,
+        source: KeySource,
+        commit: Callable[[Sequence[SealedChange]], Coroutine[Any, Any, int]],
+        commit_number: Callable[[], int],
+        restore_noticed: Callable[[LinkRunner, int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._source = source
+        self._commit = commit
+        self._commit_number = commit_number
+        self._restore_noticed = restore_noticed
+        self._clock = clock
+        self._link: Link
+        self._fence = 0
+        self._base = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commits: set[asyncio.Task[None]] = set()
+        self._feeds: dict[StreamId, asyncio.Task[None]] = {}
+        self._waiting: dict[ReservationId | int, asyncio.Future[Parts]] = {}
+        self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
+        self._numbers = itertools.count(1)
+        self._outbox: Outbox | None = None
+        self._connection: Connection | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._log = _log.bind(peer=settings.peer)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def start(self, contents: Contents, base: int) -> None:
+        """Begin from what is durable; `base` is the commit number with which this incarnation began."""
+        self._base = base
+        self._load(contents)
+        self._ticker = asyncio.create_task(self._tick())
+
+    def _load(self, contents: Contents) -> None:
+        mine = link_of(contents, self._settings.peer)
+        self._fence = mine.incarnation
+        self._link = Link(
+            self._settings,
+            mine.incarnation,
+            self._base,
+            mine.streams,
+            mine.reservations,
+            mine.peers[0] if mine.peers else None,
+        )
+
+    async def stop(self) -> None:
+        """End the connection, the feeds and everything under way; what is committed stays."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._connection is not None:
+            await self._connection.close()
+        feeds = list(self._feeds.values())
+        for stream in list(self._feeds):
+            await self._source.close(stream)
+        for task in [*feeds, *self._tasks]:
+            task.cancel()
+        await asyncio.gather(*feeds, *self._tasks, *self._tickers(), return_exceptions=True)
+        self._handle(ev.Tick())  # what waits for a commit without hurry
+        await asyncio.gather(*self._commits, return_exceptions=True)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(
+                    PeerUnavailable("this site is shutting down; nothing was delivered; try again later")
+                )
+
+    def _tickers(self) -> list[asyncio.Task[None]]:
+        return [self._ticker] if self._ticker is not None else []
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._handle(ev.Tick())
+
+    def store_restored(self) -> None:
+        """This site's store turned out to be a restored back-up."""
+        self._handle(ev.StoreRestored())
+
+    # --- asks -----------------------------------------------------------------------------------------------------
+
+    @property
+    def core(self) -> Link:
+        """The core, for its queries."""
+        return self._link
+
+    @property
+    def security(self) -> str | None:
+        """How the connection is secured; None without one."""
+        return None if self._connection is None else self._connection.security
+
+    async def reserve(
+        self, reservation: ReservationId, count: int, key_bytes: int, master: SaeId, slaves: tuple[SaeId, ...]
+    ) -> tuple[KeyMaterial, ...]:
+        """Reserve keys at both ends and return them. Raises `Unavailable` or `Unauthorised`."""
+        return await self._ask(reservation, ev.Reserve(reservation, count, key_bytes, master, slaves))
+
+    async def fetch(self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> tuple[KeyMaterial, ...]:
+        """Return reserved keys to a slave, all or none. Raises `BadRequest`, `Unauthorised` or `Unavailable`."""
+        request = next(self._numbers)
+        return await self._ask(request, ev.Fetch(request, caller, master, key_ids))
+
+    async def _ask(self, request: ReservationId | int, event: ev.Reserve | ev.Fetch) -> tuple[KeyMaterial, ...]:
+        future: asyncio.Future[Parts] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = future
+        try:
+            self._handle(event)
+            parts = await future
+            return await self._read(parts)
+        finally:
+            del self._waiting[request]
+            self._handle(ev.Released(request))
+
+    async def _read(self, parts: Parts) -> tuple[KeyMaterial, ...]:
+        """Read the ranges, neighbouring ones in one go."""
+        keys: list[KeyMaterial] = []
+        at = 0
+        while at < len(parts):
+            stream, first = parts[at]
+            end = at
+            while end + 1 < len(parts) and parts[end + 1] == (stream, _next(parts[end][1], parts[end + 1][1])):
+                end += 1
+            whole = await self._store.read_key(stream, Range(first.start, parts[end][1].stop))
+            keys.extend(whole[part.start - first.start : part.stop - first.start] for _, part in parts[at : end + 1])
+            at = end + 1
+        return tuple(keys)
+
+    # --- the peer -------------------------------------------------------------------------------------------------
+
+    async def serve(self, connection: Connection) -> None:
+        """Run the link over this connection until it ends. A newer connection takes the place of an older one."""
+        if self._connection is not None:
+            await self._connection.close()
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+        self._serving = asyncio.current_task()
+        self._connection = connection
+        self._outbox = Outbox(connection, self._frame)
+        sender = asyncio.create_task(self._send(self._outbox, connection))
+        self._handle(ev.Connected())
+        self._log.info("connected", security=connection.security)
+        try:
+            while True:
+                self._handle(ev.Received(decode(await connection.receive())))
+        except (ConnectionLost, RemoteProtocolError) as error:
+            self._log.info("disconnected", reason=str(error))
+        finally:
+            self._outbox = self._connection = self._serving = None
+            sender.cancel()
+            self._handle(ev.Disconnected())
+            await connection.close()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _send(self, outbox: Outbox, connection: Connection) -> None:
+        try:
+            await outbox.run(HEARTBEAT_S)
+        except ConnectionLost:
+            await connection.close()
+
+    def _frame(self, messages: tuple[Message, ...]) -> Frame:
+        return Frame(self._link.incarnation, self._link.peer_incarnation, self._commit_number(), messages)
+
+    # --- effects --------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: ev.Event) -> None:
+        for effect in self._link.handle(event, self._clock()):
+            self._perform(effect)
+
+    def _perform(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Commit():
+                self._spawn(self._make_durable(self._link, effect), self._commits)
+            case ev.Send(messages):
+                self._post(messages)
+            case ev.Deliver(request, parts):
+                self._answer(request, parts)
+            case ev.Refused(request, error):
+                self._answer(request, error)
+            case ev.Erase(stream, parts):
+                self._spawn(self._erase(self._link, stream, parts))
+            case ev.OpenSource(stream, chunk_bytes):
+                self._spawn(self._open(stream, chunk_bytes))
+            case ev.CloseSource(stream):
+                self._spawn(self._source.close(stream))
+            case ev.Discard(handle):
+                self._settle(handle)
+            case ev.Disconnect(reason):
+                self._log.warning("disconnecting", reason=reason)
+                if self._connection is not None:
+                    self._spawn(self._connection.close())
+            case ev.RestoreNoticed(commit_number):
+                self._restore_noticed(self, commit_number)
+            case ev.Rebuild(reason):
+                self._log.error("store refused a commit", reason=reason)
+                self._spawn(self._rebuild())
+
+    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]] | None = None) -> None:
+        owner = self._tasks if tasks is None else tasks
+        task = asyncio.create_task(work)
+        owner.add(task)
+        task.add_done_callback(owner.discard)
+
+    def _post(self, messages: tuple[Message, ...]) -> None:
+        if self._outbox is None or self._connection is None:
+            return
+        try:
+            self._outbox.put(messages)
+        except ConnectionLost as error:
+            self._log.warning("disconnecting", reason=str(error))
+            self._spawn(self._connection.close())
+
+    def _answer(self, request: ReservationId | int, answer: Parts | QssError) -> None:
+        future = self._waiting.get(request)
+        if future is None or future.done():  # the asker has gone: its key counts as delivered
+            self._handle(ev.Released(request))
+        elif isinstance(answer, QssError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
+        batch: list[SealedChange] = [PutStream(record) for record in commit.streams]
+        batch += [PutReservation(record) for record in commit.reservations]
+        batch += [DropReservation(reservation) for reservation in commit.dropped_reservations]
+        batch += [PutKey(stream, start, self._stored[handle][0]) for stream, start, handle in commit.keys]
+        batch += [DropStream(stream) for stream in commit.dropped_streams]
+        if commit.peer is not None:
+            batch.append(PutPeer(commit.peer))
+        event: ev.Event = ev.Committed(commit.token)
+        try:
+            await self._commit(batch)
+        except QssError as error:
+            event = ev.CommitFailed(commit.token, str(error))
+        for _, _, handle in commit.keys:
+            self._settle(handle)
+        if link is self._link:
+            self._handle(event)
+
+    async def _erase(self, link: Link, stream: StreamId, parts: tuple[Range, ...]) -> None:
+        try:
+            await self._store.erase_key(stream, parts, self._fence)
+        except QssError as error:
+            self._log.warning("erasure failed, to be repeated", reason=str(error))
+            if link is self._link:
+                self._handle(ev.EraseFailed(stream, parts))
+
+    async def _rebuild(self) -> None:
+        """Start over from what is durable, once no commit of the old core is under way."""
+        for stream in list(self._feeds):
+            await self._source.close(stream)
+        await asyncio.sleep(_REBUILD_PAUSE_S)
+        while self._commits or self._feeds:
+            await asyncio.wait([*self._commits, *self._feeds.values()])
+        if self._connection is not None:
+            await self._connection.close()
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+        try:
+            self._load(await self._store.contents())
+        except QssError as error:
+            self._log.error("store cannot be read", reason=str(error))
+            self._spawn(self._rebuild())
+
+    # --- key from the module --------------------------------------------------------------------------------------
+
+    async def _open(self, stream: StreamId | None, chunk_bytes: int | None) -> None:
+        try:
+            opened = await self._source.open_connect(self._settings.here, self._settings.peer, stream, chunk_bytes)
+        except (DeviceError, ConnectionLost) as error:
+            self._log.info("no key stream", reason=str(error))
+            self._handle(ev.SourceEnded(stream))
+            return
+        self._handle(ev.SourceOpened(opened.stream, opened.chunk_bytes))
+        task = asyncio.create_task(self._feed(opened.stream))
+        self._feeds[opened.stream] = task
+        task.add_done_callback(lambda _: self._feeds.pop(opened.stream, None))
+
+    async def _feed(self, stream: StreamId) -> None:
+        feed = Feed(
+            self._source,
+            stream,
+            lambda: self._link.wants_key(stream),
+            lambda blocks: self._store_blocks(stream, blocks),
+        )
+        await feed.run()
+        await self._source.close(stream)
+        self._handle(ev.SourceEnded(stream))
+
+    async def _store_blocks(self, stream: StreamId, blocks: list[KeyMaterial]) -> None:
+        futures: list[asyncio.Future[None]] = []
+        for block in blocks:
+            handle = next(self._numbers)
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._stored[handle] = (block, future)
+            futures.append(future)
+            self._handle(ev.KeyArrived(stream, handle, len(block)))
+        await asyncio.gather(*futures)
+
+    def _settle(self, handle: int) -> None:
+        _, future = self._stored.pop(handle)
+        if not future.done():
+            future.set_result(None)
+
+
+def _next(before: Range, part: Range) -> Range | None:
+    """Return `part` if it begins where `before` ends."""
+    return part if part.start == before.stop else None

@@ -1,0 +1,132 @@
+"""A site's links on one store: start, anchor, stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from qss.core.reservation import LinkSettings
+from qss.model.errors import FenceLost, QssError, StoreUnavailable
+from qss.model.records import PeerRecord
+from qss.ports.anchor import Anchor
+from qss.ports.key_source import KeySource
+from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
+from qss.runtime.link import LinkRunner
+
+_ANCHOR_S = 1.0
+"""How far the anchor may lag behind the store, in seconds."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """One link of a site: its settings and where its key comes from."""
+
+    settings: LinkSettings
+    source: KeySource
+
+
+class Site:
+    """One site's ledger in operation. `start`, use `links`, `stop`; or watch `failed`."""
+
+    def __init__(
+        self, store: SealedStore, anchor: Anchor, plans: Sequence[LinkPlan], clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._anchor = anchor
+        self._fence = 0
+        self._commit_number = 0
+        self._anchoring: asyncio.Task[None] | None = None
+        self._working: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets an exception when the site cannot go on at all: another process has taken the store."""
+        self.links = {
+            plan.settings.peer: LinkRunner(
+                plan.settings, store, plan.source, self._commit, lambda: self._commit_number, self._restored, clock
+            )
+            for plan in plans
+        }
+
+    async def start(self) -> None:
+        """Raise the incarnation, look whether the store is what it was, and start all links."""
+        contents = await self._store.start()
+        self._fence, self._commit_number = contents.incarnation, contents.commit_number
+        base = contents.commit_number
+        anchored = self._anchor.read()
+        if anchored is None and contents.incarnation > 1:
+            _log.warning(
+                "the anchor file is missing: a restored store is noticed only by the neighbours",
+                remedy="it is made anew",
+            )
+        if anchored is not None and contents.commit_number < anchored:
+            _log.error("the store is older than its anchor: all key it holds is burned", found=contents.commit_number)
+            contents = await self._mark_restored(contents, anchored)
+        self._anchor.write(self._commit_number)
+        for runner in self.links.values():
+            runner.start(contents, base)
+        self._anchoring = asyncio.create_task(self._keep_anchor())
+
+    async def stop(self) -> None:
+        """Stop all links, then let go of the store."""
+        if self._anchoring is not None:
+            self._anchoring.cancel()
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*(runner.stop() for runner in self.links.values()))
+        await asyncio.gather(*self._working, return_exceptions=True)
+        await self._store.close()
+        self._write_anchor()
+        if not self.failed.done():
+            self.failed.cancel()
+
+    async def _commit(self, batch: Sequence[SealedChange]) -> int:
+        try:
+            number = await self._store.commit(batch, self._fence)
+        except FenceLost as error:
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            raise
+        self._commit_number = max(self._commit_number, number)
+        return number
+
+    # --- restores -------------------------------------------------------------------------------------------------
+
+    async def _mark_restored(self, contents: Contents, known: int) -> Contents:
+        """Note durably that every link must burn what it has, before any is used."""
+        peers = {record.peer: record for record in contents.peers}
+        records = [replace(peers.get(peer, PeerRecord(peer)), must_burn=True) for peer in {*self.links, *peers}]
+        await self._commit([*(PutPeer(record) for record in records), RaiseCommitNumber(known + 1)])
+        return await self._store.contents()
+
+    def _restored(self, noticed_by: LinkRunner, commit_number: int) -> None:
+        """One neighbour knows a later state of this store: all other links must hear of it."""
+        _log.error("a neighbour knows a later state of this store: all key it holds is burned", found=commit_number)
+        for runner in self.links.values():
+            if runner is not noticed_by:
+                runner.store_restored()
+        task = asyncio.create_task(self._raise_commit_number(commit_number))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def _raise_commit_number(self, known: int) -> None:
+        try:
+            await self._commit([RaiseCommitNumber(known + 1)])
+        except QssError as error:
+            _log.error("the commit number could not be raised", reason=str(error))
+
+    # --- the anchor -----------------------------------------------------------------------------------------------
+
+    async def _keep_anchor(self) -> None:
+        while True:
+            await asyncio.sleep(_ANCHOR_S)
+            await asyncio.to_thread(self._write_anchor)
+
+    def _write_anchor(self) -> None:
+        try:
+            self._anchor.write(self._commit_number)
+        except StoreUnavailable as error:
+            _log.error("the anchor cannot be written", reason=str(error))

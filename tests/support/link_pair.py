@@ -1,0 +1,337 @@
+"""Two link cores with a virtual disk and a virtual wire between them, driven step by step.
+
+Nothing happens by itself: a test (or hypothesis) says which commit becomes durable, which frame arrives, who crashes.
+The pair notes everything that is delivered and checks agreement, no reuse, right party and balance as it goes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from qss.core.reservation import Link, LinkSettings
+from qss.core.reservation import events as ev
+from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
+from qss.model.ranges import Range
+from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.wire.external import Frame, decode, encode
+
+ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
+HOME = {ALICE: QksId("A"), BOB: QksId("B"), CAROL: QksId("B")}
+
+
+@dataclass
+class Disk:
+    """What survives a crash."""
+
+    incarnation: int = 0
+    commit_number: int = 0
+    streams: dict[StreamId, StreamRecord] = field(default_factory=dict)
+    rows: dict[ReservationId, ReservationRecord] = field(default_factory=dict)
+    peer: PeerRecord | None = None
+    bytes_held: dict[StreamId, int] = field(default_factory=dict)
+
+    def copy(self) -> Disk:
+        return Disk(
+            self.incarnation,
+            self.commit_number,
+            dict(self.streams),
+            dict(self.rows),
+            self.peer,
+            dict(self.bytes_held),
+        )
+
+    def apply(self, commit: ev.Commit) -> None:
+        for record in commit.streams:
+            old = self.streams.get(record.stream)
+            assert record.version == (old.version if old else 0) + 1, "commits must form a chain"
+            assert old is None or record.head >= old.head
+            self.streams[record.stream] = record
+        for stream, start, length in commit.keys:
+            assert self.bytes_held.get(stream, 0) == start
+            self.bytes_held[stream] = start + length
+        for stream in commit.dropped_streams:
+            del self.streams[stream]
+            assert not [
+                row for row in self.rows.values() if row.stream == stream and row.id not in commit.dropped_reservations
+            ]
+        for row in commit.reservations:
+            self.rows[row.id] = row
+        for reservation in commit.dropped_reservations:
+            self.rows.pop(reservation, None)
+        if commit.peer is not None:
+            self.peer = commit.peer
+        self.commit_number += 1
+
+
+class End:
+    """One end: a core, its disk, and what is on its way to either."""
+
+    lives = 0
+
+    def __init__(self, here: str, peer: str, **settings: object) -> None:
+        self.name = QksId(here)
+        self.settings = LinkSettings(
+            QksId(here),
+            QksId(peer),
+            admits=lambda master, slaves: HOME.get(master) == peer and all(HOME.get(s) == here for s in slaves),
+            **settings,  # type: ignore[arg-type]
+        )
+        self.disk = Disk()
+        self.unsynced: deque[ev.Commit] = deque()
+        self.outgoing: deque[bytes] = deque()
+        self.module: StreamId | None = None
+        self.opening: ev.OpenSource | None = None
+        self.effects: list[ev.Effect] = []
+        self.connected = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Start (or start again) from the disk."""
+        End.lives += 1
+        self.disk.incarnation = End.lives
+        self.link = Link(
+            self.settings,
+            self.disk.incarnation,
+            self.disk.commit_number,
+            tuple(self.disk.streams.values()),
+            tuple(self.disk.rows.values()),
+            self.disk.peer,
+        )
+
+
+class LinkPair:
+    """Site A (the owner) and site B."""
+
+    def __init__(self, **settings: object) -> None:
+        self.now = 1000.0
+        self.a, self.b = End("A", "B", **settings), End("B", "A", **settings)
+        self.entropy = 0
+        self.master_got: dict[ReservationId, tuple[tuple[StreamId, Range], ...]] = {}
+        self.slave_got: dict[tuple[KeyId, SaeId], tuple[StreamId, Range]] = {}
+        self.fetches: dict[int, tuple[SaeId, tuple[KeyId, ...]]] = {}
+        self.refused: dict[object, Exception] = {}
+        self.asked: dict[ReservationId, ev.Reserve] = {}
+        self.lost_keys = False
+
+    def other(self, end: End) -> End:
+        return self.b if end is self.a else self.a
+
+    def fresh(self) -> bytes:
+        self.entropy += 1
+        return self.entropy.to_bytes(6).ljust(16, b"\x5a")
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def handle(self, end: End, event: ev.Event) -> None:
+        for effect in end.link.handle(event, self.now):
+            end.effects.append(effect)
+            self._perform(end, effect)
+
+    def _perform(self, end: End, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Commit():
+                end.unsynced.append(effect)
+            case ev.Send(messages):
+                if end.connected:
+                    frame = Frame(end.link.incarnation, end.link.peer_incarnation, end.disk.commit_number, messages)
+                    end.outgoing.append(encode(frame))
+            case ev.Deliver(request, parts):
+                self._note_delivery(end, request, parts)
+                self.handle(end, ev.Released(request))
+            case ev.Refused(request, error):
+                self.refused[request] = error
+            case ev.OpenSource():
+                end.opening = effect
+            case ev.CloseSource(stream):
+                if end.module == stream:
+                    end.module = None
+                    self.handle(end, ev.SourceEnded(stream))
+            case ev.Disconnect():
+                self.disconnect()
+            case ev.Erase(stream, parts):
+                for part in parts:
+                    self._check_not_needed(end, stream, part)
+            case ev.Discard() | ev.RestoreNoticed() | ev.Rebuild():
+                pass
+
+    def sync(self, end: End) -> None:
+        """The oldest commit becomes durable."""
+        if end.unsynced:
+            commit = end.unsynced.popleft()
+            end.disk.apply(commit)
+            self.handle(end, ev.Committed(commit.token))
+
+    def receive(self, end: End) -> None:
+        """The oldest frame on its way to `end` arrives."""
+        sender = self.other(end)
+        if end.connected and sender.outgoing:
+            self.handle(end, ev.Received(decode(sender.outgoing.popleft())))
+
+    def connect(self) -> None:
+        if not self.a.connected:
+            for end in (self.a, self.b):
+                end.connected = True
+                end.outgoing.clear()
+            for end in (self.a, self.b):
+                if end.connected:
+                    self.handle(end, ev.Connected())
+
+    def disconnect(self) -> None:
+        for end in (self.a, self.b):
+            if end.connected:
+                end.connected = False
+                end.outgoing.clear()
+                self.handle(end, ev.Disconnected())
+
+    def crash(self, end: End) -> None:
+        """The process of `end` is killed: what was not synced is gone; the module's session ends at both ends."""
+        end.unsynced.clear()
+        end.module = end.opening = None
+        end.connected = False
+        end.begin()
+        other = self.other(end)
+        if other.connected:
+            other.connected = False
+            self.handle(other, ev.Disconnected())
+        self.end_session(other)
+
+    def restore(self, end: End, backup: Disk) -> None:
+        """The store of `end` is replaced by an older copy, and its process started again."""
+        end.disk = backup.copy()
+        self.crash(end)
+
+    def end_session(self, end: End) -> None:
+        stream, end.module = end.module, None
+        if stream is not None:
+            self.handle(end, ev.SourceEnded(stream))
+
+    def open_source(self, end: End) -> None:
+        """The module carries out what was asked of it."""
+        if end.opening is not None:
+            opening, end.opening = end.opening, None
+            end.module = opening.stream or StreamId.from_entropy(self.fresh())
+            self.handle(end, ev.SourceOpened(end.module, opening.chunk_bytes or 64))
+
+    def key_arrives(self, end: End, length: int = 64) -> None:
+        if end.module is not None and end.link.wants_key(end.module):
+            self.handle(end, ev.KeyArrived(end.module, length, length))
+
+    def tick(self, seconds: float = 0.2) -> None:
+        self.now += seconds
+        for end in (self.a, self.b):
+            self.handle(end, ev.Tick())
+
+    def reserve(self, end: End, count: int = 1, key_bytes: int = 16) -> ReservationId:
+        reservation = ReservationId.from_entropy(self.fresh())
+        master, slaves = (ALICE, (BOB, CAROL)) if end is self.a else (BOB, (ALICE,))
+        event = ev.Reserve(reservation, count, key_bytes, master, slaves)
+        self.asked[reservation] = event
+        self.handle(end, event)
+        return reservation
+
+    def fetch(self, reservation: ReservationId, slave: SaeId, positions: tuple[int, ...] = (0,)) -> int:
+        ask = self.asked[reservation]
+        request = len(self.fetches) + 1
+        key_ids = tuple(reservation.key_id(position) for position in positions)
+        self.fetches[request] = (slave, key_ids)
+        end = self.a if HOME[slave] == "A" else self.b
+        self.handle(end, ev.Fetch(request, slave, ask.master, key_ids))
+        return request
+
+    def settle(self) -> None:
+        """Let everything that is under way come to an end."""
+        for _ in range(200):
+            quiet = True
+            for end in (self.a, self.b):
+                while end.unsynced:
+                    self.sync(end)
+                    quiet = False
+                while end.connected and self.other(end).outgoing:
+                    self.receive(end)
+                    quiet = False
+                if end.opening is not None:
+                    self.open_source(end)
+                    quiet = False
+            if quiet:
+                return
+        raise AssertionError("the two ends never come to rest")
+
+    # --- invariants -----------------------------------------------------------------------------------------------
+
+    def _note_delivery(self, end: End, request: ReservationId | int, parts: tuple[tuple[StreamId, Range], ...]) -> None:
+        if isinstance(request, ReservationId):
+            assert request not in self.master_got, "delivered twice to the master"
+            assert self.asked[request].count == len(parts)
+            row = end.disk.rows[request]
+            assert [row.key_range(i) for i in range(row.count)] == [part for _, part in parts], "not durable"
+            self.master_got[request] = parts
+            keys = {request.key_id(i): part for i, part in enumerate(parts)}
+        else:
+            slave, key_ids = self.fetches[request]
+            for key_id, part in zip(key_ids, parts, strict=True):
+                assert (key_id, slave) not in self.slave_got, "delivered twice to one slave"
+                self.slave_got[key_id, slave] = part
+            keys = dict(zip(key_ids, parts, strict=True))
+        for stream, part in keys.values():
+            assert end.disk.bytes_held[stream] >= part.stop, "delivered before it was durable here"
+        self.check()
+
+    def _all_delivered(self) -> dict[KeyId, set[tuple[StreamId, Range]]]:
+        delivered: dict[KeyId, set[tuple[StreamId, Range]]] = {}
+        for reservation, parts in self.master_got.items():
+            for position, part in enumerate(parts):
+                delivered.setdefault(reservation.key_id(position), set()).add(part)
+        for (key_id, _), part in self.slave_got.items():
+            delivered.setdefault(key_id, set()).add(part)
+        return delivered
+
+    def check(self) -> None:
+        """Agreement and no reuse, over everything delivered so far."""
+        delivered = self._all_delivered()
+        taken: list[tuple[StreamId, Range]] = []
+        for key_id, parts in delivered.items():
+            assert len(parts) == 1, f"{key_id} stands for two ranges"
+            taken.extend(parts)
+        taken.sort(key=lambda item: (item[0], item[1].start))
+        for (stream, part), (next_stream, next_part) in zip(taken, taken[1:], strict=False):
+            assert stream != next_stream or part.stop <= next_part.start, "bits serve two keys"
+
+    def _check_not_needed(self, end: End, stream: StreamId, part: Range) -> None:
+        for row in end.link.reservations:
+            if row.stream == stream and row.side == "slave":
+                for position in range(row.count):
+                    if not all(mask >> position & 1 for mask in row.fetched):
+                        assert not row.key_range(position).intersection(part), "erased before it was fetched"
+
+    def balanced(self) -> None:
+        """Every ingested bit is accounted for, on disk as in memory."""
+        for end in (self.a, self.b):
+            for record in end.disk.streams.values():
+                tally = record.tally
+                stop = record.mark if record.limit is None else min(record.limit, record.mark)
+                total = 8 * (stop - record.head) + tally.reserved + tally.delivered + tally.relayed + tally.burned_total
+                assert total == 8 * record.mark
+                rows = [row for row in end.disk.rows.values() if row.stream == record.stream and row.side == "slave"]
+                open_bits = sum(
+                    8 * row.key_bytes
+                    for row in rows
+                    for position in range(row.count)
+                    if not all(mask >> position & 1 for mask in row.fetched)
+                )
+                assert tally.reserved == open_bits
+
+    def ready(self, chunks: int = 8) -> LinkPair:
+        """Connect, open a stream and fill it at both ends."""
+        self.connect()
+        self.settle()
+        self.tick()
+        self.settle()
+        for _ in range(chunks):
+            for end in (self.a, self.b):
+                self.key_arrives(end)
+        self.settle()
+        return self
+
+
+__all__ = ["ALICE", "BOB", "CAROL", "Disk", "End", "LinkPair", "replace"]

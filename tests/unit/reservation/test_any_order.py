@@ -1,0 +1,122 @@
+"""Two cores under whatever order of steps, crashes, cuts and restores hypothesis finds."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from qss.model.identifiers import ReservationId
+from support.link_pair import LinkPair
+
+ENDS = st.sampled_from(["a", "b"])
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Every step is one thing that can happen between two sites."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.pair = LinkPair(reserved_s=60.0).ready()
+        self.backups = {name: getattr(self.pair, name).disk.copy() for name in ("a", "b")}
+
+    @rule(end=ENDS, count=st.integers(1, 4))
+    def reserve(self, end: str, count: int) -> None:
+        self.pair.reserve(getattr(self.pair, end), count)
+
+    @rule(data=st.data())
+    def fetch(self, data: st.DataObject) -> None:
+        known = sorted(self.pair.master_got)
+        if known:
+            reservation: ReservationId = data.draw(st.sampled_from(known))
+            ask = self.pair.asked[reservation]
+            position = data.draw(st.integers(0, ask.count - 1))
+            self.pair.fetch(reservation, data.draw(st.sampled_from(ask.slaves)), (position,))
+
+    @rule(end=ENDS, steps=st.integers(1, 3))
+    def sync(self, end: str, steps: int) -> None:
+        for _ in range(steps):
+            self.pair.sync(getattr(self.pair, end))
+
+    @rule(end=ENDS, steps=st.integers(1, 3))
+    def receive(self, end: str, steps: int) -> None:
+        for _ in range(steps):
+            self.pair.receive(getattr(self.pair, end))
+
+    @rule(end=ENDS)
+    def open_source(self, end: str) -> None:
+        self.pair.open_source(getattr(self.pair, end))
+
+    @rule(end=ENDS)
+    def key_arrives(self, end: str) -> None:
+        self.pair.key_arrives(getattr(self.pair, end))
+
+    @rule()
+    def key_arrives_everywhere(self) -> None:
+        self.pair.settle()
+        self.pair.key_arrives(self.pair.a, 256)
+        self.pair.key_arrives(self.pair.b, 256)
+
+    @rule(seconds=st.sampled_from([0.2, 2.0, 10.0]))
+    def tick(self, seconds: float) -> None:
+        self.pair.tick(seconds)
+
+    @rule()
+    def cut(self) -> None:
+        self.pair.disconnect()
+
+    @rule()
+    def connect(self) -> None:
+        self.pair.connect()
+
+    @rule(end=ENDS)
+    def crash(self, end: str) -> None:
+        self.pair.crash(getattr(self.pair, end))
+
+    @rule(end=ENDS)
+    def session_ends(self, end: str) -> None:
+        self.pair.end_session(getattr(self.pair, end))
+
+    @rule(end=ENDS)
+    def back_up(self, end: str) -> None:
+        self.backups[end] = getattr(self.pair, end).disk.copy()
+
+    @rule(end=ENDS)
+    def restore(self, end: str) -> None:
+        self.pair.settle()
+        self.pair.connect()
+        self.pair.settle()
+        self.pair.restore(getattr(self.pair, end), self.backups[end])
+
+    @invariant()
+    def invariants(self) -> None:
+        if hasattr(self, "pair"):
+            self.pair.check()
+            self.pair.balanced()
+
+    def teardown(self) -> None:
+        """Whatever happened, the link works on."""
+        if not hasattr(self, "pair"):
+            return
+        pair = self.pair
+        pair.connect()
+        for _ in range(4):
+            pair.settle()
+            pair.tick(2.0)
+        pair.settle()
+        for end in (pair.a, pair.b):
+            pair.key_arrives(end)
+        pair.settle()
+        heads = [{r.stream: r.head for r in end.link.streams} for end in (pair.a, pair.b)]
+        common = heads[0].keys() & heads[1].keys()
+        assert {s: heads[0][s] for s in common} == {s: heads[1][s] for s in common}
+        last = pair.reserve(pair.b)
+        pair.settle()
+        assert last in pair.master_got
+        pair.balanced()
+
+
+AnyOrder.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestAnyOrder = AnyOrder.TestCase
