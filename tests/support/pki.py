@@ -6,11 +6,14 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.authority import CERTIFICATE_DAYS, certificate_pem, read_authority
 from qss.pki.contexts import client_context, northbound_context, server_context
 from qss.pki.files import private_file, public_file, write_new
-from qss.pki.folder import Pair, PkiFolder
+from qss.pki.folder import Pair, PkiFolder, sae_file_stem
 from qss.pki.keys import new_private_key, private_key_pem
 from qss.pki.names import Subject, sae_subject, site_subject
 
@@ -60,16 +63,16 @@ class Pki:
 
     def expired_sae(self, name: str) -> Pair:
         """An application's certificate that has expired, and its key."""
-        return self._issue(sae_subject(SaeId(name)), "expired-sae", ended=True)
+        return self._issue(sae_subject(SaeId(name)), f"expired-{sae_file_stem(SaeId(name))}", ended=True)
 
     def expired_site(self, name: str) -> Pair:
         """A site's certificate that has expired, and its key."""
-        return self._issue(site_subject(QksId(name), HOSTS), "expired-site", ended=True)
+        return self._issue(site_subject(QksId(name), HOSTS), f"expired-site-{name}", ended=True)
 
-    def nameless(self, common_name: str = "nobody") -> Pair:
-        """A client certificate with a common name that is no SAE ID of anybody, and no URI."""
-        subject = sae_subject(SaeId(f"sae:{common_name}"))
-        return self._issue(Subject(subject.name, (), subject.usages), "nameless", ended=False)
+    def nameless(self) -> Pair:
+        """A client certificate without URI or common name: it names no SAE."""
+        names = (x509.DNSName("nobody.example.org"),)
+        return self._issue(Subject(x509.Name([]), names, (ExtendedKeyUsageOID.CLIENT_AUTH,)), "nameless", ended=False)
 
     def _issue(self, subject: Subject, stem: str, *, ended: bool) -> Pair:
         pair = self.folder.authority

@@ -63,16 +63,17 @@ class Listener:
         self._silence_s = silence_s
         self._slots = asyncio.Semaphore(max_connections)
         self._connections: set[WebSocketConnection] = set()
+        self._opening: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._address: tuple[str, int] | None = None
         self._http: web.Server | None = None
         self._server: asyncio.Server | None = None
 
     @property
     def address(self) -> tuple[str, int]:
         """The IP address and port that are listened on. Raises `LocalProtocolError` before the start."""
-        if self._server is None:
+        if self._address is None:
             raise LocalProtocolError("the listener has not been started")
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        return self._address
 
     async def start(self) -> None:
         """Begin to listen. Raises `ListenError` if the address cannot be had."""
@@ -81,8 +82,7 @@ class Listener:
 
         def admit() -> web.RequestHandler:
             protocol = http()
-            # Ends it unless a request is being handled by then.
-            loop.call_later(2 * OPENING_SECONDS, protocol.close)
+            self._opening[protocol] = loop.call_later(2 * OPENING_SECONDS, self._cut_off, protocol)
             return protocol
 
         try:
@@ -99,17 +99,29 @@ class Listener:
                 f"cannot listen on {self._host} port {self._port} ({error.strerror or error}): "
                 "stop what uses it, or configure another address"
             ) from error
+        host, port = self._server.sockets[0].getsockname()[:2]
+        self._address = (host, port)
 
     async def close(self) -> None:
         """Listen no more, and end every connection. Can be called twice, and before the start."""
         if self._server is None or self._http is None:
             return
         self._server.close()
+        for opening in self._opening.values():
+            opening.cancel()
+        self._opening.clear()
         await asyncio.gather(*(connection.close() for connection in self._connections))
         self._http.pre_shutdown()
         await self._http.shutdown(CLOSING_SECONDS)
 
+    def _cut_off(self, protocol: web.RequestHandler) -> None:
+        del self._opening[protocol]
+        protocol.force_close()
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        opening = self._opening.pop(request.protocol, None)
+        if opening is not None:
+            opening.cancel()
         route = self._routes.get(request.path)
         if route is None:
             return _refusal(404, "there is nothing at this path")

@@ -7,8 +7,8 @@ is one frame.
 nothing more is read, and the other end's `send` waits. `send` waits while about 64 KiB of its own are unsent.
 
 **Silence.** Each end sends a PING three times within `silence_s` seconds. An end that is reading and hears nothing for
-`silence_s` gives the connection up; a frame must arrive whole within that time. An end that is not reading, because
-nobody takes its frames, judges nobody: it cannot hear.
+`silence_s`, or up to a third longer, gives the connection up; a frame must arrive whole within that time. An end that
+is not reading, because nobody takes its frames, judges nobody: it cannot hear.
 
 **End.** Frames that came before the end can still be received, unless this end closed. Closing takes at most
 `CLOSING_SECONDS`, whatever the other end does. There is no text message and no compression.
@@ -38,6 +38,9 @@ SILENCE_SECONDS = 5.0
 
 CLOSING_SECONDS = 1.0
 """How long closing waits for the other end to have read everything."""
+
+# How many PINGs are sent, and how often is listened for the peer, within the time that it may be silent.
+_TICKS = 3
 
 # What a received frame costs in the buffer besides its bytes, so that empty frames are bounded too.
 _FRAME_OVERHEAD = 64
@@ -90,10 +93,10 @@ class WebSocketConnection:
         self._readable = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._heard = self._loop.time()
+        self._quiet_ticks = 0
         self._pong_due: bytes | None = None
         self._pinged = asyncio.Event()
-        self._silence = self._loop.call_later(silence_s, self._check_silence)
+        self._silence = self._loop.call_later(silence_s / _TICKS, self._tick)
         self._keeper = asyncio.create_task(self._keep_alive(), name="websocket keeper")
         self._pump = asyncio.create_task(self._run(), name="websocket pump")
 
@@ -184,7 +187,7 @@ class WebSocketConnection:
         """Move messages to the buffer until the connection ends; return why it did."""
         while True:
             message = await self._socket.receive()
-            self._heard = self._loop.time()
+            self._quiet_ticks = 0
             match message.type:
                 case WSMsgType.BINARY:
                     await self._deliver(message.data)
@@ -217,7 +220,6 @@ class WebSocketConnection:
         if self._buffered >= self._max_frame:
             self._room.clear()
             await self._room.wait()
-            self._heard = self._loop.time()
 
     async def _answer_close(self) -> None:
         # The answer is a courtesy: where it cannot leave at once, the end of the connection says the same.
@@ -232,7 +234,7 @@ class WebSocketConnection:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(self._silence_s / 3):
+                    async with asyncio.timeout(self._silence_s / _TICKS):
                         await self._pinged.wait()
                 except TimeoutError:
                     await self._write(b"", WSMsgType.PING)
@@ -243,13 +245,14 @@ class WebSocketConnection:
         except ConnectionLost:
             pass  # the pump notices too, and says why
 
-    def _check_silence(self) -> None:
-        quiet = self._loop.time() - self._heard if self._room.is_set() else 0.0
-        if quiet >= self._silence_s:
+    def _tick(self) -> None:
+        # Ticks are counted and not seconds: after this process was held up, it first reads what came meanwhile.
+        self._quiet_ticks = self._quiet_ticks + 1 if self._room.is_set() else 0
+        if self._quiet_ticks > _TICKS:
             self._finish(f"the other end was silent for {self._silence_s:g} s")
             self._transport.abort()
         else:
-            self._silence = self._loop.call_later(self._silence_s - quiet, self._check_silence)
+            self._silence = self._loop.call_later(self._silence_s / _TICKS, self._tick)
 
     def _finish(self, reason: str) -> None:
         """Note why the connection is over (the first reason stands) and wake whoever waits for a frame."""

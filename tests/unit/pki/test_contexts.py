@@ -1,0 +1,179 @@
+"""TLS contexts: what they demand of the other end, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from qss.model.errors import PkiError
+from qss.pki import contexts
+from qss.pki.folder import Pair
+from qss.pki.keys import new_private_key, private_key_pem
+from support.pki import Pki, application_context
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("contexts") / "pki")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("contexts") / "stranger")
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str | None = None):
+    """Run a handshake in memory; return both ends, or raise what the end that refuses raises."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname=host),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    waiting = list(ends)
+    for _ in range(10):
+        for end in list(waiting):
+            try:
+                end.do_handshake()
+                waiting.remove(end)
+            except ssl.SSLWantReadError:
+                pass
+    assert not waiting
+    return ends
+
+
+def test_sites_speak_tls_1_3(pki):
+    client, server = handshake(pki.server_context("A"), pki.client_context("B"))
+    assert client.version() == server.version() == "TLSv1.3"
+    assert ("URI", "qks:B") in server.getpeercert()["subjectAltName"]
+    assert ("URI", "qks:A") in client.getpeercert()["subjectAltName"]
+
+
+def test_no_session_is_kept(pki):
+    client, server = handshake(pki.server_context("A"), pki.client_context("B"))
+    server.write(b"x")
+    assert client.read() == b"x"
+    assert not client.session.has_ticket
+
+
+def test_a_client_without_certificate_is_refused(pki):
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        handshake(pki.server_context("A"), ssl.create_default_context(cafile=pki.authority), "localhost")
+
+
+def test_a_probe_may_come_without_certificate_but_not_with_a_foreign_one(pki, stranger):
+    pair = pki.site("A")
+    server = contexts.probe_context(pair.certificate, pair.key, pki.authority)
+    _, at_server = handshake(server, ssl.create_default_context(cafile=pki.authority), "localhost")
+    assert not at_server.getpeercert()
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        handshake(server, application_context(stranger.sae("sae:eve"), pki.authority), "localhost")
+
+
+def test_another_authoritys_sites_are_refused_both_ways(pki, stranger):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(pki.server_context("A"), stranger.client_context("B"))
+    impostor = stranger.site("B")
+    trusting = contexts.client_context(impostor.certificate, impostor.key, pki.authority)
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        handshake(pki.server_context("A"), trusting)
+
+
+def test_an_application_cannot_be_a_server(pki):
+    pair = pki.sae("sae:alice")
+    server = contexts.server_context(pair.certificate, pair.key, pki.authority)
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"unsuitable certificate purpose|unsupported certificate"):
+        handshake(server, pki.client_context("B"))
+
+
+def test_an_expired_application_is_refused(pki):
+    with pytest.raises(ssl.SSLError, match="certificate has expired"):
+        handshake(
+            pki.northbound_context("A"), application_context(pki.expired_sae("sae:old"), pki.authority), "localhost"
+        )
+
+
+def only_tls_1_2(pki: Pki) -> ssl.SSLContext:
+    context = pki.sae_client_context("sae:vendor")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def test_northbound_can_be_opened_to_tls_1_2(pki):
+    pair = pki.site("A")
+    opened = contexts.northbound_context(pair.certificate, pair.key, pki.authority, ssl.TLSVersion.TLSv1_2)
+    client, _ = handshake(opened, only_tls_1_2(pki), "localhost")
+    assert client.version() == "TLSv1.2"
+    assert client.cipher()[0].startswith("ECDHE-")
+    assert client.compression() is None
+    for closed in (pki.northbound_context("A"), pki.server_context("A")):
+        with pytest.raises(ssl.SSLError):
+            handshake(closed, only_tls_1_2(pki), "localhost")
+
+
+def test_northbound_cannot_be_opened_further(pki):
+    pair = pki.site("A")
+    with pytest.raises(PkiError, match=r"use TLS 1\.2 or 1\.3"):
+        contexts.northbound_context(pair.certificate, pair.key, pki.authority, ssl.TLSVersion.TLSv1_1)
+
+
+def test_a_bundle_of_authorities(pki, stranger, tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(stranger.authority.read_bytes() + b"# a comment\n" + pki.authority.read_bytes())
+    pair = pki.site("A")
+    server = contexts.server_context(pair.certificate, pair.key, bundle)
+    friend = stranger.site("B")
+    handshake(server, contexts.client_context(friend.certificate, friend.key, pki.authority))
+    handshake(server, pki.client_context("B"))
+
+
+def refused(pair: Pair, authority: Path) -> str:
+    with pytest.raises(PkiError) as caught:
+        contexts.server_context(pair.certificate, pair.key, authority)
+    return str(caught.value)
+
+
+def test_files_that_are_not_there(pki, tmp_path):
+    pair = pki.site("A")
+    gone = tmp_path / "gone.pem"
+    for case in (Pair(gone, pair.key), Pair(pair.certificate, gone)):
+        assert refused(case, pki.authority).startswith(f"{gone} cannot be read (No such file or directory)")
+    assert str(gone) in refused(pair, gone)
+
+
+def test_files_that_are_something_else(pki, tmp_path):
+    pair = pki.site("A")
+    junk = tmp_path / "junk.pem"
+    for content in (b"", b"junk", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        junk.write_bytes(content)
+        assert f"{junk}: no certificate in PEM form" in refused(Pair(junk, pair.key), pki.authority)
+        assert f"{junk}: no certificate in PEM form" in refused(pair, junk)
+        assert f"{junk}: no private key in PEM form" in refused(Pair(pair.certificate, junk), pki.authority)
+
+
+def test_a_key_of_another_certificate(pki, tmp_path):
+    other = tmp_path / "other.key"
+    other.write_bytes(private_key_pem(new_private_key()))
+    pair = pki.site("A")
+    message = refused(Pair(pair.certificate, other), pki.authority)
+    assert f"{other} is not the key of {pair.certificate}" in message
+
+
+def test_an_encrypted_key_does_not_ask_at_the_terminal(pki, tmp_path):
+    locked = tmp_path / "locked.key"
+    encryption = BestAvailableEncryption(b"passphrase")
+    locked.write_bytes(new_private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    message = refused(Pair(pki.site("A").certificate, locked), pki.authority)
+    assert f"{locked}: the private key is encrypted" in message
+
+
+def test_an_expired_certificate(pki):
+    pair = pki.expired_site("A")
+    assert f"{pair.certificate}: the certificate expired on " in refused(pair, pki.authority)
+
+
+def test_an_expired_authority(pki):
+    expired = pki.expired_site("B").certificate
+    assert f"{expired}: every authority in it has expired" in refused(pki.site("A"), expired)

@@ -1,0 +1,102 @@
+"""Names: an application never passes for a site, and no name leads astray."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from qss.model.certificates import PeerCertificate, site_of
+from qss.model.errors import PkiError, Unauthorised
+from qss.model.identifiers import QksId, SaeId
+from qss.pki.folder import sae_file_stem
+from qss.pki.names import peer_certificate, sae_subject, site_subject
+
+SAE_IDS = st.builds(
+    lambda scheme, rest: SaeId(f"{scheme}:{rest}"),
+    st.from_regex(r"[a-z][a-z0-9+.-]{0,8}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9._~:/?@!$&'()*+,;=-]{1,240}", fullmatch=True),
+)
+
+
+@pytest.mark.parametrize(
+    "sae", ["alice", "sae:", ":alice", "1sae:alice", "sae:a b", "sae:a#b", "sae:%zz", "sae:a\\b", "sae:ä"]
+)
+def test_an_sae_id_in_a_certificate_is_an_absolute_uri(sae):
+    with pytest.raises(PkiError, match="such as sae:alice"):
+        sae_subject(SaeId(sae))
+
+
+@pytest.mark.parametrize("sae", ["qks:A", "QKS:A", "qKs:anything"])
+def test_an_sae_cannot_be_named_like_a_site(sae):
+    with pytest.raises(PkiError, match="would pass for a site"):
+        sae_subject(SaeId(sae))
+
+
+@pytest.mark.parametrize(
+    "sae", ["sae:alice", "urn:uuid:6f1b", "https://example.org/app?x=1", "spiffe://net/alice", "sae:%41"]
+)
+def test_uris_that_name_saes(sae):
+    assert sae_subject(SaeId(sae)).alternative_names[0].value == sae
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "10.0.0.256", "host:8443", "*.example.org", "-a.org", "a" * 64, "é.org", "[::1]"]
+)
+def test_bad_hosts(host):
+    with pytest.raises(PkiError, match="is no host"):
+        site_subject(QksId("A"), [host])
+
+
+@given(SAE_IDS, SAE_IDS)
+def test_file_names_do_not_collide(one, other):
+    assume(one != other)
+    assert sae_file_stem(one) != sae_file_stem(other)
+
+
+@given(SAE_IDS)
+def test_file_names_stay_in_their_folder(sae):
+    stem = sae_file_stem(sae)
+    assert not set(stem) & set("/\\:\0")
+    assert not stem.startswith(".")
+    assert len(stem) <= 200
+
+
+@pytest.mark.parametrize(
+    ("sae", "stem"),
+    [
+        ("sae:alice", "sae_alice"),
+        ("sae:../../etc/passwd", "sae_..%2F..%2Fetc%2Fpasswd"),
+        ("sae:a:b", "sae_a%3Ab"),
+        ("sae:a%2Fb", "sae_a%252Fb"),
+        ("s.a:b_c", "s.a_b_c"),
+    ],
+)
+def test_file_names(sae, stem):
+    assert sae_file_stem(SaeId(sae)) == stem
+
+
+def test_reading_a_decoded_certificate():
+    assert peer_certificate(
+        {
+            "subject": ((("countryName", "IT"),), (("commonName", "A"),)),
+            "subjectAltName": (("URI", "qks:A"), ("DNS", "localhost"), ("IP Address", "127.0.0.1")),
+        }
+    ) == PeerCertificate("A", ("qks:A",), ("localhost",))
+
+
+def test_several_common_names_are_none():
+    decoded = {"subject": ((("commonName", "A"),), (("commonName", "B"),))}
+    assert peer_certificate(decoded) == PeerCertificate(None, (), ())
+
+
+def test_a_sites_name():
+    assert site_of(PeerCertificate("x", ("qks:A", "https://a.example.org"), ())) == "A"
+
+
+@pytest.mark.parametrize(
+    "uris", [(), ("sae:alice",), ("qks:A", "qks:B"), ("qks:A", "QKS:A"), ("QKS:A",), ("qks:",), ("qks:a b",)]
+)
+def test_no_sites_name(uris):
+    with pytest.raises(Unauthorised):
+        site_of(PeerCertificate("A", uris, ("A",)))
