@@ -7,7 +7,8 @@ The pair notes everything that is delivered and checks agreement, no reuse, righ
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
@@ -294,7 +295,7 @@ class LinkPair:
             assert len(parts) == 1, f"{key_id} stands for two ranges"
             taken.extend(parts)
         taken.sort(key=lambda item: (item[0], item[1].start))
-        for (stream, part), (next_stream, next_part) in zip(taken, taken[1:], strict=False):
+        for (stream, part), (next_stream, next_part) in pairwise(taken):
             assert stream != next_stream or part.stop <= next_part.start, "bits serve two keys"
 
     def _check_not_needed(self, end: End, stream: StreamId, part: Range) -> None:
@@ -334,4 +335,4 @@ class LinkPair:
         return self
 
 
-__all__ = ["ALICE", "BOB", "CAROL", "Disk", "End", "LinkPair", "replace"]
+__all__ = ["ALICE", "BOB", "CAROL", "Disk", "End", "LinkPair"]

@@ -1,1 +1,1 @@
-"""Cores: state machines that take events, bytes, `now` and entropy, and return effects. No I/O, no clocks, no key bytes."""
+"""Cores: state machines that take events, `now` and entropy, and return effects. No I/O, no clock, no key bytes."""

@@ -1,4 +1,4 @@
-"""What can happen to a link (events), and what the link wants done (effects). Plain values, so that runs can be replayed."""
+"""What can happen to a link (events) and what it wants done (effects): plain values, so that runs can be replayed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SourceOpened:
 
 @dataclass(frozen=True, slots=True)
 class SourceEnded:
-    """The module yields no more of this stream (None: the opening asked for has failed); all it gave has been passed on."""
+    """The module yields no more of this stream, and all it gave was passed on. None: it could not open one."""
 
     stream: StreamId | None
 
@@ -228,6 +228,16 @@ class Rebuild:
 
 
 Effect = (
-    Commit | Send | Disconnect | OpenSource | CloseSource | Discard | Deliver | Refused | Erase | RestoreNoticed | Rebuild
-)  # fmt: skip
+    Commit
+    | Send
+    | Disconnect
+    | OpenSource
+    | CloseSource
+    | Discard
+    | Deliver
+    | Refused
+    | Erase
+    | RestoreNoticed
+    | Rebuild
+)
 Effects = Sequence[Effect]

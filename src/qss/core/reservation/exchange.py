@@ -79,7 +79,7 @@ class Exchange:
             state.refuse(
                 ask.reservation,
                 LimitReached(
-                    f"this site holds {state.settings.max_reservations} reservations with {state.settings.peer} already; "
+                    f"this site holds {state.settings.max_reservations} reservations with {state.settings.peer}; "
                     "nothing was consumed; try again when some have been fetched or have expired"
                 ),
             )

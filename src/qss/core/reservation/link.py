@@ -254,11 +254,14 @@ class Link:
             self._check_incarnations(event.frame)
             self._remember(event.frame)
             for message in event.frame.messages:
-                if not isinstance(message, _ALLOWED.get(self.phase, ())):
-                    raise RemoteProtocolError(f"{type(message).__name__} came while the link was {self.phase}")
-                self._on_message[type(message)](message)
+                self._take(message)
         except (RemoteProtocolError, InvalidIdentifier) as error:
             self._state.effect(ev.Disconnect(str(error)))
+
+    def _take(self, message: wire.Message) -> None:
+        if not isinstance(message, _ALLOWED.get(self.phase, ())):
+            raise RemoteProtocolError(f"{type(message).__name__} came while the link was {self.phase}")
+        self._on_message[type(message)](message)
 
     def _remember(self, frame: wire.Frame) -> None:
         """Note how far the peer's store has come; it becomes durable with whatever is committed next."""
