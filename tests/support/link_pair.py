@@ -113,7 +113,7 @@ class LinkPair:
         self.fetches: dict[int, tuple[SaeId, tuple[KeyId, ...]]] = {}
         self.refused: dict[object, Exception] = {}
         self.asked: dict[ReservationId, ev.Reserve] = {}
-        self.lost_keys = False
+        self.disconnect_reasons: list[str] = []
 
     def other(self, end: End) -> End:
         return self.b if end is self.a else self.a
@@ -148,7 +148,8 @@ class LinkPair:
                 if end.module == stream:
                     end.module = None
                     self.handle(end, ev.SourceEnded(stream))
-            case ev.Disconnect():
+            case ev.Disconnect(reason):
+                self.disconnect_reasons.append(reason)
                 self.disconnect()
             case ev.Erase(stream, parts):
                 for part in parts:

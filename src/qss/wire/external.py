@@ -105,7 +105,7 @@ class Reserve(_Message, frozen=True):
 
 
 class Reserved(_Message, frozen=True):
-    """The receiver's reservation is durable here (KRP 4.2)."""
+    """The range of the receiver's Reserve or Ask is durable here (KRP 4.2, 4.4)."""
 
     reservation: Id
 
@@ -121,11 +121,12 @@ class Ask(_Message, frozen=True):
 
 
 class Grant(_Message, frozen=True):
-    """The owner has allocated the range asked for, durably (KRP 4.4)."""
+    """The owner has allocated the range asked for; its Reserved follows when that is durable (KRP 4.4)."""
 
     reservation: Id
     stream: Id
     start: Count
+    length: Positive
 
 
 class Refuse(_Message, frozen=True):
@@ -185,5 +186,5 @@ def decode(data: bytes) -> Frame:
         raise RemoteProtocolError(f"a frame of {len(data)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"not an External frame: {error}") from None

@@ -93,6 +93,8 @@ class AnyOrder(RuleBasedStateMachine):
         if hasattr(self, "pair"):
             self.pair.check()
             self.pair.balanced()
+            # Honest ends never find fault with each other.
+            assert all("restored" in reason for reason in self.pair.disconnect_reasons), self.pair.disconnect_reasons
 
     def teardown(self) -> None:
         """Whatever happened, the link works on."""

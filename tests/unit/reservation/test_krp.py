@@ -53,11 +53,23 @@ def test_the_master_waits_for_both_commits(master: str) -> None:
         assert reservation not in pair.master_got
         pair.sync(pair.a)
     else:
+        pair.receive(pair.b)
+        pair.sync(pair.b)
+        assert reservation not in pair.master_got
         pair.sync(pair.a)
         pair.receive(pair.b)
-        assert reservation not in pair.master_got
-        pair.sync(pair.b)
     assert reservation in pair.master_got
+
+
+def test_masters_at_both_ends_do_not_get_into_each_others_way() -> None:
+    """The owner's Reserve may not overtake a Grant: the range before it would be burned (KRP 4.4)."""
+    pair = LinkPair().ready()
+    first = pair.reserve(pair.b)
+    pair.receive(pair.a)
+    second = pair.reserve(pair.a)
+    pair.settle()
+    assert {first, second} <= pair.master_got.keys()
+    assert all(record.tally.burned_total == 0 for end in (pair.a, pair.b) for record in end.link.streams)
 
 
 @BOTH
@@ -312,7 +324,7 @@ def test_used_key_is_erased_and_reserved_key_is_not() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Grant(b"\0" * 16, b"\0" * 16, 0),
+        wire.Grant(b"\0" * 16, b"\0" * 16, 0, 16),
         wire.Reserve(b"\0" * 16, b"\0" * 16, 0, 1, 16, "sae:bob", ("sae:alice",)),
         wire.Open(b"\0" * 16, 64),
         wire.Hello("B", 1, 1, 1, 1, False, (), ()),

@@ -3,8 +3,10 @@
 A master's request at one end goes through these states, at that end::
 
     owner      ─ allocate ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
-    non-owner  ─ Ask ─▶ ASKED ─ Grant ─▶ COMMITTING HERE ─ durable ─▶ DELIVERED ─ Confirmed ─▶ gone
+    non-owner  ─ Ask ─▶ ASKED ─ Grant ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
 
+The owner sends Reserve and Grant at once when it allocates, so they arrive in the order of the ranges, and the non-owner's
+head moves over them without a gap; it sends Reserved when a Grant's range is durable, as the non-owner does for a Reserve.
 Any other way out (refusal, deadline, lost connection) gives the range up at this end; the other end follows by Void
 or, when the connection is gone, by the next exchange of states (step 2.4). Bits count as delivered from the first
 commit on: "delivered" means that they may have left.
@@ -111,12 +113,15 @@ class Exchange:
         )
 
     def reserved(self, message: Reserved) -> None:
-        """The peer holds what was allocated here (KRP 4.2)."""
-        pending = self._state.pending.get(ReservationId(message.reservation))
-        if pending is None or not self._state.settings.owner:
+        """The peer holds this range durably (KRP 4.2, 4.4)."""
+        reservation = ReservationId(message.reservation)
+        pending = self._state.pending.get(reservation)
+        if pending is None:
             return  # given up in the meantime; the peer has been sent a Void
+        if reservation not in self._state.rows:
+            raise RemoteProtocolError("a Reserved came before the range")
         pending.durable_there = True
-        self._finish(ReservationId(message.reservation), pending)
+        self._finish(reservation, pending)
 
     def granted(self, message: Grant) -> None:
         """The owner has allocated what was asked for (KRP 4.4)."""
@@ -126,17 +131,21 @@ class Exchange:
         reservation = ReservationId(message.reservation)
         ledger = state.ledgers.get(StreamId(message.stream))
         pending = state.pending.get(reservation)
-        if pending is None or ledger is None:
-            state.send(Void((message.reservation,)))  # KRP 4.8: too late, or a stream that is gone here
+        part = Range(message.start, message.start + message.length)
+        if pending is None or ledger is None:  # KRP 4.8: too late, or a stream that is gone here
+            state.send(Void((message.reservation,)))
             if pending is not None:
                 self._give_up(reservation, self._unreachable("allocated from a key stream that is gone here"))
+            if ledger is not None:
+                ledger.skip_to(part.stop, BurnReason.UNCONFIRMED)
+                state.touch(ledger)
             return
-        if pending.durable_there:
+        if reservation in state.rows:
             raise RemoteProtocolError("a second Grant came for one Ask")
-        part = Range(message.start, message.start + pending.count * pending.key_bytes)
+        if message.length != pending.count * pending.key_bytes:
+            raise RemoteProtocolError("the owner granted another length than was asked for")
         if part.start < ledger.record.head or part.stop > min(ledger.end, ledger.durable_mark):
             raise RemoteProtocolError("the owner granted a range that is not available here")
-        pending.durable_there = True
         ledger.accept(part, Bucket.DELIVERED)
         self._commit_own(reservation, pending, ledger, part)
 
@@ -274,8 +283,8 @@ class Exchange:
         part = ledger.allocate(length, Bucket.RESERVED)
         row = self._row_for_peer(message, ledger.stream, part.start)
         state.put_row(row)
-        grant = Grant(message.reservation, ledger.stream.value, part.start)
-        state.when_durable(partial(state.answer, state.epoch, grant))
+        state.send(Grant(message.reservation, ledger.stream.value, part.start, length))
+        state.when_durable(partial(state.answer, state.epoch, Reserved(message.reservation)))
 
     def peer_confirms(self, message: Confirm) -> None:
         """The master has been answered: these reservations stand (KRP 4.7)."""
