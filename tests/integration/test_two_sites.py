@@ -1,0 +1,112 @@
+"""Two sites on real stores and a real connection: keys agree, and survive cuts and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from qss.model.errors import BadRequest, PeerUnavailable, QssError, Shortage, Unauthorised
+from qss.model.keys import Key, KeyRequest
+from support.pki import Pki
+from support.two_sites import ALICE, BOB, CAROL, TwoSites
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("two-sites") / "pki")
+
+
+def shown(keys: tuple[Key, ...]) -> dict[str, bytes]:
+    return {str(key.key_id): key.material.reveal() for key in keys}
+
+
+async def test_a_master_at_either_end_and_its_slave_get_the_same_keys(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        at_a = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=3, size=128))
+        at_b = await sites.b.key_server.get_key(BOB, ALICE, KeyRequest(number=2))
+        fetched_b = await sites.b.key_server.get_key_with_ids(BOB, ALICE, tuple(k.key_id for k in at_a))
+        fetched_a = await sites.a.key_server.get_key_with_ids(ALICE, BOB, tuple(k.key_id for k in at_b))
+        assert shown(at_a) == shown(fetched_b)
+        assert shown(at_b) == shown(fetched_a)
+        assert [len(k.material) for k in (*at_a, *at_b)] == [16, 16, 16, 32, 32]
+        with pytest.raises(BadRequest):
+            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (at_a[0].key_id,))
+
+
+async def test_multicast_serves_each_slave_once_and_nobody_else(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(additional_slaves=(CAROL,)))
+        for slave in (BOB, CAROL):
+            assert await sites.b.key_server.get_key_with_ids(slave, ALICE, (key.key_id,)) == (key,)
+        (private,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        with pytest.raises(Unauthorised):
+            await sites.b.key_server.get_key_with_ids(CAROL, ALICE, (private.key_id,))
+
+
+async def test_many_masters_at_both_ends_at_once_get_keys_of_their_own(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(1500)
+        asks = [sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=3)) for _ in range(200)]
+        asks += [sites.b.key_server.get_key(BOB, ALICE, KeyRequest(number=3)) for _ in range(200)]
+        answers = await asyncio.gather(*asks)
+        for keys in answers[:200]:
+            assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, tuple(k.key_id for k in keys)) == keys
+        for keys in answers[200:]:
+            assert await sites.a.key_server.get_key_with_ids(ALICE, BOB, tuple(k.key_id for k in keys)) == keys
+        assert len({key.material.reveal() for keys in answers for key in keys}) == 1200
+        assert all(r.tally.burned_total == 0 for s in (sites.a, sites.b) for r in s.link.core.streams)
+
+
+async def test_a_shortage_consumes_nothing(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki, chunks=4) as sites:
+        await sites.until_keys(128)
+        for server, master, slave in ((sites.a.key_server, ALICE, BOB), (sites.b.key_server, BOB, ALICE)):
+            before = server.get_status(master, slave).stored_key_count
+            with pytest.raises(Shortage):
+                await server.get_key(master, slave, KeyRequest(number=128, size=8192))
+            assert server.get_status(master, slave).stored_key_count == before
+
+
+async def test_a_cut_link_refuses_at_once_and_recovers(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        kept = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=2))
+        await sites.disconnect()
+        with pytest.raises(PeerUnavailable):
+            await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        # Reserved keys are fetched all the same: the site has them.
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[0].key_id,)) == kept[:1]
+        sites.connect()
+        await sites.until_keys(20)
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[1].key_id,)) == kept[1:]
+        await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+
+
+async def test_a_restart_of_either_site_keeps_reserved_keys(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        first = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=2))
+        await sites.b.stop()
+        await sites.b.start()
+        await sites.until_keys(20)
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (first[0].key_id,)) == first[:1]
+        await sites.a.stop()
+        await sites.a.start()
+        await sites.until_keys(20)
+        second = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=2))
+        ids = (first[1].key_id, *(key.key_id for key in second))
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, ids) == (first[1], *second)
+
+
+async def test_whoever_waits_when_the_site_stops_gets_an_answer(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(200)
+        asks = [asyncio.create_task(sites.a.key_server.get_key(ALICE, BOB, KeyRequest())) for _ in range(20)]
+        await asyncio.sleep(0)
+        await sites.a.stop()
+        for answer in await asyncio.gather(*asks, return_exceptions=True):
+            assert isinstance(answer, tuple | QssError)
+        await sites.a.start()

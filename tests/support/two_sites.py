@@ -1,0 +1,120 @@
+"""Two sites' ledgers in operation: real stores, barriers and connections; only the key's source is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+from qss.adapters.stores.anchor import AnchorFile
+from qss.adapters.stores.sqlite import SqliteStore, create_store
+from qss.barrier import Barrier
+from qss.core.keyserver.policy import PairPolicy, PairRule
+from qss.core.keyserver.requests import RequestPlanner
+from qss.core.reservation import LinkSettings
+from qss.model.identifiers import QksId, SaeId
+from qss.model.key_material import KeyMaterial
+from qss.model.keys import KeyLimits
+from qss.ports.key_source import KeySource
+from qss.runtime.connecting import keep_connected
+from qss.runtime.key_server import KeyServer
+from qss.runtime.site import LinkPlan, Site
+from qss.transport.connection import Connection
+from qss.transport.dialling import connect
+from qss.transport.listening import Listener, Route
+from qss.wire import external
+from support.paired_source import PairedSource
+from support.pki import Pki
+
+A, B = QksId("A"), QksId("B")
+ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
+HOMES = {ALICE: A, BOB: B, CAROL: B}
+
+
+class OneSite:
+    """One site with one link, which can be stopped and started again."""
+
+    def __init__(self, here: QksId, peer: QksId, folder: Path, source: KeySource) -> None:
+        self.here, self.peer, self.source = here, peer, source
+        self.path = folder / f"{here}.sqlite"
+        self.anchor = AnchorFile(folder / f"{here}.anchor")
+        self.data_key = KeyMaterial(os.urandom(32))
+        create_store(self.path, here)
+        self.settings: dict[str, object] = {}
+
+    async def start(self) -> None:
+        limits = KeyLimits()
+        policy = PairPolicy([PairRule("*", frozenset({"*"}))])
+        planner = RequestPlanner(self.here, limits, policy, HOMES.get, frozenset({self.peer}))
+        settings = LinkSettings(
+            self.here,
+            self.peer,
+            partial(planner.admits, self.peer),
+            retry_s=0.05,
+            **self.settings,  # type: ignore[arg-type]
+        )
+        store = Barrier(SqliteStore(self.path, self.here), self.data_key, self.here)
+        self.site = Site(store, self.anchor, [LinkPlan(settings, self.source)], time.time)
+        await self.site.start()
+        self.link = self.site.links[self.peer]
+        self.key_server = KeyServer(self.here, limits, planner, self.site.links, os.urandom)
+
+    async def stop(self) -> None:
+        await self.site.stop()
+
+
+class TwoSites:
+    """Sites A and B with the connection between them."""
+
+    def __init__(self, folder: Path, pki: Pki, *, chunk_bytes: int = 1024, chunks: int = 64) -> None:
+        source_a, source_b = PairedSource.pair(chunk_bytes, chunks)
+        self.pki = pki
+        self.a, self.b = OneSite(A, B, folder, source_a), OneSite(B, A, folder, source_b)
+        self._dialling: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> TwoSites:
+        await self.a.start()
+        await self.b.start()
+        self._listener = Listener(
+            "127.0.0.1",
+            0,
+            self.pki.server_context("B"),
+            {"/external": Route((external.SUBPROTOCOL,), self._accept, external.MAX_FRAME_BYTES)},
+        )
+        await self._listener.start()
+        self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disconnect()
+        await self._listener.close()
+        await asyncio.gather(self.a.stop(), self.b.stop())
+
+    async def _accept(self, connection: Connection) -> None:
+        await self.b.link.serve(connection)
+
+    def connect(self) -> None:
+        self._dialling = asyncio.create_task(keep_connected("B", self._dial, lambda c: self.a.link.serve(c)))
+
+    async def disconnect(self) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+            await asyncio.wait({self._dialling})
+            self._dialling = None
+
+    async def _dial(self) -> Connection:
+        port = self._listener.address[1]
+        return await connect(
+            f"wss://127.0.0.1:{port}/external",
+            self.pki.client_context("A"),
+            subprotocols=(external.SUBPROTOCOL,),
+            max_frame=external.MAX_FRAME_BYTES,
+        )
+
+    async def until_keys(self, count: int = 1, key_bytes: int = 32) -> None:
+        """Wait until both ends can serve `count` keys."""
+        async with asyncio.timeout(10):
+            while min(site.link.core.key_count(key_bytes) for site in (self.a, self.b)) < count:
+                await asyncio.sleep(0.01)
