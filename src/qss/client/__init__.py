@@ -1,1 +1,7 @@
 """Typed clients of the interfaces that qss serves, for applications and for its own command line."""
+
+from qss.client.errors import KeyServerRefused, KeyServerUnreachable
+from qss.client.etsi014 import Client
+from qss.client.sync import SyncClient
+
+__all__ = ["Client", "KeyServerRefused", "KeyServerUnreachable", "SyncClient"]

@@ -1,0 +1,141 @@
+"""`qss key`: asks a key server for keys as an application does. It prints keys: that is what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from qss.client import SyncClient
+    from qss.model.keys import Key
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+type _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _asking(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every sub-command has: which key server, and as whom."""
+    options: list[_Decorator] = [
+        click.option(
+            "--url", envvar="QSS_URL", required=True, show_envvar=True, help="The key server: https://host:port."
+        ),
+        click.option(
+            "--cert",
+            envvar="QSS_CERT",
+            required=True,
+            show_envvar=True,
+            type=_FILE,
+            help="The SAE's certificate (PEM).",
+        ),
+        click.option(
+            "--key", envvar="QSS_KEY", required=True, show_envvar=True, type=_FILE, help="Its private key (PEM)."
+        ),
+        click.option(
+            "--ca",
+            envvar="QSS_CA",
+            required=True,
+            show_envvar=True,
+            type=_FILE,
+            help="The authority that the key server's certificate comes from (PEM).",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the standard's data model as JSON."),
+    ]
+    for option in reversed(options):
+        ask = option(ask)
+    return ask
+
+
+@click.group("key")
+def command() -> None:
+    """Ask a key server for keys (ETSI GS QKD 014). Keys are printed: mind who can see the terminal."""
+
+
+@command.command("get")
+@click.argument("slave", metavar="SLAVE")
+@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True, help="How many keys.")
+@click.option("--size", type=click.IntRange(min=1), help="Bits of each key; the server's default if not given.")
+@click.option("--also", metavar="SAE", multiple=True, help="Another SAE that can take the same keys; can be repeated.")
+@_asking
+def get(
+    slave: str,
+    number: int,
+    size: int | None,
+    also: tuple[str, ...],
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Get fresh keys to share with the SAE SLAVE: each key's ID and the key in base64, a line each."""
+    with _client(url, cert, key, ca) as client:
+        _print_keys(client.get_keys(slave, number, size, also), as_json=as_json)
+
+
+@command.command("take")
+@click.argument("master", metavar="MASTER")
+@click.argument("key_ids", metavar="KEY_ID...", nargs=-1, required=True)
+@_asking
+def take(
+    master: str,
+    key_ids: tuple[str, ...],
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Take the keys that the SAE MASTER got under KEY_ID..., as a slave of them. Each can be taken once."""
+    from qss.model.identifiers import KeyId
+
+    wanted = [KeyId.parse(text) for text in key_ids]
+    with _client(url, cert, key, ca) as client:
+        _print_keys(client.get_keys_with_ids(master, wanted), as_json=as_json)
+
+
+@command.command("status")
+@click.argument("slave", metavar="SLAVE")
+@_asking
+def status(
+    slave: str,
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Tell how many keys can be had now to share with the SAE SLAVE, and of what sizes."""
+    from qss.wire.etsi014.answers import render_status
+
+    with _client(url, cert, key, ca) as client:
+        answer = client.status(slave)
+    if as_json:
+        click.echo(render_status(answer))
+        return
+    limits = answer.limits
+    click.echo(
+        f"{answer.master} at {answer.source_kme}, with {answer.slave} at {answer.target_kme}\n"
+        f"keys at hand: {answer.stored_key_count} of at most {answer.max_key_count}, {limits.key_size} bits each\n"
+        f"in one request: up to {limits.max_key_per_request} keys, each of {limits.min_key_size} to "
+        f"{limits.max_key_size} bits, and up to {limits.max_sae_id_count} additional slaves"
+    )
+
+
+def _client(url: str, cert: Path, key: Path, ca: Path) -> SyncClient:
+    from qss.client import SyncClient
+
+    return SyncClient(url, cert, key, ca)
+
+
+def _print_keys(keys: tuple[Key, ...], *, as_json: bool) -> None:
+    from qss.wire.etsi014.answers import base64_of, render_keys
+
+    if as_json:
+        click.echo(render_keys(keys))
+        return
+    for one in keys:
+        click.echo(f"{one.key_id} {base64_of(one.material)}")

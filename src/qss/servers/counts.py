@@ -1,0 +1,33 @@
+"""How many requests were answered, by method and status. The labels come from closed sets, so the table is bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from qss.wire.metrics import Metric, Sample
+
+REQUESTS = Metric("qss_requests_total", "counter", "Requests answered at the northbound interface.")
+
+NO_METHOD = "none"
+"""The method of a request that names none of the standard's, or was refused before it was read."""
+
+
+class RequestCounts:
+    """Counts since the process began."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, int]] = Counter()
+
+    def add(self, method: str, status: int) -> None:
+        """Count one answer. `method` comes from a closed set, never from a request."""
+        self._counts[method, status] += 1
+
+    def add_refusal(self, status: int) -> None:
+        """Count one answer to something that never became a request."""
+        self.add(NO_METHOD, status)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the counts."""
+        for (method, status), count in sorted(self._counts.items()):
+            yield Sample(REQUESTS, (("method", method), ("status", str(status))), count)

@@ -1,0 +1,70 @@
+"""What a site tells its administrators about itself: the data model of Admin's status, and its balance as metrics.
+
+Bits are counted, never shown. Per stream: ingested = available + reserved + delivered + relayed + burned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from qss.wire.metrics import Metric, Sample
+
+READY = Metric("qss_ready", "gauge", "Whether the site serves keys: 1 or 0.")
+LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
+STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
+BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
+
+STATES = ("ingested", "available", "reserved", "delivered", "relayed", "burned")
+"""What becomes of the bits of a key stream; members of `StreamBalance`."""
+
+
+class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """One key stream at this end, in bits."""
+
+    stream: str
+    ingested: int
+    available: int
+    reserved: int
+    delivered: int
+    relayed: int
+    burned: int
+
+
+class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One neighbour. `security` says how the connection is protected, `burned` bits by reason."""
+
+    peer: str
+    up: bool
+    security: str | None
+    streams: tuple[StreamBalance, ...]
+    burned: Mapping[str, int]
+
+
+class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One site."""
+
+    site: str
+    version: str
+    ready: bool
+    links: tuple[LinkStatus, ...]
+
+
+def render_status(status: SiteStatus) -> bytes:
+    """Return the status as JSON."""
+    return msgspec.json.encode(status)
+
+
+def status_samples(status: SiteStatus) -> Iterator[Sample]:
+    """Yield what a status counts, as metrics."""
+    yield Sample(READY, (), int(status.ready))
+    for link in status.links:
+        peer = ("peer", link.peer)
+        yield Sample(LINK_UP, (peer,), int(link.up))
+        for balance in link.streams:
+            for state in STATES:
+                labels = (peer, ("stream", balance.stream), ("state", state))
+                yield Sample(STREAM_BITS, labels, getattr(balance, state))
+        for reason, bits in link.burned.items():
+            yield Sample(BURNED_BITS, (peer, ("reason", reason)), bits)
