@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import pytest
 
-from qss.model.errors import BadRequest, PeerUnavailable, QssError, Shortage, Unauthorised
+from qss.model.errors import (
+    BadRequest,
+    PeerUnavailable,
+    QssError,
+    Shortage,
+    StoreUnavailable,
+    Tampered,
+    Unauthorised,
+    Unavailable,
+)
 from qss.model.keys import Key, KeyRequest
 from support.pki import Pki
 from support.two_sites import ALICE, BOB, CAROL, TwoSites
@@ -110,3 +120,70 @@ async def test_whoever_waits_when_the_site_stops_gets_an_answer(tmp_path, pki) -
         for answer in await asyncio.gather(*asks, return_exceptions=True):
             assert isinstance(answer, tuple | QssError)
         await sites.a.start()
+
+
+async def test_a_full_disk_refuses_and_the_site_goes_on_by_itself_when_there_is_room(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        kept = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        for site, server, master, slave in (
+            (sites.a, sites.a.key_server, ALICE, BOB),
+            (sites.a, sites.b.key_server, BOB, ALICE),
+        ):
+            site.store.full = True
+            with pytest.raises(Unavailable):
+                await server.get_key(master, slave, KeyRequest())
+            with pytest.raises(Unavailable):
+                await server.get_key(master, slave, KeyRequest())
+            site.store.full = False
+            await sites.until_keys(1)
+            keys = await server.get_key(master, slave, KeyRequest())
+            other = sites.b if server is sites.a.key_server else sites.a
+            assert await other.key_server.get_key_with_ids(slave, master, (keys[0].key_id,)) == keys
+        sites.b.store.full = True
+        with pytest.raises(StoreUnavailable):
+            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[0].key_id,))
+        sites.b.store.full = False
+        await sites.until_keys(1)
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[0].key_id,)) == kept
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+async def test_a_restored_back_up_is_noticed_and_its_key_burned_at_both_ends(tmp_path, pki, anchored) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        old = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=2))
+        await sites.b.stop()
+        shutil.copy(sites.b.path, tmp_path / "back-up")
+        await sites.b.start()
+        await sites.until_keys(20)
+        await sites.b.key_server.get_key_with_ids(BOB, ALICE, (old[0].key_id,))
+        await sites.b.stop()
+        shutil.copy(tmp_path / "back-up", sites.b.path)
+        if not anchored:
+            (tmp_path / "B.anchor").unlink()
+        await sites.b.start()
+        await sites.until_keys(20)
+        for key in old:  # one has been delivered, the other might have been
+            with pytest.raises(BadRequest):
+                await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,))
+        fresh = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (fresh[0].key_id,)) == fresh
+
+
+async def test_used_bytes_are_erased_from_the_store(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        row = next(row for row in sites.b.link.core.reservations if row.id == key.key_id.reservation)
+        held = await sites.b.store.read_key(row.stream, row.key_range(0))
+        assert held == key.material
+        await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,))
+        async with asyncio.timeout(5):
+            for site in (sites.a, sites.b):
+                while True:
+                    try:
+                        await site.store.read_key(row.stream, row.key_range(0))
+                    except Tampered:
+                        break
+                    await asyncio.sleep(0.05)

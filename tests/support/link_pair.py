@@ -91,10 +91,16 @@ class End:
         """Start (or start again) from the disk."""
         End.lives += 1
         self.disk.incarnation = End.lives
+        self.base = self.disk.commit_number
+        self.waiting: set[object] = set()
+        self.load()
+
+    def load(self) -> None:
+        """Make the core from what is durable."""
         self.link = Link(
             self.settings,
             self.disk.incarnation,
-            self.disk.commit_number,
+            self.base,
             tuple(self.disk.streams.values()),
             tuple(self.disk.rows.values()),
             self.disk.peer,
@@ -138,10 +144,12 @@ class LinkPair:
                     frame = Frame(end.link.incarnation, end.link.peer_incarnation, end.disk.commit_number, messages)
                     end.outgoing.append(encode(frame))
             case ev.Deliver(request, parts):
+                end.waiting.remove(request)
                 self._note_delivery(end, request, parts)
                 self.handle(end, ev.Released(request))
             case ev.Refused(request, error):
                 self.refused[request] = error
+                end.waiting.remove(request)
             case ev.OpenSource():
                 end.opening = effect
             case ev.CloseSource(stream):
@@ -198,6 +206,17 @@ class LinkPair:
             self.handle(other, ev.Disconnected())
         self.end_session(other)
 
+    def fail(self, end: End) -> None:
+        """The store refuses the oldest commit, and so all that build on it; the link starts over from the disk."""
+        if end.unsynced:
+            failed, end.unsynced = list(end.unsynced), deque()
+            for commit in failed:
+                self.handle(end, ev.CommitFailed(commit.token, "the disk is full"))
+            self.disconnect()
+            end.module = end.opening = None
+            self.end_session(self.other(end))
+            end.load()
+
     def restore(self, end: End, backup: Disk) -> None:
         """The store of `end` is replaced by an older copy, and its process started again."""
         end.disk = backup.copy()
@@ -229,6 +248,7 @@ class LinkPair:
         master, slaves = (ALICE, (BOB, CAROL)) if end is self.a else (BOB, (ALICE,))
         event = ev.Reserve(reservation, count, key_bytes, master, slaves)
         self.asked[reservation] = event
+        end.waiting.add(reservation)
         self.handle(end, event)
         return reservation
 
@@ -238,6 +258,7 @@ class LinkPair:
         key_ids = tuple(reservation.key_id(position) for position in positions)
         self.fetches[request] = (slave, key_ids)
         end = self.a if HOME[slave] == "A" else self.b
+        end.waiting.add(request)
         self.handle(end, ev.Fetch(request, slave, ask.master, key_ids))
         return request
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Self, cast
 
 from qss.adapters.stores.anchor import AnchorFile
 from qss.adapters.stores.sqlite import SqliteStore, create_store
@@ -14,10 +16,12 @@ from qss.barrier import Barrier
 from qss.core.keyserver.policy import PairPolicy, PairRule
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
+from qss.model.errors import StoreUnavailable
 from qss.model.identifiers import QksId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import KeyLimits
 from qss.ports.key_source import KeySource
+from qss.ports.store import SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
 from qss.runtime.site import LinkPlan, Site
@@ -31,6 +35,22 @@ from support.pki import Pki
 A, B = QksId("A"), QksId("B")
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
 HOMES = {ALICE: A, BOB: B, CAROL: B}
+
+
+class FragileStore:
+    """A sealed store whose disk can be full."""
+
+    def __init__(self, store: SealedStore) -> None:
+        self._store = store
+        self.full = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Sequence[SealedChange], fence: int) -> int:
+        if self.full:
+            raise StoreUnavailable("the disk is full")
+        return await self._store.commit(batch, fence)
 
 
 class OneSite:
@@ -55,8 +75,8 @@ class OneSite:
             retry_s=0.05,
             **self.settings,  # type: ignore[arg-type]
         )
-        store = Barrier(SqliteStore(self.path, self.here), self.data_key, self.here)
-        self.site = Site(store, self.anchor, [LinkPlan(settings, self.source)], time.time)
+        self.store = FragileStore(Barrier(SqliteStore(self.path, self.here), self.data_key, self.here))
+        self.site = Site(cast("SealedStore", self.store), self.anchor, [LinkPlan(settings, self.source)], time.time)
         await self.site.start()
         self.link = self.site.links[self.peer]
         self.key_server = KeyServer(self.here, limits, planner, self.site.links, os.urandom)
@@ -74,7 +94,7 @@ class TwoSites:
         self.a, self.b = OneSite(A, B, folder, source_a), OneSite(B, A, folder, source_b)
         self._dialling: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> TwoSites:
+    async def __aenter__(self) -> Self:
         await self.a.start()
         await self.b.start()
         self._listener = Listener(
@@ -116,5 +136,5 @@ class TwoSites:
     async def until_keys(self, count: int = 1, key_bytes: int = 32) -> None:
         """Wait until both ends can serve `count` keys."""
         async with asyncio.timeout(10):
-            while min(site.link.core.key_count(key_bytes) for site in (self.a, self.b)) < count:
+            while min(site.link.core.key_count(key_bytes) for site in (self.a, self.b)) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -23,3 +23,8 @@ def next_incarnation(last: int, entropy: bytes) -> int:
             f"the store was started {count - 1} times, and cannot be started again; make a new one with `qss init`"
         )
     return count << _RANDOM_BITS | int.from_bytes(entropy[:INCARNATION_ENTROPY_BYTES])
+
+
+def is_first(incarnation: int) -> bool:
+    """Whether this is the incarnation of a store's first start."""
+    return incarnation >> _RANDOM_BITS == 1

@@ -39,7 +39,12 @@ class Feed:
         self._store = store
         self._buffer = bytearray()
         self._changed = asyncio.Event()
+        self._closed = False
         self._ended = False
+
+    def close(self) -> None:
+        """Pull no more; `run` returns when what was pulled is durable or discarded. Close the source as well."""
+        self._closed = True
 
     async def run(self) -> None:
         """Return when the stream has ended and all that it gave is durable or discarded."""
@@ -50,9 +55,10 @@ class Feed:
     async def _pull(self) -> None:
         index = 0
         try:
-            while True:
-                while len(self._buffer) >= BUFFER_BYTES or not self._wanted():  # noqa: ASYNC110 - wanted is a query
-                    await asyncio.sleep(_PAUSE_S)
+            while not self._closed:
+                if len(self._buffer) >= BUFFER_BYTES or not self._wanted():
+                    await asyncio.sleep(_PAUSE_S)  # both are queries, which nobody announces
+                    continue
                 chunk = await self._source.get_key(self._stream, index)
                 self._buffer += chunk.reveal()
                 index += 1

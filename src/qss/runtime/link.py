@@ -69,7 +69,7 @@ class LinkRunner:
         self._base = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._commits: set[asyncio.Task[None]] = set()
-        self._feeds: dict[StreamId, asyncio.Task[None]] = {}
+        self._feeds: dict[StreamId, tuple[Feed, asyncio.Task[None]]] = {}
         self._waiting: dict[ReservationId | int, asyncio.Future[Parts]] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
         self._numbers = itertools.count(1)
@@ -105,14 +105,15 @@ class LinkRunner:
             self._ticker.cancel()
         if self._connection is not None:
             await self._connection.close()
-        feeds = list(self._feeds.values())
+        feeds = [task for _, task in self._feeds.values()]
         for stream in list(self._feeds):
-            await self._source.close(stream)
+            await self._close(stream)
         for task in [*feeds, *self._tasks]:
             task.cancel()
         await asyncio.gather(*feeds, *self._tasks, *self._tickers(), return_exceptions=True)
-        self._handle(ev.Tick())  # what waits for a commit without hurry
-        await asyncio.gather(*self._commits, return_exceptions=True)
+        self._handle(ev.Tick())  # what waits for a commit without hurry, or for erasure
+        while self._commits or self._tasks:
+            await asyncio.wait([*self._commits, *self._tasks])
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(
@@ -235,7 +236,7 @@ class LinkRunner:
             case ev.OpenSource(stream, chunk_bytes):
                 self._spawn(self._open(stream, chunk_bytes))
             case ev.CloseSource(stream):
-                self._spawn(self._source.close(stream))
+                self._spawn(self._close(stream))
             case ev.Discard(handle):
                 self._settle(handle)
             case ev.Disconnect(reason):
@@ -301,10 +302,10 @@ class LinkRunner:
     async def _rebuild(self) -> None:
         """Start over from what is durable, once no commit of the old core is under way."""
         for stream in list(self._feeds):
-            await self._source.close(stream)
+            await self._close(stream)
         await asyncio.sleep(_REBUILD_PAUSE_S)
         while self._commits or self._feeds:
-            await asyncio.wait([*self._commits, *self._feeds.values()])
+            await asyncio.wait([*self._commits, *(task for _, task in self._feeds.values())])
         if self._connection is not None:
             await self._connection.close()
         if self._serving is not None:
@@ -325,20 +326,25 @@ class LinkRunner:
             self._handle(ev.SourceEnded(stream))
             return
         self._handle(ev.SourceOpened(opened.stream, opened.chunk_bytes))
-        task = asyncio.create_task(self._feed(opened.stream))
-        self._feeds[opened.stream] = task
-        task.add_done_callback(lambda _: self._feeds.pop(opened.stream, None))
-
-    async def _feed(self, stream: StreamId) -> None:
         feed = Feed(
             self._source,
-            stream,
-            lambda: self._link.wants_key(stream),
-            lambda blocks: self._store_blocks(stream, blocks),
+            opened.stream,
+            lambda: self._link.wants_key(opened.stream),
+            lambda blocks: self._store_blocks(opened.stream, blocks),
         )
+        task = asyncio.create_task(self._run_feed(feed, opened.stream))
+        self._feeds[opened.stream] = feed, task
+        task.add_done_callback(lambda _: self._feeds.pop(opened.stream, None))
+
+    async def _run_feed(self, feed: Feed, stream: StreamId) -> None:
         await feed.run()
         await self._source.close(stream)
         self._handle(ev.SourceEnded(stream))
+
+    async def _close(self, stream: StreamId) -> None:
+        if stream in self._feeds:
+            self._feeds[stream][0].close()
+        await self._source.close(stream)
 
     async def _store_blocks(self, stream: StreamId, blocks: list[KeyMaterial]) -> None:
         futures: list[asyncio.Future[None]] = []

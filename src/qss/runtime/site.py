@@ -10,6 +10,7 @@ import structlog
 
 from qss.core.reservation import LinkSettings
 from qss.model.errors import FenceLost, QssError, StoreUnavailable
+from qss.model.incarnations import is_first
 from qss.model.records import PeerRecord
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
@@ -57,7 +58,7 @@ class Site:
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
         base = contents.commit_number
         anchored = self._anchor.read()
-        if anchored is None and contents.incarnation > 1:
+        if anchored is None and not is_first(contents.incarnation):
             _log.warning(
                 "the anchor file is missing: a restored store is noticed only by the neighbours",
                 remedy="it is made anew",

@@ -74,6 +74,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.pair.crash(getattr(self.pair, end))
 
     @rule(end=ENDS)
+    def disk_fails(self, end: str) -> None:
+        self.pair.fail(getattr(self.pair, end))
+
+    @rule(end=ENDS)
     def session_ends(self, end: str) -> None:
         self.pair.end_session(getattr(self.pair, end))
 
@@ -94,7 +98,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.pair.check()
             self.pair.balanced()
             # Honest ends never find fault with each other.
-            assert all("restored" in reason for reason in self.pair.disconnect_reasons), self.pair.disconnect_reasons
+            assert all("store" in reason for reason in self.pair.disconnect_reasons), self.pair.disconnect_reasons
 
     def teardown(self) -> None:
         """Whatever happened, the link works on."""
@@ -115,6 +119,7 @@ class AnyOrder(RuleBasedStateMachine):
         last = pair.reserve(pair.b)
         pair.settle()
         assert last in pair.master_got
+        assert not pair.a.waiting | pair.b.waiting, "somebody was never answered"
         pair.balanced()
 
 

@@ -219,6 +219,7 @@ def test_fetching_is_one_transaction_and_for_named_slaves_alone() -> None:
     assert len(pair.slave_got) == 6
     from_b = pair.reserve(pair.b)
     pair.settle()
+    pair.a.waiting.add(99)
     pair.handle(pair.a, ev.Fetch(99, CAROL, BOB, (from_b.key_id(0),)))
     assert isinstance(pair.refused[99], Unauthorised)
     pair.handle(pair.a, ev.Fetch(100, ALICE, CAROL, (from_b.key_id(0),)))

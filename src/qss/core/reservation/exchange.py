@@ -5,8 +5,9 @@ A master's request at one end goes through these states, at that end::
     owner      ─ allocate ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
     non-owner  ─ Ask ─▶ ASKED ─ Grant ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
 
-The owner sends Reserve and Grant at once when it allocates, so they arrive in the order of the ranges, and the non-owner's
-head moves over them without a gap; it sends Reserved when a Grant's range is durable, as the non-owner does for a Reserve.
+The owner sends Reserve and Grant at once when it allocates, so they arrive in the order of the ranges, and the
+non-owner's head moves over them without a gap. Reserved says that the range is durable at its sender.
+
 Any other way out (refusal, deadline, lost connection) gives the range up at this end; the other end follows by Void
 or, when the connection is gone, by the next exchange of states (step 2.4). Bits count as delivered from the first
 commit on: "delivered" means that they may have left.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from qss.core.reservation.events import Erase, Fetch
 from qss.core.reservation.state import LinkState
 from qss.model.errors import BadRequest, PeerUnavailable, QssError, Unauthorised
-from qss.model.identifiers import KeyId, ReservationId, SaeId
+from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range, union
 from qss.model.records import BurnReason, ReservationRecord, Side
 
@@ -27,6 +27,7 @@ class Holdings:
     def __init__(self, state: LinkState, burn_unfetched: Callable[[ReservationRecord, BurnReason], None]) -> None:
         self._state = state
         self._burn_unfetched = burn_unfetched
+        self._undurable: set[int] = set()
 
     def fetch(self, ask: Fetch) -> None:
         """Deliver all keys that are asked for, each for the first and last time to this caller, or none."""
@@ -51,7 +52,18 @@ class Holdings:
                 state.drop_row(row)
         # From here on the bytes count as being read, so that no erasure overtakes the delivery.
         state.reading[ask.request] = tuple(parts)
-        state.when_durable(lambda: state.deliver(ask.request, tuple(parts)))
+        self._undurable.add(ask.request)
+        state.when_durable(lambda: self._deliver(ask.request, tuple(parts)))
+
+    def _deliver(self, request: int, parts: tuple[tuple[StreamId, Range], ...]) -> None:
+        self._undurable.discard(request)
+        self._state.deliver(request, parts)
+
+    def abandon_all(self, error: QssError) -> None:
+        """The store has refused a commit: refuse all whose delivery is not durable."""
+        for request in self._undurable:
+            self._state.refuse(request, error)
+        self._undurable.clear()
 
     def _objection(self, ask: Fetch) -> QssError | None:
         state = self._state

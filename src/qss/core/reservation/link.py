@@ -291,6 +291,7 @@ class Link:
     def _commit_failed(self, event: ev.CommitFailed) -> None:
         error = StoreUnavailable(f"this site's store refuses to write: {event.reason}")
         self._exchange.abandon_all(error)
+        self._holdings.abandon_all(error)
         self.phase = LinkPhase.FAILED
         self._state.up = self._state.exchanged = False
         self._state.effect(ev.Disconnect("the store refused a commit"))
