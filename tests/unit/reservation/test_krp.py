@@ -222,6 +222,7 @@ def test_fetching_is_one_transaction_and_for_named_slaves_alone() -> None:
     pair.a.waiting.add(99)
     pair.handle(pair.a, ev.Fetch(99, CAROL, BOB, (from_b.key_id(0),)))
     assert isinstance(pair.refused[99], Unauthorised)
+    pair.a.waiting.add(100)
     pair.handle(pair.a, ev.Fetch(100, ALICE, CAROL, (from_b.key_id(0),)))
     assert str(pair.refused[100]) == NOT_FOUND
 
