@@ -1,0 +1,318 @@
+"""The module's core: the one place that dispatches events, and the state that its parts share.
+
+Held here: opening, meeting and ending of streams by the tables of `phases`, when the device is read, and time limits.
+Not here: bytes of any block, and the QKS's right to a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qss.core.module import events as ev
+from qss.core.module.blocks import BlockChecks
+from qss.core.module.counts import Counts
+from qss.core.module.phases import PeerPhase, Phase, Step, after, peer_after
+from qss.core.module.window import DeviceWindow
+from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
+from qss.model.identifiers import StreamId
+from qss.wire import sync as wire
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSettings:
+    """Limits in time (seconds) and memory (bytes)."""
+
+    open_timeout_s: float = 10.0
+    """How long a stream waits for the other end to open it too (Sync 3.6)."""
+    verdict_timeout_s: float = 10.0
+    """How long a verdict may be due (Sync 4.6)."""
+    held_bytes: int = 4 * 1024 * 1024
+    """The device is read while blocks in check and chunks not yet pulled are less than this."""
+
+
+def fitting_chunk(rate_bps: float) -> int:
+    """Return the chunk size (bytes, a power of two) that a device of `rate_bps` bit/s fills within about a second."""
+    size = wire.MIN_CHUNK_BYTES
+    while size < wire.MAX_CHUNK_BYTES and 2 * size <= rate_bps / 8:
+        size *= 2
+    return size
+
+
+class Module:
+    """One module. `handle` is its only way in, effects its only way out; queries change nothing."""
+
+    def __init__(self, end: wire.End, settings: ModuleSettings) -> None:
+        self._end = end
+        self._settings = settings
+        self._counts = Counts()
+        self._messages: list[wire.Message] = []
+        self._effects: list[ev.Effect] = []
+        self._now = 0.0
+        self._phase = Phase.DOWN
+        self._stream = StreamId(bytes(16))
+        self._chunk_bytes = 0
+        self._opened_at = 0.0
+        self._peer_phase = PeerPhase.ABSENT
+        self._peer_open: wire.Open | None = None
+        self._begin_run()
+        self._on_event: dict[type, Callable[[Any], None]] = {
+            ev.Connected: self._connected,
+            ev.Disconnected: self._disconnected,
+            ev.Received: self._received,
+            ev.FrameCame: self._frame_came,
+            ev.FrameSent: self._frame_sent,
+            ev.FrameTaken: self._frame_taken,
+            ev.OpenStream: self._open_stream,
+            ev.CloseStream: self._close_stream,
+            ev.BlockRead: self._block_read,
+            ev.Tagged: self._tagged,
+            ev.DeviceFailed: self._device_failed,
+            ev.Delivered: self._delivered,
+            ev.Destroyed: self._destroyed,
+            ev.Tick: self._tick,
+        }
+        self._on_message: dict[type, Callable[[Any], None]] = {
+            wire.Open: self._peer_opens,
+            wire.Close: self._peer_closes,
+            wire.Check: lambda message: self._blocks.peer_checks(message, self._now),
+            wire.Verdict: lambda message: self._blocks.peer_judges(message),
+            wire.Credit: self._credited,
+        }
+
+    def _begin_run(self) -> None:
+        self._blocks = BlockChecks(self._counts, self._messages, self._effects)
+        self._window = DeviceWindow()
+        self._reading = False
+        self._stalled = False
+        self._tagging: int | None = None
+
+    # --- the way in -----------------------------------------------------------------------------------------------
+
+    def handle(self, event: ev.Event, now: float) -> ev.Effects:
+        """Take in what happened at `now` (seconds, never falling) and return what is to be done, in order.
+
+        Raises `DeviceError` if a stream cannot be opened (nothing was changed), `RemoteProtocolError` if the peer broke
+        the protocol (the connection is to be closed, and `Disconnected` follows).
+        """
+        self._now = now
+        self._messages.clear()
+        self._effects.clear()
+        self._on_event[type(event)](event)
+        self._ask_for_block()
+        sent = (ev.Send(tuple(self._messages)),) if self._messages else ()
+        return (*sent, *self._effects)
+
+    # --- queries --------------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> Phase:
+        """This end's state."""
+        return self._phase
+
+    @property
+    def counts(self) -> Counts:
+        """Where every byte went, up to now."""
+        return replace(self._counts)
+
+    @property
+    def bytes_in_check(self) -> int:
+        """What remains of the blocks in check."""
+        return self._blocks.bytes_in_check
+
+    @property
+    def may_send(self) -> bool:
+        """Whether the device may send a frame now (Sync 5.2)."""
+        return self._phase is Phase.RUNNING and self._window.may_send
+
+    # --- the connection -------------------------------------------------------------------------------------------
+
+    def _connected(self, _: ev.Connected) -> None:
+        self._phase = after(self._phase, Step.CONNECTED)
+
+    def _disconnected(self, event: ev.Disconnected) -> None:
+        if self._phase in (Phase.OPENING, Phase.RUNNING):
+            self._end_stream(f"the Sync connection ended: {event.reason}")
+        self._phase = after(self._phase, Step.DISCONNECTED)
+        self._peer_phase, self._peer_open = PeerPhase.ABSENT, None
+
+    def _received(self, event: ev.Received) -> None:
+        message = event.message
+        if self._phase is Phase.DOWN:
+            raise LocalProtocolError("a message came without a connection")
+        if isinstance(message, wire.Open | wire.Close) or self._heeds_peer(type(message).__name__):
+            self._on_message[type(message)](message)
+
+    def _heeds_peer(self, what: str) -> bool:
+        """Whether a message of a running stream is of this end's stream, or late (see `phases`)."""
+        if self._peer_phase is not PeerPhase.JOINED:
+            raise RemoteProtocolError(f"{what} came before both modules had opened the same stream")
+        return self._phase is Phase.RUNNING
+
+    # --- opening and closing --------------------------------------------------------------------------------------
+
+    def _open_stream(self, event: ev.OpenStream) -> None:
+        """Sync 3.1: say Open; what was open until now is closed."""
+        self._refuse_open(event)
+        if self._phase is not Phase.IDLE:
+            self._close("its key server opened another stream")
+        self._phase = after(self._phase, Step.OPENED)
+        self._stream, self._chunk_bytes = event.stream, event.chunk_bytes
+        self._opened_at = self._now
+        self._messages.append(wire.Open(event.stream.value, self._end, event.chunk_bytes))
+        self._meet()
+
+    def _refuse_open(self, event: ev.OpenStream) -> None:
+        if self._phase is Phase.DOWN:
+            raise DeviceError("the module has no Sync connection to its peer; try again when it is there")
+        if not wire.MIN_CHUNK_BYTES <= event.chunk_bytes <= wire.MAX_CHUNK_BYTES:
+            raise DeviceError(
+                f"a chunk of {event.chunk_bytes} bytes was asked for; "
+                f"ask for {wire.MIN_CHUNK_BYTES} to {wire.MAX_CHUNK_BYTES}"
+            )
+        if self._phase is not Phase.IDLE and self._stream == event.stream:
+            raise DeviceError("this key stream is open already; close it, then open a new one")
+        announced = self._peer_open
+        if announced is None or announced.stream != event.stream.value:
+            return
+        if self._peer_phase is PeerPhase.JOINED:
+            raise DeviceError("this key stream has ended; open a new one")
+        if announced.chunk_bytes != event.chunk_bytes:
+            raise DeviceError(
+                f"the peer opened this key stream with chunks of {announced.chunk_bytes} bytes, "
+                f"this end with {event.chunk_bytes}; join with the opener's size"
+            )
+
+    def _peer_opens(self, message: wire.Open) -> None:
+        """Sync 3.2: the peer has a stream open."""
+        if message.end is self._end:
+            raise RemoteProtocolError(
+                f"both modules of this link are the {self._end}; the site with the lower ID has the initiator"
+            )
+        self._peer_phase = peer_after(self._peer_phase, Step.OPENED)
+        self._peer_open = message
+        mine = self._phase is Phase.OPENING and message.stream == self._stream.value
+        if mine and message.chunk_bytes == self._chunk_bytes:
+            self._meet()
+        elif mine:
+            self._close("the other end opened it with another chunk size")
+        elif self._end is wire.End.INITIATOR:
+            self._messages.append(wire.Close(message.stream))  # Sync 3.4
+
+    def _meet(self) -> None:
+        """Sync 3.3: if both have announced the stream, it runs."""
+        if self._peer_open is None or self._peer_open.stream != self._stream.value:
+            return
+        self._peer_phase = peer_after(self._peer_phase, Step.MET)
+        self._phase = after(self._phase, Step.MET)
+        self._counts.streams += 1
+        self._begin_run()
+        self._effects.append(ev.StartDevice())
+
+    def _peer_closes(self, message: wire.Close) -> None:
+        """Sync 3.5: the peer does not have this stream open, or no more. Closes may cross: one too many is fine."""
+        if self._peer_open is not None and self._peer_open.stream == message.stream:
+            self._peer_phase, self._peer_open = peer_after(self._peer_phase, Step.ENDED), None
+        if self._phase in (Phase.OPENING, Phase.RUNNING) and self._stream.value == message.stream:
+            self._close("the other end closed it")
+
+    def _close_stream(self, event: ev.CloseStream) -> None:
+        if self._phase in (Phase.OPENING, Phase.RUNNING) and self._stream == event.stream:
+            self._close("its key server closed it")
+
+    def _close(self, reason: str) -> None:
+        self._messages.append(wire.Close(self._stream.value))
+        self._end_stream(reason)
+
+    def _end_stream(self, reason: str) -> None:
+        if self._phase is Phase.RUNNING:
+            self._counts.unfinished += self._blocks.bytes_in_check
+            self._counts.unfinished_blocks += self._blocks.unfinished
+            self._begin_run()
+            self._effects.append(ev.StopDevice())
+        self._phase = after(self._phase, Step.ENDED)
+        self._effects.append(ev.EndStream(self._stream, f"key stream {self._stream} ended: {reason}"))
+
+    # --- the device -----------------------------------------------------------------------------------------------
+
+    def _running(self, what: str) -> None:
+        if self._phase is not Phase.RUNNING:
+            raise LocalProtocolError(f"{what} while the module was {self._phase}")
+
+    def _ask_for_block(self) -> None:
+        """Read the device as long as there is room: what it holds back, nobody loses."""
+        if self._phase is not Phase.RUNNING or self._reading:
+            return
+        held = self._blocks.bytes_in_check + self._counts.waiting
+        if self._blocks.full or held >= self._settings.held_bytes:
+            self._counts.stalls += not self._stalled
+            self._stalled = True
+            return
+        self._reading, self._stalled = True, False
+        self._effects.append(ev.ReadBlock())
+
+    def _block_read(self, event: ev.BlockRead) -> None:
+        self._running("a block was read")
+        if not self._reading or self._tagging is not None:
+            raise LocalProtocolError("a block was read that was not asked for")
+        if event.number != self._blocks.next_number:
+            self._close(f"the device yielded block {event.number} after block {self._blocks.next_number - 1}")
+            return
+        self._tagging = event.length
+        self._effects.append(ev.ComputeTags(event.number))
+
+    def _tagged(self, event: ev.Tagged) -> None:
+        self._running("tags came")
+        if self._tagging is None or event.number != self._blocks.next_number:
+            raise LocalProtocolError("tags came of a block that is not to be checked")
+        self._counts.read += self._tagging
+        self._counts.check += self._tagging - event.length
+        self._tagging, self._reading = None, False
+        self._blocks.tagged(event, self._now)
+
+    def _device_failed(self, event: ev.DeviceFailed) -> None:
+        self._running("the device failed")
+        self._close(f"the device cannot go on: {event.reason}")
+
+    def _frame_came(self, event: ev.FrameCame) -> None:
+        """Sync 5.1."""
+        if self._heeds_peer("Device"):
+            self._window.came()
+            self._effects.append(ev.ToDevice(event.handle))
+
+    def _frame_sent(self, _: ev.FrameSent) -> None:
+        """Sync 5.2."""
+        self._running("the device sent a frame")
+        self._window.sent()
+
+    def _frame_taken(self, _: ev.FrameTaken) -> None:
+        """Sync 5.3."""
+        self._running("the device took a frame")
+        granted = self._window.taken()
+        if granted:
+            self._messages.append(wire.Credit(granted))
+
+    def _credited(self, message: wire.Credit) -> None:
+        """Sync 5.3."""
+        self._window.granted(message.frames)
+        self._effects.append(ev.MaySend())
+
+    # --- the key server -------------------------------------------------------------------------------------------
+
+    def _delivered(self, event: ev.Delivered) -> None:
+        self._counts.delivered += event.length
+
+    def _destroyed(self, event: ev.Destroyed) -> None:
+        self._counts.unused += event.length
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _tick(self, _: ev.Tick) -> None:
+        if self._phase is Phase.OPENING and self._now - self._opened_at > self._settings.open_timeout_s:
+            self._close(f"the other end did not join within {self._settings.open_timeout_s:g} s")  # Sync 3.6
+        due = self._blocks.stuck_since() if self._phase is Phase.RUNNING else None
+        if due is not None and self._now - due > self._settings.verdict_timeout_s:
+            reason = f"the other end gave no verdict within {self._settings.verdict_timeout_s:g} s"  # Sync 4.6
+            self._close(reason)
+            self._effects.append(ev.Disconnect(reason))

@@ -1,0 +1,13 @@
+"""The QKD module's shell: one device, Sync with the peer module, and a key source for the QKS of the same process.
+
+==============  ==================================================================================
+`qkd_module`    events in, effects out; holds the bytes that its core names by number
+`chunks`        a stream's accepted bytes, cut into chunks and handed out once
+`channel`       the device's channel to its other end, inside Sync
+`sending`       messages to the peer module: gathered while the last frame is under way
+==============  ==================================================================================
+"""
+
+from qss.runtime.module.qkd_module import ModuleStatus, QkdModule
+
+__all__ = ["ModuleStatus", "QkdModule"]

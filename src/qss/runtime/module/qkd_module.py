@@ -1,0 +1,342 @@
+"""One QKD module: feeds its core with events and carries out the effects. The core decides; this shell moves bytes.
+
+It is the key source of a QKS in the same process (`ports.key_source`), and knows nothing of who dials whom: it is given
+one Sync connection after the other. Blocks and accepted key are held in memory only; what is held is destroyed with its
+stream. The device is never started twice at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
+from qss.core.module import events as ev
+from qss.crypto.block_check import check_block
+from qss.model.errors import ConnectionLost, DeviceError, QssError, RemoteProtocolError, StreamEnded
+from qss.model.identifiers import QksId, StreamId
+from qss.model.key_material import KeyMaterial
+from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
+from qss.ports.key_source import OpenedStream
+from qss.runtime.module.channel import SyncChannel
+from qss.runtime.module.chunks import ChunkQueue
+from qss.runtime.module.sending import SyncSender
+from qss.transport.connection import Connection
+from qss.wire import sync
+
+_TICK_S = 0.2
+_STREAM_ENTROPY_BYTES = 16
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleStatus:
+    """What a module says of itself."""
+
+    phase: Phase
+    stream: StreamId | None
+    """The stream that was opened last, if it was not closed by the QKS."""
+    chunk_bytes: int | None
+    security: str | None
+    """How the Sync connection is secured; None without one."""
+    counts: Counts
+    device: DeviceStatus
+
+
+class _Run:
+    """The device at work for one stream."""
+
+    def __init__(self, channel: SyncChannel) -> None:
+        self.channel = channel
+        self.wanted = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class QkdModule:
+    """One module. Implements `qss.ports.key_source.KeySource`. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        device: Device,
+        role: DeviceRole,
+        *,
+        entropy: Callable[[int], bytes] = os.urandom,
+        settings: ModuleSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Wrap `device`; `role` is `INITIATOR` at the site with the lower ID. `entropy` names streams."""
+        self._device = device
+        self._role = role
+        self._entropy = entropy
+        self._clock = clock
+        self._core = Module(sync.End(role.value), settings or ModuleSettings())
+        self._queue: ChunkQueue | None = None
+        self._run: _Run | None = None
+        self._device_free = asyncio.Lock()
+        self._runs: set[asyncio.Task[None]] = set()
+        self._blocks: dict[int, KeyMaterial] = {}
+        self._frames: dict[int, bytes] = {}
+        self._handles = itertools.count()
+        self._connection: Connection | None = None
+        self._sender: SyncSender | None = None
+        self._served: asyncio.Event | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._stopped = False
+        self._log = _log.bind(role=role.value)
+
+    # --- the key source -------------------------------------------------------------------------------------------
+
+    async def open_connect(
+        self, source: QksId, destination: QksId, stream: StreamId | None, chunk_bytes: int | None
+    ) -> OpenedStream:
+        """Open or join a key stream and return at once; one that is open is closed first, and its key destroyed.
+
+        If the other end does not open the same stream in time, the stream ends. Raises `DeviceError` if no stream can
+        be had now: nothing was changed.
+        """
+        initiator = self._role is DeviceRole.INITIATOR
+        if (source < destination) is not initiator:
+            raise DeviceError(
+                f"the device at {source} towards {destination} is set up as {self._role}; "
+                "the site with the lower ID has the initiator"
+            )
+        if (stream is None) is not initiator:
+            raise DeviceError("the site with the lower ID opens key streams, the other one joins them by their ID")
+        if stream is None:
+            stream = StreamId.from_entropy(self._entropy(_STREAM_ENTROPY_BYTES))
+            if chunk_bytes is None:
+                chunk_bytes = fitting_chunk(self._device.status().rate_bps)
+        elif chunk_bytes is None:
+            raise DeviceError("join a key stream with the chunk size of its opener")
+        self._handle(ev.OpenStream(stream, chunk_bytes))
+        self._drop_queue()
+        self._queue = ChunkQueue(stream, chunk_bytes)
+        return OpenedStream(stream, chunk_bytes)
+
+    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
+        """Return chunk `index` (from 0, each once, in order), waiting until it is there.
+
+        Raises `StreamEnded` when the stream will yield no more, `DeviceError` for an index that is not the next.
+        """
+        queue = self._queue
+        if queue is None or queue.stream != stream:
+            raise StreamEnded(f"key stream {stream} is not open here; open a new one")
+        chunk = await queue.take(index)
+        self._handle(ev.Delivered(len(chunk)))
+        return chunk
+
+    async def close(self, stream: StreamId) -> None:
+        """End the stream at this end and destroy what was not pulled. Unknown streams are no error."""
+        self._handle(ev.CloseStream(stream))
+        if self._queue is not None and self._queue.stream == stream:
+            self._drop_queue()
+
+    def _drop_queue(self) -> None:
+        if self._queue is not None:
+            self._queue.end(f"key stream {self._queue.stream} was closed")
+            self._handle(ev.Destroyed(self._queue.destroy()))
+            self._queue = None
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def status(self) -> ModuleStatus:
+        """Return what the module says of itself now."""
+        return ModuleStatus(
+            self._core.phase,
+            None if self._queue is None else self._queue.stream,
+            None if self._queue is None else self._queue.chunk_bytes,
+            None if self._connection is None else self._connection.security,
+            self._core.counts,
+            self._device.status(),
+        )
+
+    async def stop(self) -> None:
+        """End the connection, the stream and the device, and take no further connection. Can be called twice."""
+        self._stopped = True
+        while self._served is not None:
+            await self._replace()
+        self._drop_queue()
+        await asyncio.gather(*self._runs, return_exceptions=True)
+
+    async def _replace(self) -> None:
+        """End the connection that is served, and wait until nothing is left of it."""
+        served = self._served
+        if self._connection is not None:
+            await self._connection.close()
+        if served is not None:
+            await served.wait()
+
+    # --- the peer module ------------------------------------------------------------------------------------------
+
+    async def serve(self, connection: Connection) -> None:
+        """Speak Sync over this connection until it ends. A newer connection takes the place of an older one."""
+        while self._served is not None:
+            await self._replace()
+        if self._stopped:
+            await connection.close()
+            return
+        served = self._served = asyncio.Event()
+        sender = self._sender = SyncSender(connection)
+        self._connection = connection
+        tasks = [asyncio.create_task(self._send(sender, connection)), asyncio.create_task(self._tick())]
+        reason = "the module was stopped"
+        try:
+            self._handle(ev.Connected())
+            self._log.info("sync connected", security=connection.security)
+            while True:
+                for message in sync.decode(await connection.receive()):
+                    self._take(message)
+        except (ConnectionLost, RemoteProtocolError) as error:
+            reason = str(error)
+        finally:
+            self._log.info("sync disconnected", reason=reason)
+            self._sender = None
+            self._handle(ev.Disconnected(reason))
+            for task in tasks:
+                task.cancel()
+            try:
+                await connection.close()
+                await asyncio.gather(*tasks, *self._closing, *self._runs, return_exceptions=True)
+            finally:
+                self._connection = self._served = None
+                served.set()
+
+    def _take(self, message: sync.Message) -> None:
+        if isinstance(message, sync.Device):
+            handle = next(self._handles)
+            self._frames[handle] = message.carried
+            try:
+                self._handle(ev.FrameCame(handle))
+            finally:
+                self._frames.pop(handle, None)
+        else:
+            self._handle(ev.Received(message))
+
+    async def _send(self, sender: SyncSender, connection: Connection) -> None:
+        try:
+            await sender.run()
+        except QssError:
+            await connection.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._handle(ev.Tick())
+
+    def _post(self, messages: tuple[sync.Message, ...]) -> None:
+        if self._sender is None:
+            return
+        try:
+            self._sender.put(messages)
+        except ConnectionLost as error:
+            self._disconnect(str(error))
+
+    def _disconnect(self, reason: str) -> None:
+        self._log.warning("sync disconnecting", reason=reason)
+        if self._connection is not None:
+            task = asyncio.create_task(self._connection.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    # --- effects --------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: ev.Event) -> None:
+        for effect in self._core.handle(event, self._clock()):
+            self._perform(effect)
+
+    def _perform(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Send(messages):
+                self._post(messages)
+            case ev.StartDevice():
+                self._start_device()
+            case ev.StopDevice():
+                self._stop_device()
+            case ev.ReadBlock():
+                self._running.wanted.set()
+            case ev.ComputeTags(number):
+                self._compute_tags(number)
+            case ev.Accept(number):
+                self._open_queue.append(self._blocks.pop(number))
+            case ev.Burn(number):
+                del self._blocks[number]
+                self._log.warning("block burned: the ends differ", block=number)
+            case ev.EndStream(stream, reason):
+                self._log.info("key stream ended", stream=str(stream), reason=reason)
+                self._blocks.clear()
+                self._open_queue.end(reason)
+            case ev.ToDevice(handle):
+                self._running.channel.put(self._frames.pop(handle))
+            case ev.MaySend():
+                self._running.channel.wake()
+            case ev.Disconnect(reason):
+                self._disconnect(reason)
+
+    @property
+    def _open_queue(self) -> ChunkQueue:
+        assert self._queue is not None
+        return self._queue
+
+    @property
+    def _running(self) -> _Run:
+        assert self._run is not None
+        return self._run
+
+    # --- the device -----------------------------------------------------------------------------------------------
+
+    def _start_device(self) -> None:
+        channel = SyncChannel(lambda: self._core.may_send, self._send_frame, lambda: self._handle(ev.FrameTaken()))
+        run = self._run = _Run(channel)
+        run.task = asyncio.create_task(self._drive(run), name="QKD device")
+        self._runs.add(run.task)
+        run.task.add_done_callback(self._runs.discard)
+
+    def _stop_device(self) -> None:
+        run, self._run = self._running, None
+        run.channel.end()
+        if run.task is not None:
+            run.task.cancel()
+
+    def _send_frame(self, frame: bytes) -> None:
+        self._handle(ev.FrameSent())
+        self._post((sync.Device(frame),))
+
+    async def _drive(self, run: _Run) -> None:
+        """Read the device for one stream, as the core asks, until the stream is ended by either of them."""
+        reason = "its adapter failed"
+        async with self._device_free:
+            try:
+                await self._device.start(run.channel, self._role)
+                while True:
+                    await run.wanted.wait()
+                    run.wanted.clear()
+                    self._block_came(await self._device.read())
+            except QssError as error:
+                reason = str(error)
+            finally:
+                if run is self._run:
+                    self._handle(ev.DeviceFailed(reason))
+                await self._device.stop()
+
+    def _block_came(self, block: RawBlock) -> None:
+        self._blocks[block.number] = block.material
+        self._handle(ev.BlockRead(block.number, len(block.material)))
+
+    def _compute_tags(self, number: int) -> None:
+        try:
+            check = check_block(self._open_queue.stream, number, self._blocks[number])
+        except DeviceError as error:
+            self._handle(ev.DeviceFailed(str(error)))
+            return
+        self._blocks[number] = check.payload
+        ours, expected = check.initiator_tag, check.responder_tag
+        if self._role is DeviceRole.RESPONDER:
+            ours, expected = expected, ours
+        self._handle(ev.Tagged(number, len(check.payload), ours, expected))
