@@ -1,36 +1,60 @@
-"""Keeping a connection to a neighbour: dial, serve, and dial again."""
+"""Keeping a connection to a neighbour: call, serve, and call again."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from qss.model.errors import ConnectionLost, PkiError, ProtocolError, Unauthorised
+from qss.model.certificates import site_of
+from qss.model.errors import ConnectionLost, ProtocolError, Unauthorised
+from qss.model.identifiers import QksId
 from qss.transport.connection import Connection
+from qss.transport.dialling import connect
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
+_LASTING_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
 
+async def call_site(peer: QksId, url: str, context: ssl.SSLContext, subprotocol: str, max_frame: int) -> Connection:
+    """Return a connection to the site `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`."""
+    connection = await connect(url, context, subprotocols=(subprotocol,), max_frame=max_frame)
+    try:
+        _check_site(connection, peer, url)
+    except Unauthorised:
+        await connection.close()
+        raise
+    return connection
+
+
+def _check_site(connection: Connection, peer: QksId, url: str) -> None:
+    found = site_of(connection.peer)
+    if found != peer:
+        raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
+
+
 async def keep_connected(
-    peer: str, dial: Callable[[], Awaitable[Connection]], serve: Callable[[Connection], Awaitable[None]]
+    peer: QksId, call: Callable[[], Awaitable[Connection]], serve: Callable[[Connection], Awaitable[None]]
 ) -> None:
-    """Dial and serve for ever; pauses between attempts double up to five seconds, and are reset by a success."""
+    """Call and serve for ever; pauses double up to five seconds, and are reset by a connection that lasted."""
+    loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE_S
     reported = ""
     while True:
+        began = loop.time()
         try:
-            connection = await dial()
-            pause, reported = _FIRST_PAUSE_S, ""
-            await serve(connection)
-        except (ConnectionLost, PkiError, ProtocolError, Unauthorised) as error:
+            await serve(await call())
+        except (ConnectionLost, ProtocolError, Unauthorised) as error:
             if str(error) != reported:  # once for each cause, not once for each attempt
                 _log.warning("no connection", peer=peer, reason=str(error))
                 reported = str(error)
+        if loop.time() - began > _LASTING_S:
+            pause, reported = _FIRST_PAUSE_S, ""
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         pause = min(2 * pause, _LONGEST_PAUSE_S)

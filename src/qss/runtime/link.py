@@ -55,6 +55,7 @@ class LinkRunner:
         commit: Callable[[Sequence[SealedChange]], Coroutine[Any, Any, int]],
         commit_number: Callable[[], int],
         restore_noticed: Callable[[LinkRunner, int], None],
+        defect: Callable[[BaseException], None],
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -63,6 +64,7 @@ class LinkRunner:
         self._commit = commit
         self._commit_number = commit_number
         self._restore_noticed = restore_noticed
+        self._defect = defect
         self._clock = clock
         self._link: Link
         self._fence = 0
@@ -86,6 +88,7 @@ class LinkRunner:
         self._base = base
         self._load(contents)
         self._ticker = asyncio.create_task(self._tick())
+        self._ticker.add_done_callback(self._look_for_defect)
 
     def _load(self, contents: Contents) -> None:
         mine = link_of(contents, self._settings.peer)
@@ -218,7 +221,12 @@ class LinkRunner:
     # --- effects --------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
-        for effect in self._link.handle(event, self._clock()):
+        try:
+            effects = self._link.handle(event, self._clock())
+        except Exception as error:
+            self._defect(error)  # memory may be half changed: nothing but a new start from the store is safe
+            raise
+        for effect in effects:
             self._perform(effect)
 
     def _perform(self, effect: ev.Effect) -> None:
@@ -254,6 +262,11 @@ class LinkRunner:
         task = asyncio.create_task(work)
         owner.add(task)
         task.add_done_callback(owner.discard)
+        task.add_done_callback(self._look_for_defect)
+
+    def _look_for_defect(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._defect(error)
 
     def _post(self, messages: tuple[Message, ...]) -> None:
         if self._outbox is None or self._connection is None:
@@ -335,6 +348,7 @@ class LinkRunner:
         task = asyncio.create_task(self._run_feed(feed, opened.stream))
         self._feeds[opened.stream] = feed, task
         task.add_done_callback(lambda _: self._feeds.pop(opened.stream, None))
+        task.add_done_callback(self._look_for_defect)
 
     async def _run_feed(self, feed: Feed, stream: StreamId) -> None:
         await feed.run()

@@ -44,10 +44,17 @@ class Site:
         self._anchoring: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets an exception when the site cannot go on at all: another process has taken the store."""
+        """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
         self.links = {
             plan.settings.peer: LinkRunner(
-                plan.settings, store, plan.source, self._commit, lambda: self._commit_number, self._restored, clock
+                plan.settings,
+                store,
+                plan.source,
+                self._commit,
+                lambda: self._commit_number,
+                self._restored,
+                self._fail,
+                clock,
             )
             for plan in plans
         }
@@ -88,11 +95,14 @@ class Site:
         try:
             number = await self._store.commit(batch, self._fence)
         except FenceLost as error:
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self._fail(error)
             raise
         self._commit_number = max(self._commit_number, number)
         return number
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     # --- restores -------------------------------------------------------------------------------------------------
 

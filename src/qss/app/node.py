@@ -1,0 +1,237 @@
+"""The composition root: one site in one process, from its configuration.
+
+It alone names adapters. What is started first is stopped last: modules, store and links, the neighbours' listener,
+calls to neighbours, Admin, Northbound. So a stop begins by draining Northbound, while all that its requests need still
+works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from qss.adapters.identity.certificate import CertificateIdentity
+from qss.adapters.stores.anchor import AnchorFile
+from qss.adapters.tables.static import StaticTable
+from qss.app import site_tables as tables
+from qss.app.catalogue import device_of, keyring_of
+from qss.app.configuration import notes
+from qss.app.data_folder import open_store
+from qss.app.overview import Overview
+from qss.core.keyserver.policy import PairPolicy, PairRule
+from qss.core.keyserver.requests import RequestPlanner
+from qss.core.reservation import LinkSettings
+from qss.model.certificates import site_of
+from qss.model.errors import Unauthorised
+from qss.model.identifiers import QksId, SaeId
+from qss.pki.contexts import client_context, northbound_context, probe_context, server_context
+from qss.ports.device import DeviceRole
+from qss.ports.routing_table import RoutingTable
+from qss.runtime.connecting import call_site, keep_connected
+from qss.runtime.key_server import KeyServer
+from qss.runtime.module import QkdModule
+from qss.runtime.site import LinkPlan, Site
+from qss.servers import door
+from qss.servers.admin import Admin
+from qss.servers.counts import RequestCounts
+from qss.servers.etsi014 import Etsi014
+from qss.transport.connection import Connection
+from qss.transport.listening import Listener, Route
+from qss.wire import external, sync
+
+EXTERNAL_PATH = "/external"
+"""Where a neighbour's QKS connects."""
+
+SYNC_PATH = "/sync"
+"""Where a neighbour's module connects: followed by a slash and the link's UUID."""
+
+DRAIN_S = 10.0
+"""How long requests under way may take to finish when the site stops."""
+
+_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class _Protocol(Protocol):
+    """What `wire.external` and `wire.sync` have in common."""
+
+    SUBPROTOCOL: str
+    MAX_FRAME_BYTES: int
+
+
+_Address = tuple[str, int]
+_Serve = Callable[[Connection], Awaitable[None]]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A site in operation: where it listens, and what ends it."""
+
+    northbound: _Address
+    external: _Address
+    admin: _Address
+    failed: asyncio.Future[None]
+    """Gets an exception when the site cannot go on at all."""
+
+
+@asynccontextmanager
+async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node]:
+    """Run a site for as long as the context lasts.
+
+    Raises what keeps it from starting: `PkiError`, `KeyRingError`, `StoreError`, `StoreUnavailable`, `ListenError`.
+    """
+    here = configuration.site.id
+    for note in notes(configuration):
+        _log.warning("configuration", note=note)
+    contexts = _Contexts(configuration)
+    store = await open_store(configuration.site.data, here, keyring_of(configuration.keyring))
+    async with AsyncExitStack() as stack:
+        modules = {link.peer: _module(here, link) for link in configuration.links}
+        for module in modules.values():
+            stack.push_async_callback(module.stop)
+        planner = _planner(configuration)
+        plans = [LinkPlan(_settings(configuration, link, planner), modules[link.peer]) for link in configuration.links]
+        site = Site(store, AnchorFile(configuration.site.anchor_file), plans, time.time)
+        stack.push_async_callback(site.stop)
+        await site.start()
+
+        neighbours = Listener(
+            configuration.external.listen.host,
+            configuration.external.listen.port,
+            contexts.server,
+            _routes(configuration, site, modules),
+        )
+        stack.push_async_callback(neighbours.close)
+        await neighbours.start()
+        for link in configuration.links:
+            if here < link.peer:  # KRP 1.1, Sync 1.1
+                _dial(stack, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
+                _dial(stack, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, modules[link.peer].serve)
+
+        counts = RequestCounts()
+        identity = CertificateIdentity(configuration.northbound.identity)
+        overview = Overview(here, site, modules)
+        admin = door.Listener(
+            configuration.admin.listen.host,
+            configuration.admin.listen.port,
+            contexts.probe,
+            Admin(here, configuration.admin.administrators, identity, overview, counts),
+        )
+        stack.push_async_callback(admin.close)
+        await admin.start()
+
+        key_server = KeyServer(here, configuration.northbound.key_limits(), planner, site.links, os.urandom)
+        northbound = _northbound(configuration.northbound, contexts, Etsi014(key_server, identity, counts), counts)
+        stack.push_async_callback(northbound.close, DRAIN_S)
+        await northbound.start()
+
+        overview.serving = True
+        stack.callback(overview.stop_serving)
+        yield Node(northbound.address, neighbours.address, admin.address, site.failed)
+
+
+class _Contexts:
+    """The TLS contexts of one site: made first, because they fail without having changed anything."""
+
+    def __init__(self, configuration: tables.SiteConfiguration) -> None:
+        own = (configuration.tls.certificate, configuration.tls.key)
+        self.server = server_context(*own, configuration.tls.authority)
+        self.client = client_context(*own, configuration.tls.authority)
+        self.probe = probe_context(*own, configuration.tls.authority)
+        minimum = _TLS[configuration.northbound.minimum_tls]
+        self.northbound = northbound_context(*own, configuration.northbound_authority, minimum)
+
+
+def _planner(configuration: tables.SiteConfiguration) -> RequestPlanner:
+    here = configuration.site.id
+    neighbours = frozenset(link.peer for link in configuration.links)
+    table = StaticTable(here, neighbours, {sae.id: sae.site for sae in configuration.saes})
+    policy = PairPolicy(PairRule(pair.master, frozenset(pair.slaves)) for pair in configuration.pairs)
+    limits = configuration.northbound.key_limits()
+    return RequestPlanner(here, limits, policy, partial(_home, table), neighbours)
+
+
+def _home(table: RoutingTable, sae: SaeId) -> QksId | None:
+    route = table.route(sae)
+    return None if route is None else route.dest
+
+
+def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planner: RequestPlanner) -> LinkSettings:
+    return LinkSettings(
+        configuration.site.id,
+        link.peer,
+        partial(planner.admits, link.peer),
+        max_reservations=link.max_reservations,
+        reserved_s=configuration.lifetimes.reserved_s,
+        reply_timeout_s=configuration.external.reply_timeout_s,
+        smallest_key_bytes=configuration.northbound.min_key_size // 8,
+        capacity_bytes=link.capacity_bits // 8,
+    )
+
+
+def _module(here: QksId, link: tables.Link) -> QkdModule:
+    role = DeviceRole.INITIATOR if here < link.peer else DeviceRole.RESPONDER
+    return QkdModule(device_of(link.device), role)
+
+
+def _routes(configuration: tables.SiteConfiguration, site: Site, modules: dict[QksId, QkdModule]) -> dict[str, Route]:
+    """Return what neighbours find at this site's listener, each at the path of its link."""
+    routes = {
+        f"{SYNC_PATH}/{link.uuid}": Route(
+            (sync.SUBPROTOCOL,), partial(_serve_peer, {link.peer: modules[link.peer].serve}), sync.MAX_FRAME_BYTES
+        )
+        for link in configuration.links
+    }
+    links: dict[QksId, _Serve] = {peer: runner.serve for peer, runner in site.links.items()}
+    routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(_serve_peer, links), external.MAX_FRAME_BYTES)
+    return routes
+
+
+async def _serve_peer(serving: dict[QksId, _Serve], connection: Connection) -> None:
+    """Hand a connection to whoever serves the site that its certificate names."""
+    peer = site_of(connection.peer)
+    if peer not in serving:
+        raise Unauthorised(f"site {peer} is no neighbour on this path; configure a link to it, with its UUID")
+    await serving[peer](connection)
+
+
+def _dial(
+    stack: AsyncExitStack, context: ssl.SSLContext, link: tables.Link, path: str, protocol: _Protocol, serve: _Serve
+) -> None:
+    """Keep a connection to the neighbour until the stack unwinds."""
+    call = partial(
+        call_site, link.peer, f"wss://{link.address}{path}", context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES
+    )
+    task = asyncio.create_task(keep_connected(link.peer, call, serve), name=f"connection to {link.peer}{path}")
+    stack.push_async_callback(_cancelled, task)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _northbound(
+    table: tables.Northbound, contexts: _Contexts, handler: Etsi014, counts: RequestCounts
+) -> door.Listener:
+    limits = door.Limits(
+        max_body_bytes=table.max_body_bytes, max_connections=table.max_connections, request_s=table.request_timeout_s
+    )
+    return door.Listener(
+        table.listen.host,
+        table.listen.port,
+        contexts.northbound,
+        handler,
+        limits=limits,
+        on_refusal=counts.add_refusal,
+    )
