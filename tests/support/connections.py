@@ -1,4 +1,4 @@
-"""Connections in memory: two ends that carry frames to each other, bounded; they can be cut, heard and tampered with."""
+"""Connections in memory: two ends that carry frames to each other, bounded; they can be cut and tampered with."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The block check of one key stream at one end: tags out and in, verdicts out and in, and what follows (Sync 4).
 
 Blocks are checked and decided strictly in order. Each end's tag of a block leaves it once. A block is accepted if both
-verdicts say that it is the same at both ends, and burned otherwise; both ends see the same two verdicts, so they
-append the same blocks to the stream, as far as each comes.
+verdicts say that it is the same at both ends, and burned otherwise. Each end compares two tags of the same two blocks,
+so two honest verdicts differ only if a message was altered on its way: then nothing more is accepted, because the ends
+would append different blocks from there on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ class BlockChecks:
         self._effects = effects
         self._blocks: deque[_Block] = deque()  # from block number `_decided`
         self._tags: deque[bytes] = deque()  # the peer's, from block number `_judged`
-        self._verdicts: deque[bool] = deque()  # the peer's, from block number `_decided`
         self._decided = 0
         self._judged = 0
         self.bytes_in_check = 0
@@ -72,20 +72,31 @@ class BlockChecks:
         self._judge(now)
 
     def peer_judges(self, message: Verdict) -> None:
-        """Take in the peer's verdict on the next block (Sync 4.3)."""
+        """Take in the peer's verdict on the next block, which decides it (Sync 4.3, 4.4)."""
         # Whoever judges a block has said its own tag before, so this end has judged the block as well.
-        if message.number != self._decided + len(self._verdicts) or message.number >= self._judged:
+        if message.number != self._decided or message.number >= self._judged:
             raise RemoteProtocolError(f"the Verdict on block {message.number} came out of turn")
-        self._verdicts.append(message.equal)
-        self._decide()
+        block = self._blocks[0]
+        if message.equal is not block.equal:
+            raise RemoteProtocolError(f"the modules judge block {message.number} differently: a message was altered")
+        self._blocks.popleft()
+        self._decided += 1
+        self.bytes_in_check -= block.length
+        if block.equal:
+            self._counts.accepted_blocks += 1
+            self._counts.accepted += block.length
+            self._effects.append(Accept(message.number))
+        else:
+            self._counts.unequal_blocks += 1
+            self._counts.unequal += block.length
+            self._effects.append(Burn(message.number))
 
     def stuck_since(self) -> float | None:
         """Return since when a verdict is due that the peer has not given, or None.
 
         A peer that has not checked a block owes none: it may be waiting for its own QKS.
         """
-        due = len(self._verdicts)
-        return self._blocks[due].judged_at if self._decided + due < self._judged else None
+        return self._blocks[0].judged_at if self._decided < self._judged else None
 
     def _judge(self, now: float) -> None:
         """Compare the tags of all blocks that both ends have (Sync 4.3)."""
@@ -95,19 +106,3 @@ class BlockChecks:
             block.judged_at = now
             self._messages.append(Verdict(self._judged, block.equal))
             self._judged += 1
-        self._decide()
-
-    def _decide(self) -> None:
-        """Accept or burn the blocks on which both have judged (Sync 4.4)."""
-        while self._verdicts and self._decided < self._judged:
-            block = self._blocks.popleft()
-            self.bytes_in_check -= block.length
-            if self._verdicts.popleft() and block.equal:
-                self._counts.accepted_blocks += 1
-                self._counts.accepted += block.length
-                self._effects.append(Accept(self._decided))
-            else:
-                self._counts.unequal_blocks += 1
-                self._counts.unequal += block.length
-                self._effects.append(Burn(self._decided))
-            self._decided += 1

@@ -146,8 +146,8 @@ class Module:
 
     def _heeds_peer(self, what: str) -> bool:
         """Whether a message of a running stream is of this end's stream, or late (see `phases`)."""
-        if self._peer_phase is not PeerPhase.JOINED:
-            raise RemoteProtocolError(f"{what} came before both modules had opened the same stream")
+        if self._peer_phase is PeerPhase.ABSENT:
+            raise RemoteProtocolError(f"{what} came while the peer had no key stream open")
         return self._phase is Phase.RUNNING
 
     # --- opening and closing --------------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ class Module:
                 f"a chunk of {event.chunk_bytes} bytes was asked for; "
                 f"ask for {wire.MIN_CHUNK_BYTES} to {wire.MAX_CHUNK_BYTES}"
             )
-        if self._phase is not Phase.IDLE and self._stream == event.stream:
-            raise DeviceError("this key stream is open already; close it, then open a new one")
+        if self._stream == event.stream:
+            raise DeviceError("this key stream has been opened before; open a new one")
         announced = self._peer_open
         if announced is None or announced.stream != event.stream.value:
             return

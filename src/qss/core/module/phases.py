@@ -16,10 +16,10 @@ has announced on this connection::
     ANNOUNCED  the peer's Open came                                    MET ▶ JOINED, ENDED ▶ ABSENT
     JOINED     this end had announced the same stream                  ENDED ▶ ABSENT
 
-An end says Close once for every stream that it announced, and answers a Close by its own. So whatever comes between
-Open and Close of the peer belongs to that stream, and no message has to name it: if the peer is JOINED and this end is
-not RUNNING, what comes was sent before the peer heard this end's Close, and is dropped. In ABSENT and ANNOUNCED nothing
-of a running stream may come. A stream ends at both ends with the connection.
+An end says Close for every stream that it announced, and answers a Close by its own. So whatever comes between Open
+and Close of the peer belongs to that stream, and no message has to name it. If this end is not RUNNING meanwhile, the
+peer met an Open that this end has taken back since: what comes was sent before it heard the Close, and is dropped. In
+ABSENT nothing of a running stream may come. A stream ends at both ends with the connection, and is never opened again.
 
 The initiator names streams, so an Open of the responder that is not the initiator's own stream is a late one: the
 initiator answers Close. The responder waits with the initiator's Open until its QKS joins.
