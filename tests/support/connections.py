@@ -35,6 +35,11 @@ class MemoryConnection:
     def security(self) -> str:
         return "memory"
 
+    @property
+    def waiting(self) -> int:
+        """Frames that have arrived and were not received."""
+        return len(self._frames)
+
     async def send(self, frame: bytes) -> None:
         while len(self.other._frames) >= self._room and not self._ended:
             self._changed.clear()
