@@ -1,0 +1,14 @@
+"""`qss demo`: three sites on this machine, each a process of its own, exchange keys among applications.
+
+==============  ==========================================================================
+`command`       the sub-command: its options, its course, its end
+`network`       the demo's network as files: authority, configurations, data folders
+`nodes`         the three `qss node` processes
+`exchanges`     what the applications ask for, and whether both ends got the same
+`report`        what is shown
+==============  ==========================================================================
+"""
+
+from qss.cli.demo.command import command
+
+__all__ = ["command"]

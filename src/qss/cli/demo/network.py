@@ -1,0 +1,127 @@
+"""The demo's network: three sites in a row, their applications, and all their files in one folder.
+
+Everything is made as an operator would make it: an authority with `qss.pki`, a `site.toml` and a data folder for each
+site. Sites listen on loopback addresses only.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
+from qss.app.data_folder import initialise
+from qss.model.identifiers import QksId, SaeId
+from qss.pki.folder import PkiFolder
+
+SITES = tuple(map(QksId, "ABC"))
+"""The sites, in a row: each has a link to its neighbours."""
+
+LINKS = ((SITES[0], SITES[1]), (SITES[1], SITES[2]))
+
+HOMES = {
+    SaeId("sae:alice"): SITES[0],
+    SaeId("sae:bob"): SITES[1],
+    SaeId("sae:bella"): SITES[1],
+    SaeId("sae:carol"): SITES[2],
+    SaeId("sae:chris"): SITES[2],
+}
+"""The applications, and the site at which each is at home."""
+
+STRANGER = SaeId("sae:mallory")
+"""An application with a good certificate that no site knows."""
+
+RATE_BPS = 400_000
+"""What each simulated device yields."""
+
+CAPACITY_BITS = 1_000_000
+"""Key that each link keeps: less than the largest request asks for, which is refused therefore."""
+
+_HOST = "localhost"
+_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where one site listens."""
+
+    northbound: int
+    external: int
+    admin: int
+
+
+@dataclass
+class Network:
+    """The files of the demo's network under `folder`."""
+
+    folder: Path
+    ports: dict[QksId, Ports] = field(default_factory=dict)
+
+    @property
+    def pki(self) -> PkiFolder:
+        """The network's authority and the certificates that it issued."""
+        return PkiFolder(self.folder / "pki")
+
+    def configuration(self, site: QksId) -> Path:
+        """Where a site's configuration is."""
+        return self.folder / f"{site}.toml"
+
+    def url(self, site: QksId) -> str:
+        """Where a site's key server answers applications."""
+        return f"https://{_HOST}:{self.ports[site].northbound}"
+
+    async def build(self, on_step: Callable[[str], None]) -> None:
+        """Make everything that the sites need to start; `on_step` hears what is being made."""
+        on_step("making a certificate authority")
+        self.pki.create("qss demo authority", _DAYS + 1)
+        for sae in (*HOMES, STRANGER):
+            self.pki.issue_sae(sae, _DAYS)
+        free = _free_ports(3 * len(SITES))
+        links = [(pair, str(uuid4())) for pair in LINKS]
+        for number, site in enumerate(SITES):
+            on_step(f"making site {site}: certificate, data folder, configuration")
+            self.ports[site] = Ports(*free[3 * number : 3 * number + 3])
+        for site in SITES:
+            self.pki.issue_site(site, [_HOST, "127.0.0.1"], _DAYS)
+            master_key = self.folder / f"{site}.master"
+            make_key_file(master_key)
+            await initialise(self.folder / f"{site}.data", site, key_file_ring(master_key))
+            self.configuration(site).write_text(self._toml(site, links), encoding="utf-8")
+
+    def _toml(self, site: QksId, links: Sequence[tuple[tuple[QksId, QksId], str]]) -> str:
+        ports = self.ports[site]
+        tables = [
+            f'[site]\nid = "{site}"\nuuid = "{uuid4()}"\ndata = "{site}.data"\n',
+            f'[keyring]\ntype = "key-file"\nfile = "{site}.master"\n',
+            f'[tls]\nauthority = "pki/ca.pem"\ncertificate = "pki/sites/{site}.pem"\nkey = "pki/sites/{site}.key"\n',
+            f'[northbound]\nlisten = "127.0.0.1:{ports.northbound}"\n',
+            f'[external]\nlisten = "127.0.0.1:{ports.external}"\n',
+            f'[admin]\nlisten = "127.0.0.1:{ports.admin}"\n',
+        ]
+        for pair, uuid in links:
+            if site in pair:
+                peer = pair[1] if site == pair[0] else pair[0]
+                tables.append(
+                    f'[[links]]\npeer = "{peer}"\nuuid = "{uuid}"\naddress = "127.0.0.1:{self.ports[peer].external}"\n'
+                    f'device = {{ type = "simulator", rate_bps = {RATE_BPS} }}\ncapacity_bits = {CAPACITY_BITS}\n'
+                )
+        tables += [f'[[saes]]\nid = "{sae}"\nsite = "{home}"\n' for sae, home in HOMES.items()]
+        tables += [
+            f'[[pairs]]\nmaster = "{sae}"\nslaves = {json.dumps([other for other in HOMES if other != sae])}\n'
+            for sae in HOMES
+        ]
+        return "\n".join(tables)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that were free a moment ago; no two are the same."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -1,0 +1,106 @@
+"""What the demo shows: progress on stderr, results on stdout as tables or JSON, and commands to try."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from qss.cli.demo.exchanges import ALICE, BOB, Results
+from qss.cli.demo.network import HOMES, Network
+from qss.model.identifiers import SaeId
+
+
+def as_json(results: Results) -> str:
+    """Return the results as one JSON object. `bits` is the size of each key, `ms` the time of the master's request."""
+    return json.dumps(
+        {
+            "ok": results.ok,
+            "deliveries": [
+                {
+                    "what": one.what,
+                    "from": HOMES[one.master],
+                    "to": HOMES[one.slaves[0]],
+                    "master": one.master,
+                    "slaves": one.slaves,
+                    "keys": one.keys,
+                    "bits": one.bits,
+                    "ms": round(one.ms, 3),
+                    "take_ms": round(one.take_ms, 3),
+                    "match": one.match,
+                }
+                for one in results.deliveries
+            ],
+            "refusals": [
+                {"what": one.what, "expected": one.expected, "status": one.status, "message": one.message}
+                for one in results.refusals
+            ],
+        },
+        indent=2,
+    )
+
+
+def show(results: Results, console: Console) -> None:
+    """Print the results as two tables."""
+    delivered = Table("delivered", "from", "to", box=SIMPLE_HEAD)
+    for heading in ("keys", "bits", "get, ms", "take, ms"):
+        delivered.add_column(heading, justify="right")
+    delivered.add_column("both ends")
+    for one in results.deliveries:
+        delivered.add_row(
+            one.what,
+            _party(one.master),
+            _party(*one.slaves),
+            str(one.keys),
+            str(one.bits),
+            f"{one.ms:.1f}",
+            f"{one.take_ms:.1f}",
+            "the same" if one.match else "[red]DIFFER[/red]",
+        )
+    refused = Table("refused", "status", box=SIMPLE_HEAD)
+    for refusal in results.refusals:
+        status = str(refusal.status) if refusal.status == refusal.expected else f"[red]{refusal.status}[/red]"
+        refused.add_row(refusal.what, status)
+    console.print(delivered)
+    console.print(refused)
+    console.print(
+        f"[bold]{len(results.deliveries)} deliveries, the same keys at both ends; all that had to be was refused.[/bold]"
+        if results.ok
+        else "[bold red]Something went wrong: see above.[/bold red]"
+    )
+
+
+def commands_to_try(network: Network) -> str:
+    """Return curl commands that play both parts of one exchange."""
+    return "\n".join(
+        [
+            "Try it, in another terminal:",
+            "",
+            "# what can Alice, at site A, have with Bob, at site B?",
+            _curl(network, ALICE, f"/api/v1/keys/{BOB}/status"),
+            "",
+            "# Alice asks for two keys",
+            _curl(network, ALICE, f"/api/v1/keys/{BOB}/enc_keys", '{"number": 2, "size": 128}'),
+            "",
+            "# Bob takes one of them: put a key_ID of Alice's answer in the place of KEY_ID",
+            _curl(network, BOB, f"/api/v1/keys/{ALICE}/dec_keys?key_ID=KEY_ID"),
+        ]
+    )
+
+
+def _curl(network: Network, sae: SaeId, path: str, body: str | None = None) -> str:
+    pair = network.pki.sae(sae)
+    words: list[str | Path] = ["curl", "--cacert", network.pki.authority.certificate]
+    words += ["--cert", pair.certificate, "--key", pair.key]
+    if body is not None:
+        words += ["--json", body]
+    words.append(network.url(HOMES[sae]) + path)
+    return " ".join(shlex.quote(str(word)) for word in words)
+
+
+def _party(*saes: SaeId) -> str:
+    return f"{', '.join(sae.removeprefix('sae:') for sae in saes)} ({HOMES[saes[0]]})"
