@@ -14,8 +14,6 @@ from qss.model.keys import KeyLimits
 from support.northbound import ALICE, BOB, CAROL, MALLORY, FakeKeyService, northbound
 from support.pki import Pki
 
-PEER = "sae:bob"
-
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory) -> Pki:
@@ -67,16 +65,16 @@ async def test_any_sae_id_arrives_as_it_is(pki, name) -> None:
 
 
 async def test_refusals_come_as_typed_errors(pki) -> None:
-    async with northbound(pki, FakeKeyService(stock=1)) as door:
-        async with door.client(ALICE) as alice, door.client(MALLORY) as mallory:
-            with pytest.raises(KeyServerRefused) as shortage:
-                await alice.get_keys(BOB, number=2)
-            with pytest.raises(KeyServerRefused) as stranger:
-                await mallory.get_keys(BOB)
-            with pytest.raises(KeyServerRefused, match="size shall be a multiple of 8"):
-                await alice.get_keys(BOB, size=12)
-            with pytest.raises(KeyServerRefused) as unknown:
-                await alice.get_keys_with_ids(BOB, [ReservationId.from_entropy(bytes(16)).key_id(0)])
+    service = FakeKeyService(stock=1)
+    async with northbound(pki, service) as door, door.client(ALICE) as alice, door.client(MALLORY) as mallory:
+        with pytest.raises(KeyServerRefused) as shortage:
+            await alice.get_keys(BOB, number=2)
+        with pytest.raises(KeyServerRefused) as stranger:
+            await mallory.get_keys(BOB)
+        with pytest.raises(KeyServerRefused, match="size shall be a multiple of 8"):
+            await alice.get_keys(BOB, size=12)
+        with pytest.raises(KeyServerRefused) as unknown:
+            await alice.get_keys_with_ids(BOB, [ReservationId.from_entropy(bytes(16)).key_id(0)])
     assert (shortage.value.status, stranger.value.status, unknown.value.status) == (503, 401, 400)
     assert "1 keys are at hand" in shortage.value.message
 

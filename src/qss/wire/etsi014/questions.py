@@ -189,6 +189,6 @@ def _additional_slaves(texts: Sequence[str], taken: Collection[SaeId]) -> tuple[
 
 def _extensions(name: str, objects: Sequence[Mapping[str, object]]) -> tuple[tuple[str, object], ...]:
     parameters = tuple(pair for entry in objects for pair in entry.items())
-    if len(parameters) > MAX_EXTENSIONS:
+    if max(len(objects), len(parameters)) > MAX_EXTENSIONS:
         raise BadRequest(f"{name} has more than {MAX_EXTENSIONS} parameters: name fewer")
     return parameters

@@ -1,0 +1,159 @@
+"""Admin: who may see what, and the text that Prometheus reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from qss.adapters.identity.certificate import CertificateIdentity
+from qss.model.certificates import PeerCertificate
+from qss.model.identifiers import QksId, SaeId
+from qss.servers.admin import Admin
+from qss.servers.counts import RequestCounts
+from qss.servers.messages import Request, Response
+from qss.wire.metrics import Metric, Sample, render_metrics
+from qss.wire.status import LinkStatus, SiteStatus, StreamBalance, status_samples
+
+SITE = PeerCertificate("A", ("qks:A",), ("a.example.org",))
+OPERATOR = PeerCertificate("operator", ("sae:operator",), ())
+OTHERS = [
+    PeerCertificate("B", ("qks:B",), ()),
+    PeerCertificate("A", ("qks:A", "qks:B"), ()),
+    PeerCertificate("A", ("QKS:A",), ()),
+    PeerCertificate("alice", ("sae:alice",), ()),
+    PeerCertificate("A", (), ()),
+    PeerCertificate("operator", ("sae:operator", "sae:alice"), ()),
+    PeerCertificate("operator", ("sae:operator", "qks:B"), ()),
+    PeerCertificate(None, (), ()),
+]
+
+STATUS = SiteStatus(
+    site="A",
+    version="1",
+    ready=True,
+    links=(
+        LinkStatus(
+            peer="B",
+            up=False,
+            security=None,
+            streams=(
+                StreamBalance(stream="s", ingested=100, available=40, reserved=30, delivered=15, relayed=10, burned=5),
+            ),
+            burned={"expired": 5},
+        ),
+    ),
+)
+
+
+@dataclass
+class FakeService:
+    well: bool = True
+    up: bool = True
+
+    def alive(self) -> bool:
+        return self.well
+
+    def ready(self) -> bool:
+        return self.up
+
+    def status(self) -> SiteStatus:
+        return STATUS
+
+    def metrics(self) -> Iterable[Sample]:
+        return status_samples(STATUS)
+
+
+async def ask(
+    path: str, identity: PeerCertificate | None = None, verb: str = "GET", service: FakeService | None = None
+) -> Response:
+    counts = RequestCounts()
+    counts.add("enc_keys", 200)
+    counts.add_refusal(503)
+    service = service or FakeService()
+    admin = Admin(QksId("A"), [SaeId("sae:operator")], CertificateIdentity(), service, counts)
+    return await admin(Request(verb, path, identity=identity))
+
+
+@pytest.mark.parametrize("identity", [None, SITE, *OTHERS])
+async def test_probes_answer_anybody_and_tell_nothing(identity) -> None:
+    for path in ("/livez", "/readyz"):
+        response = await ask(path, identity)
+        assert (response.status, response.body) == (200, b"ok\n")
+
+
+async def test_probes_say_what_is_wrong() -> None:
+    dead, starting = FakeService(well=False, up=False), FakeService(up=False)
+    assert (await ask("/livez", service=dead)).status == 503
+    assert (await ask("/livez", service=starting)).status == 200
+    response = await ask("/readyz", service=starting)
+    assert (response.status, response.body) == (503, b"not ready\n")
+
+
+@pytest.mark.parametrize("identity", [SITE, OPERATOR])
+async def test_the_site_and_its_administrators_see_status_and_metrics(identity) -> None:
+    status = await ask("/status", identity)
+    assert status.status == 200
+    assert json.loads(status.body)["links"][0]["streams"][0]["available"] == 40
+    assert (await ask("/metrics", identity)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/status", "/metrics"])
+async def test_nobody_else_does(path) -> None:
+    assert (await ask(path)).status == 401
+    for identity in OTHERS:
+        response = await ask(path, identity)
+        assert response.status == 403
+        assert set(json.loads(response.body)) == {"message"}
+
+
+@pytest.mark.parametrize("path", ["/", "/status/", "/livez/", "/metrics%20", "", "/LIVEZ", "*"])
+async def test_there_is_nothing_else(path) -> None:
+    assert (await ask(path, SITE)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/status"])
+async def test_there_is_only_get(path) -> None:
+    response = await ask(path, SITE, "POST")
+    assert (response.status, response.headers["Allow"]) == (405, "GET")
+
+
+async def test_metrics_have_the_text_format() -> None:
+    response = await ask("/metrics", SITE)
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert response.body.decode() == (
+        "# HELP qss_ready Whether the site serves keys: 1 or 0.\n"
+        "# TYPE qss_ready gauge\n"
+        "qss_ready 1\n"
+        "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
+        "# TYPE qss_link_up gauge\n"
+        'qss_link_up{peer="B"} 0\n'
+        "# HELP qss_stream_bits Bits of a key stream at this end, by what became of them.\n"
+        "# TYPE qss_stream_bits gauge\n"
+        'qss_stream_bits{peer="B",stream="s",state="ingested"} 100\n'
+        'qss_stream_bits{peer="B",stream="s",state="available"} 40\n'
+        'qss_stream_bits{peer="B",stream="s",state="reserved"} 30\n'
+        'qss_stream_bits{peer="B",stream="s",state="delivered"} 15\n'
+        'qss_stream_bits{peer="B",stream="s",state="relayed"} 10\n'
+        'qss_stream_bits{peer="B",stream="s",state="burned"} 5\n'
+        "# HELP qss_burned_bits_total Bits given up, by reason.\n"
+        "# TYPE qss_burned_bits_total counter\n"
+        'qss_burned_bits_total{peer="B",reason="expired"} 5\n'
+        "# HELP qss_requests_total Requests answered at the northbound interface.\n"
+        "# TYPE qss_requests_total counter\n"
+        'qss_requests_total{method="enc_keys",status="200"} 1\n'
+        'qss_requests_total{method="none",status="503"} 1\n'
+    )
+
+
+def test_metrics_are_grouped_and_escaped() -> None:
+    one, two = Metric("one", "gauge", "a\\b\nc"), Metric("two", "gauge", "2")
+    samples = [Sample(one, (("l", 'x"\\\ny'),), 0.5), Sample(two, (), 1), Sample(one, (("l", "z"),), 10**20)]
+    assert render_metrics(samples).decode() == (
+        "# HELP one a\\\\b\\nc\n# TYPE one gauge\n"
+        'one{l="x\\"\\\\\\ny"} 0.5\none{l="z"} 100000000000000000000\n'
+        "# HELP two 2\n# TYPE two gauge\ntwo 1\n"
+    )
+    assert render_metrics([]) == b""
