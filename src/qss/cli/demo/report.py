@@ -6,7 +6,6 @@ import json
 import shlex
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -46,7 +45,7 @@ def as_json(results: Results) -> str:
 
 def show(results: Results, console: Console) -> None:
     """Print the results as two tables."""
-    delivered = Table("delivered", "from", "to", box=SIMPLE_HEAD)
+    delivered = Table("delivered", "from", "to", box=None, padding=(0, 1), pad_edge=False, header_style="underline")
     for heading in ("keys", "bits", "get, ms", "take, ms"):
         delivered.add_column(heading, justify="right")
     delivered.add_column("both ends")
@@ -61,16 +60,13 @@ def show(results: Results, console: Console) -> None:
             f"{one.take_ms:.1f}",
             "the same" if one.match else "[red]DIFFER[/red]",
         )
-    refused = Table("refused", "status", box=SIMPLE_HEAD)
+    refused = Table("refused", "status", box=None, padding=(0, 1), pad_edge=False, header_style="underline")
     for refusal in results.refusals:
         status = str(refusal.status) if refusal.status == refusal.expected else f"[red]{refusal.status}[/red]"
         refused.add_row(refusal.what, status)
-    console.print(delivered)
-    console.print(refused)
+    verdict = "each delivery the same at both ends, each refusal as it should be"
     console.print(
-        f"[bold]{len(results.deliveries)} deliveries, the same keys at both ends; all that had to be was refused.[/bold]"
-        if results.ok
-        else "[bold red]Something went wrong: see above.[/bold red]"
+        delivered, "", refused, "", verdict if results.ok else "[red]not all went as it should[/red]", sep="\n"
     )
 
 
