@@ -366,3 +366,15 @@ async def test_an_unknown_stream_is_not_joined_silently():
         await modules.b.open_connect(B, A, stray, 1024)
         with pytest.raises(StreamEnded, match="the other end closed it"):
             await modules.b.get_key(stray, 0)
+
+
+async def test_frames_that_no_device_takes_are_not_kept():
+    async with TwoModules() as modules:
+        near, far = memory_pair()
+        modules.serve(modules.b.serve, far)
+        late = [sync.Open(bytes(15) + b"l", sync.End.INITIATOR, 1024), sync.Device(b"late")]
+        await near.send(sync.encode(late))
+        await until(lambda: not far.waiting)
+        assert modules.b.status().phase is Phase.IDLE
+        assert vars(modules.b)["_frames"] == {}
+        await near.close()
