@@ -29,9 +29,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Conversation(web.RequestHandler):
-    """One connection. `admitted` is False for one above the limit, which hears so and is closed."""
+    """One connection. `admit` is asked after the handshake; whom it refuses hears so and is closed."""
 
-    def __init__(self, server: web.Server, *, idle_s: float, admitted: bool, refused: Callable[[int], None]) -> None:
+    def __init__(
+        self, server: web.Server, *, idle_s: float, admit: Callable[[], bool], refused: Callable[[int], None]
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -44,7 +46,9 @@ class Conversation(web.RequestHandler):
             auto_decompress=False,  # a small body that unpacks into a large one is not read at all
             timeout_ceil_threshold=float("inf"),
         )
-        self.admitted = admitted
+        self.admitted = False
+        """Whether its requests are answered."""
+        self._admit = admit
         self._refused = refused
         self._socket: asyncio.BaseTransport | None = None
         self._finished = asyncio.Event()
@@ -53,7 +57,13 @@ class Conversation(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read requests."""
         self._socket = transport
+        self.admitted = self._admit()
         super().connection_made(transport)
+
+    @property
+    def established(self) -> bool:
+        """Whether the handshake is done."""
+        return self._socket is not None
 
     async def start(self) -> None:
         """Read and answer requests until the connection ends."""

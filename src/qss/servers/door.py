@@ -76,6 +76,7 @@ class Listener:
         self._on_refusal = on_refusal
         self._slots = asyncio.Semaphore(self._limits.max_connections + SPARE_CONNECTIONS)
         self._connections: dict[asyncio.Task[None], Conversation] = {}
+        self._admitted = 0
         self._answering: dict[Conversation, asyncio.Task[object]] = {}
         self._sockets: tuple[socket.socket, ...] = ()
         self._accepting: tuple[asyncio.Task[None], ...] = ()
@@ -108,8 +109,10 @@ class Listener:
         await asyncio.gather(*self._accepting, return_exceptions=True)
         for listening in self._sockets:
             listening.close()
-        for conversation in self._connections.values():
-            if conversation not in self._answering:
+        for connection, conversation in self._connections.items():
+            if not conversation.established:
+                connection.cancel()
+            elif conversation not in self._answering:
                 conversation.force_close()
         if self._answering and drain_s > 0:
             await asyncio.wait([*self._answering.values()], timeout=drain_s)
@@ -141,15 +144,22 @@ class Listener:
             conversation = Conversation(
                 server,
                 idle_s=self._limits.idle_s,
-                admitted=len(self._connections) < self._limits.max_connections,
+                admit=self._admit,
                 refused=self._on_refusal,
             )
             task = asyncio.create_task(self._hold(connected, conversation))
             self._connections[task] = conversation
             task.add_done_callback(self._release)
 
+    def _admit(self) -> bool:
+        """Whether one more connection may be used. Handshakes under way do not count: they end soon."""
+        if self._admitted >= self._limits.max_connections:
+            return False
+        self._admitted += 1
+        return True
+
     def _release(self, task: asyncio.Task[None]) -> None:
-        del self._connections[task]
+        self._admitted -= self._connections.pop(task).admitted
         self._slots.release()
 
     async def _hold(self, connected: socket.socket, conversation: Conversation) -> None:
@@ -180,6 +190,7 @@ class Listener:
             async with asyncio.timeout(self._limits.request_s):
                 await result.prepare(request)
                 await result.write_eof()
+                await request.writer.drain()
         except TimeoutError:
             _log.info("an answer was not taken in time")
             conversation.abort()
