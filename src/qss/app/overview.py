@@ -7,12 +7,20 @@ from collections.abc import Iterator, Mapping
 
 from qss import __version__
 from qss.model.identifiers import QksId
-from qss.model.records import StreamRecord
+from qss.model.records import StreamRecord, Tally
 from qss.runtime.link import LinkRunner
-from qss.runtime.module import QkdModule
+from qss.runtime.module import ModuleStatus, QkdModule
 from qss.runtime.site import Site
 from qss.wire.metrics import Sample
-from qss.wire.status import LinkStatus, SiteStatus, StreamBalance, status_samples
+from qss.wire.status import (
+    PAST,
+    DeviceState,
+    LinkStatus,
+    ModuleState,
+    SiteStatus,
+    StreamBalance,
+    status_samples,
+)
 
 
 class Overview:
@@ -60,19 +68,45 @@ def _link(peer: QksId, runner: LinkRunner, module: QkdModule) -> LinkStatus:
         peer=peer,
         up=link.up,
         security=runner.security,
-        streams=tuple(_balance(record) for record in link.streams),
+        streams=(
+            *(_live(record) for record in link.streams),
+            _balance(PAST, link.peer.past_ingested, 0, link.peer.past),
+        ),
         burned=burned,
+        module=_module(module.status()),
     )
 
 
-def _balance(record: StreamRecord) -> StreamBalance:
+def _live(record: StreamRecord) -> StreamBalance:
     end = record.mark if record.limit is None else record.limit
+    return _balance(str(record.stream), 8 * record.mark, 8 * (end - record.head), record.tally)
+
+
+def _balance(stream: str, ingested: int, available: int, tally: Tally) -> StreamBalance:
     return StreamBalance(
-        stream=str(record.stream),
-        ingested=8 * record.mark,
-        available=8 * (end - record.head),
-        reserved=record.tally.reserved,
-        delivered=record.tally.delivered,
-        relayed=record.tally.relayed,
-        burned=record.tally.burned_total,
+        stream=stream,
+        ingested=ingested,
+        available=available,
+        reserved=tally.reserved,
+        delivered=tally.delivered,
+        relayed=tally.relayed,
+        burned=tally.burned_total,
+    )
+
+
+def _module(status: ModuleStatus) -> ModuleState:
+    counts, device = status.counts, status.device
+    outcomes = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
+    return ModuleState(
+        phase=status.phase,
+        security=status.security,
+        device=DeviceState(
+            kind=device.kind,
+            running=device.running,
+            rate_bps=device.rate_bps,
+            qber=device.qber,
+            simulated=device.simulated,
+            seeded=device.seeded,
+        ),
+        bits={outcome: 8 * getattr(counts, outcome) for outcome in outcomes},
     )

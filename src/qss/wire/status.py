@@ -14,16 +14,27 @@ from qss.wire.metrics import Metric, Sample
 READY = Metric("qss_ready", "gauge", "Whether the site serves keys: 1 or 0.")
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
+MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
+DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a link's device says it yields.")
+DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a link's device reports, 0 to 1.")
+DEVICE_SEEDED = Metric(
+    "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
+)
 BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
 
 STATES = ("ingested", "available", "reserved", "delivered", "relayed", "burned")
 """What becomes of the bits of a key stream; members of `StreamBalance`."""
 
 
+PAST = "past"
+"""In the place of a stream: all streams of the link that are used up."""
+
+
 class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
     """One key stream at this end, in bits."""
 
     stream: str
+    """Its ID, or `PAST`."""
     ingested: int
     available: int
     reserved: int
@@ -32,14 +43,36 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
     burned: int
 
 
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a QKD device says of itself. `seeded`: its bits are predictable."""
+
+    kind: str
+    running: bool
+    rate_bps: float
+    qber: float
+    simulated: bool
+    seeded: bool
+
+
+class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
+    """A link's QKD module. `bits` are counted from the start of the process, by what became of them."""
+
+    phase: str
+    security: str | None
+    """How the Sync connection is protected."""
+    device: DeviceState
+    bits: Mapping[str, int]
+
+
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One neighbour. `security` says how the connection is protected, `burned` bits by reason."""
+    """One neighbour. `security` says how the External connection is protected, `burned` bits by reason."""
 
     peer: str
     up: bool
     security: str | None
     streams: tuple[StreamBalance, ...]
     burned: Mapping[str, int]
+    module: ModuleState
 
 
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,3 +101,9 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
                 yield Sample(STREAM_BITS, labels, getattr(balance, state))
         for reason, bits in link.burned.items():
             yield Sample(BURNED_BITS, (peer, ("reason", reason)), bits)
+        for outcome, bits in link.module.bits.items():
+            yield Sample(MODULE_BITS, (peer, ("outcome", outcome)), bits)
+        device = link.module.device
+        yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
+        yield Sample(DEVICE_QBER, (peer,), device.qber)
+        yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))

@@ -15,7 +15,7 @@ from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
 from qss.wire.metrics import Metric, Sample, render_metrics
-from qss.wire.status import LinkStatus, SiteStatus, StreamBalance, status_samples
+from qss.wire.status import DeviceState, LinkStatus, ModuleState, SiteStatus, StreamBalance, status_samples
 
 SITE = PeerCertificate("A", ("qks:A",), ("a.example.org",))
 OPERATOR = PeerCertificate("operator", ("sae:operator",), ())
@@ -43,6 +43,14 @@ STATUS = SiteStatus(
                 StreamBalance(stream="s", ingested=100, available=40, reserved=30, delivered=15, relayed=10, burned=5),
             ),
             burned={"expired": 5},
+            module=ModuleState(
+                phase="running",
+                security=None,
+                device=DeviceState(
+                    kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
+                ),
+                bits={"read": 8192, "check": 384},
+            ),
         ),
     ),
 )
@@ -141,6 +149,19 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_burned_bits_total Bits given up, by reason.\n"
         "# TYPE qss_burned_bits_total counter\n"
         'qss_burned_bits_total{peer="B",reason="expired"} 5\n'
+        "# HELP qss_module_bits_total Bits that a link's device yielded, by what became of them.\n"
+        "# TYPE qss_module_bits_total counter\n"
+        'qss_module_bits_total{peer="B",outcome="read"} 8192\n'
+        'qss_module_bits_total{peer="B",outcome="check"} 384\n'
+        "# HELP qss_device_rate_bps Bits per second that a link's device says it yields.\n"
+        "# TYPE qss_device_rate_bps gauge\n"
+        'qss_device_rate_bps{peer="B"} 1000000.0\n'
+        "# HELP qss_device_qber_ratio Quantum bit error rate that a link's device reports, 0 to 1.\n"
+        "# TYPE qss_device_qber_ratio gauge\n"
+        'qss_device_qber_ratio{peer="B"} 0.02\n'
+        "# HELP qss_device_seeded 1 if a link's bits are predictable: a seeded simulator, for tests.\n"
+        "# TYPE qss_device_seeded gauge\n"
+        'qss_device_seeded{peer="B"} 0\n'
         "# HELP qss_requests_total Requests answered at the northbound interface.\n"
         "# TYPE qss_requests_total counter\n"
         'qss_requests_total{method="enc_keys",status="200"} 1\n'
