@@ -187,3 +187,17 @@ async def test_used_bytes_are_erased_from_the_store(tmp_path, pki) -> None:
                     except Tampered:
                         break
                     await asyncio.sleep(0.05)
+
+
+async def test_a_newer_connection_takes_the_place_of_the_older_one(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        older = sites.dialling
+        sites.connect()
+        async with asyncio.timeout(5):
+            while sites.a.link.security is None or not older.done():
+                older.cancel()
+                await asyncio.sleep(0.01)
+        await sites.until_keys(1)
+        (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)) == (key,)

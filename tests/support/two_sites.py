@@ -92,7 +92,7 @@ class TwoSites:
         source_a, source_b = PairedSource.pair(chunk_bytes, chunks)
         self.pki = pki
         self.a, self.b = OneSite(A, B, folder, source_a), OneSite(B, A, folder, source_b)
-        self._dialling: asyncio.Task[None] | None = None
+        self.dialling: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self.a.start()
@@ -116,13 +116,13 @@ class TwoSites:
         await self.b.link.serve(connection)
 
     def connect(self) -> None:
-        self._dialling = asyncio.create_task(keep_connected("B", self._dial, lambda c: self.a.link.serve(c)))
+        self.dialling = asyncio.create_task(keep_connected("B", self._dial, lambda c: self.a.link.serve(c)))
 
     async def disconnect(self) -> None:
-        if self._dialling is not None:
-            self._dialling.cancel()
-            await asyncio.wait({self._dialling})
-            self._dialling = None
+        if self.dialling is not None:
+            self.dialling.cancel()
+            await asyncio.wait({self.dialling})
+            self.dialling = None
 
     async def _dial(self) -> Connection:
         port = self._listener.address[1]

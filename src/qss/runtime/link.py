@@ -77,7 +77,7 @@ class LinkRunner:
         self._numbers = itertools.count(1)
         self._outbox: Outbox | None = None
         self._connection: Connection | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._served: asyncio.Event | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._log = _log.bind(peer=settings.peer)
 
@@ -106,8 +106,7 @@ class LinkRunner:
         """End the connection, the feeds and everything under way; what is committed stays."""
         if self._ticker is not None:
             self._ticker.cancel()
-        if self._connection is not None:
-            await self._connection.close()
+        await self._end_connection()
         feeds = [task for _, task in self._feeds.values()]
         for stream in list(self._feeds):
             await self._close(stream)
@@ -187,27 +186,34 @@ class LinkRunner:
 
     async def serve(self, connection: Connection) -> None:
         """Run the link over this connection until it ends. A newer connection takes the place of an older one."""
-        if self._connection is not None:
-            await self._connection.close()
-        if self._serving is not None:
-            await asyncio.wait({self._serving})
-        self._serving = asyncio.current_task()
+        while self._served is not None:
+            await self._end_connection()
+        served = self._served = asyncio.Event()
         self._connection = connection
-        self._outbox = Outbox(connection, self._frame)
-        sender = asyncio.create_task(self._send(self._outbox, connection))
-        self._handle(ev.Connected())
-        self._log.info("connected", security=connection.security)
+        outbox = self._outbox = Outbox(connection, self._frame)
+        sender = asyncio.create_task(self._send(outbox, connection))
         try:
+            self._log.info("connected", security=connection.security)
+            self._handle(ev.Connected())
             while True:
                 self._handle(ev.Received(decode(await connection.receive())))
         except (ConnectionLost, RemoteProtocolError) as error:
             self._log.info("disconnected", reason=str(error))
         finally:
-            self._outbox = self._connection = self._serving = None
+            self._outbox = self._connection = self._served = None
+            served.set()
             sender.cancel()
             self._handle(ev.Disconnected())
             await connection.close()
             await asyncio.gather(sender, return_exceptions=True)
+
+    async def _end_connection(self) -> None:
+        """End the connection that is served, and wait until the core has heard of it."""
+        served = self._served
+        if self._connection is not None:
+            await self._connection.close()
+        if served is not None:
+            await served.wait()
 
     async def _send(self, outbox: Outbox, connection: Connection) -> None:
         try:
@@ -319,10 +325,7 @@ class LinkRunner:
         await asyncio.sleep(_REBUILD_PAUSE_S)
         while self._commits or self._feeds:
             await asyncio.wait([*self._commits, *(task for _, task in self._feeds.values())])
-        if self._connection is not None:
-            await self._connection.close()
-        if self._serving is not None:
-            await asyncio.wait({self._serving})
+        await self._end_connection()
         try:
             self._load(await self._store.contents())
         except QssError as error:
