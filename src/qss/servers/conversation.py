@@ -25,6 +25,9 @@ MAX_LINE_BYTES = 8190
 MAX_HEADERS = 64
 """Headers in one request."""
 
+_NOT_READABLE = 400  # what aiohttp's parser says; its status for an exception is 500
+_PIECE_BYTES = 1 << 16
+
 _log = structlog.get_logger(__name__)
 
 
@@ -91,15 +94,23 @@ class Conversation(web.RequestHandler):
     def handle_error(
         self,
         request: web.BaseRequest,
-        status: int = 400,
+        status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP. Everything that is HTTP is answered by the door, which raises nothing."""
-        _log.info("no HTTP", error=type(exc).__name__)
-        refusal = error_response(400, "the request is no well-formed HTTP/1.1, or its head is too large")
+        """Answer what is no HTTP. Everything that is HTTP is answered by the door, unless the caller has gone."""
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if status == _NOT_READABLE:
+            _log.info("no HTTP", error=type(exc).__name__)
+            refusal = error_response(400, "the request is no well-formed HTTP/1.1, or its head is too large")
+        else:
+            _log.error("request failed", error=type(exc).__name__, place=place_of(exc))
+            refusal = error_response(503, "the request failed in the key server: see its log")
         self._refused(refusal.status)
-        return rendered(refusal, closing=True)
+        result = web.Response(status=refusal.status, headers=_headers(refusal), body=refusal.body)
+        result.force_close()
+        return result
 
     def log_exception(self, *args: object, **kw: object) -> None:
         """Log what aiohttp could not handle."""
@@ -107,12 +118,25 @@ class Conversation(web.RequestHandler):
         _log.error("connection failed", error=type(error).__name__, place=place_of(error))
 
 
-def rendered(response: Response, *, closing: bool) -> web.Response:
-    """Return the response as aiohttp sends it."""
-    result = web.Response(status=response.status, headers={**response.headers, hdrs.SERVER: "qss"}, body=response.body)
+async def send(request: web.BaseRequest, response: Response, *, closing: bool) -> web.StreamResponse:
+    """Send the response and wait until nearly all of it has left.
+
+    It goes in pieces, because only between writes does asyncio's TLS wait for a slow reader.
+    """
+    result = web.StreamResponse(status=response.status, headers=_headers(response))
+    result.content_length = len(response.body)
     if closing:
         result.force_close()
+    await result.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        for start in range(0, len(response.body), _PIECE_BYTES):
+            await result.write(response.body[start : start + _PIECE_BYTES])
+    await result.write_eof()
     return result
+
+
+def _headers(response: Response) -> dict[str, str]:
+    return {**response.headers, hdrs.SERVER: "qss"}
 
 
 async def read_body(request: web.BaseRequest, limit: int) -> bytes:

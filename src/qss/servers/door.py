@@ -19,7 +19,7 @@ from aiohttp import web
 
 from qss.model.errors import BadRequest, LocalProtocolError
 from qss.servers.binding import bind
-from qss.servers.conversation import Conversation, place_of, read_body, rendered
+from qss.servers.conversation import Conversation, place_of, read_body, send
 from qss.servers.messages import Handler, Request, Response, error_response
 from qss.transport.proof import peer_of
 
@@ -186,18 +186,14 @@ class Listener:
         self._answering[conversation] = task
         try:
             response, closing = await self._response(request, conversation)
-            result = rendered(response, closing=closing or self._closing)
             async with asyncio.timeout(self._limits.request_s):
-                await result.prepare(request)
-                await result.write_eof()
-                await request.writer.drain()
+                return await send(request, response, closing=closing or self._closing)
         except TimeoutError:
             _log.info("an answer was not taken in time")
             conversation.abort()
             raise ConnectionAbortedError from None
         finally:
             del self._answering[conversation]
-        return result
 
     async def _response(self, request: web.BaseRequest, conversation: Conversation) -> tuple[Response, bool]:
         """Return the response, and whether the connection is of no more use."""

@@ -254,6 +254,7 @@ async def test_a_body_that_breaks_off_asks_for_nothing(pki, headers) -> None:
             await caller.post(b"2\r\n{}\r\n" if "chunked" in headers[0] else b"{}", *headers)
         async with calling(door) as caller:
             assert (await caller.get())[0] == 200
+        assert door.counted() == {("enc_keys", "200"): 1}
     assert len(service.asked) == 1
 
 
