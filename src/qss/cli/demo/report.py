@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -71,31 +70,29 @@ def show(results: Results, console: Console) -> None:
 
 
 def commands_to_try(network: Network) -> str:
-    """Return curl commands that play both parts of one exchange."""
+    """Return commands that play both parts of one exchange with curl."""
     return "\n".join(
         [
-            "Try it, in another terminal:",
+            "# Try it in another terminal:",
+            f"cd {shlex.quote(str(network.folder))}",
             "",
-            "# what can Alice, at site A, have with Bob, at site B?",
+            "# How many keys can Alice, at site A, share with Bob, at site B?",
             _curl(network, ALICE, f"/api/v1/keys/{BOB}/status"),
             "",
-            "# Alice asks for two keys",
-            _curl(network, ALICE, f"/api/v1/keys/{BOB}/enc_keys", '{"number": 2, "size": 128}'),
+            "# Alice asks for two keys:",
+            _curl(network, ALICE, f"/api/v1/keys/{BOB}/enc_keys", "--json", '{"number": 2, "size": 128}'),
             "",
-            "# Bob takes one of them: put a key_ID of Alice's answer in the place of KEY_ID",
+            "# Bob takes one of them; put a key_ID of Alice's answer in the place of KEY_ID:",
             _curl(network, BOB, f"/api/v1/keys/{ALICE}/dec_keys?key_ID=KEY_ID"),
         ]
     )
 
 
-def _curl(network: Network, sae: SaeId, path: str, body: str | None = None) -> str:
-    pair = network.pki.sae(sae)
-    words: list[str | Path] = ["curl", "--cacert", network.pki.authority.certificate]
-    words += ["--cert", pair.certificate, "--key", pair.key]
-    if body is not None:
-        words += ["--json", body]
-    words.append(network.url(HOMES[sae]) + path)
-    return " ".join(shlex.quote(str(word)) for word in words)
+def _curl(network: Network, sae: SaeId, path: str, *options: str) -> str:
+    pair, authority = network.pki.sae(sae), network.pki.authority
+    files = [str(path.relative_to(network.folder)) for path in (authority.certificate, pair.certificate, pair.key)]
+    words = ["curl", "--cacert", files[0], "--cert", files[1], "--key", files[2], *options]
+    return shlex.join([*words, network.url(HOMES[sae]) + path])
 
 
 def _party(*saes: SaeId) -> str:
