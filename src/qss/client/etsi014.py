@@ -46,7 +46,7 @@ class Client:
         `authority` is what the key server's certificate must come from; its host name is compared. Raises `PkiError`
         or `KeyServerUnreachable` for what cannot be used.
         """
-        if not base_url.startswith("https://") or not URL(base_url).host:
+        if not _is_https(base_url):
             raise KeyServerUnreachable(f"{base_url!r} is no address of a key server: use https://host:port")
         self._base = base_url.rstrip("/")
         self._context = application_context(Path(certificate), Path(key), Path(authority))
@@ -134,6 +134,13 @@ class Client:
                 auto_decompress=False,
             )
         return self._session
+
+
+def _is_https(url: str) -> bool:
+    try:
+        return url.startswith("https://") and bool(URL(url).host)
+    except ValueError:
+        return False
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -53,13 +54,13 @@ class Conversation(web.RequestHandler):
         """Whether its requests are answered."""
         self._admit = admit
         self._refused = refused
-        self._socket: asyncio.BaseTransport | None = None
+        self._socket: asyncio.Transport | None = None
         self._finished = asyncio.Event()
         self._lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read requests."""
-        self._socket = transport
+        self._socket = cast("asyncio.Transport", transport)
         self.admitted = self._admit()
         super().connection_made(transport)
 
@@ -88,7 +89,7 @@ class Conversation(web.RequestHandler):
     def abort(self) -> None:
         """End the connection at once, whatever is still to be sent."""
         self.force_close()
-        if isinstance(self._socket, asyncio.Transport):
+        if self._socket is not None:
             self._socket.abort()
 
     def handle_error(

@@ -132,7 +132,7 @@ class Listener:
         while True:
             await self._slots.acquire()
             try:
-                connected, _ = await loop.sock_accept(listening)
+                connected, address = await loop.sock_accept(listening)
             except OSError as error:  # no file descriptor left, for one
                 self._slots.release()
                 _log.error("no connection can be accepted", reason=error.strerror)
@@ -147,7 +147,7 @@ class Listener:
                 admit=self._admit,
                 refused=self._on_refusal,
             )
-            task = asyncio.create_task(self._hold(connected, conversation))
+            task = asyncio.create_task(self._hold(connected, address[0], conversation))
             self._connections[task] = conversation
             task.add_done_callback(self._release)
 
@@ -162,7 +162,7 @@ class Listener:
         self._admitted -= self._connections.pop(task).admitted
         self._slots.release()
 
-    async def _hold(self, connected: socket.socket, conversation: Conversation) -> None:
+    async def _hold(self, connected: socket.socket, caller: str, conversation: Conversation) -> None:
         """Hold one connection, from the handshake to its end."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -173,7 +173,7 @@ class Listener:
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         except OSError as error:  # the library's SSLError is one
-            _log.info("TLS handshake failed", reason=getattr(error, "reason", None) or type(error).__name__)
+            _log.info("TLS handshake failed", caller=caller, reason=_reason(error))
             return
         await conversation.ended()
 
@@ -220,6 +220,11 @@ class Listener:
     def _refusal(self, status: int, message: str) -> Response:
         self._on_refusal(status)
         return error_response(status, message)
+
+
+def _reason(error: OSError) -> str:
+    """Say what the TLS library has against a caller, its certificate for one."""
+    return getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__
 
 
 def _request(request: web.BaseRequest, body: bytes) -> Request:

@@ -132,7 +132,8 @@ async def test_expired_foreign_and_missing_certificates_fail_in_tls(pki, tmp_pat
             await refused_connection(door, application_context(pki.expired_sae(ALICE), pki.authority))
             await refused_connection(door, application_context(foreign.sae(ALICE), pki.authority))
             await refused_connection(door, ssl.create_default_context(cafile=str(pki.authority)))
-        assert {line["event"] for line in log} == {"TLS handshake failed"}
+        assert {(line["event"], line["caller"]) for line in log} == {("TLS handshake failed", "127.0.0.1")}
+        assert log[0]["reason"] == "certificate has expired"
         assert service.asked == []
         async with calling(door) as caller:
             assert (await caller.get())[0] == 200
@@ -324,6 +325,20 @@ async def test_other_verbs_get_400(pki, verb) -> None:
         assert b" 400 " in first
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (f"GET {KEYS} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
+        (f"GET {KEYS} HTTP/1.0\r\n\r\n", 200),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 400),
+    ],
+)
+async def test_a_connection_never_becomes_another_protocol(pki, head, status) -> None:
+    async with northbound(pki, FakeKeyService()) as door, calling(door) as caller:
+        await caller.send(head.encode())
+        assert (await caller.answer())[0] == status
+
+
 @pytest.mark.parametrize("target", ["https://a/api/v1/keys/sae%3Abob/status?x=1", "/api/v1/keys/a%2Fb/status", "*"])
 async def test_targets_arrive_as_they_were_sent(pki, target) -> None:
     async with northbound(pki, FakeKeyService()) as door, calling(door) as caller:
@@ -362,6 +377,10 @@ async def test_a_key_server_that_does_not_answer_in_time(pki) -> None:
 
 
 async def test_an_answer_that_is_not_taken_is_given_up(pki) -> None:
+    await given_up(pki)
+
+
+async def given_up(pki: Pki) -> None:
     async def answer(_: Request) -> Response:
         return Response(200, {}, bytes(64 << 20))
 
@@ -516,5 +535,13 @@ def test_the_door_works_on_uvloop(pki) -> None:
                 assert "did not arrive" in message(await caller.answer())
                 assert await caller.is_closed()
             await refused_connection(door, ssl.create_default_context(cafile=str(pki.authority)))
+            silent, writer = await asyncio.open_connection(*door.listener.address)
+            async with calling(door) as idle:
+                async with asyncio.timeout(PROMPT):
+                    await door.listener.close()
+                assert await idle.is_closed()
+            assert await silent.read() == b""
+            writer.close()
+        await given_up(pki)
 
     uvloop.run(main())

@@ -60,7 +60,19 @@ async def unreachable(client: Client) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://localhost:1", "localhost:1", "", "https://", "wss://localhost", "https:///x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:1",
+        "localhost:1",
+        "",
+        "https://",
+        "wss://localhost",
+        "https:///x",
+        "https://[::1",
+        "https://a:99999",
+    ],
+)
 def test_an_address_that_is_none_is_refused(pki, url) -> None:
     with pytest.raises(KeyServerUnreachable, match="https://host:port"):
         client_of(pki, url)
