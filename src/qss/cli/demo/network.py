@@ -39,8 +39,8 @@ STRANGER = SaeId("sae:mallory")
 RATE_BPS = 400_000
 """What each simulated device yields."""
 
-CAPACITY_BITS = 1_000_000
-"""Key that each link keeps: less than the largest request asks for, which is refused therefore."""
+CAPACITY_BITS = 500_000
+"""Key that each link keeps, and some chunks more. The largest request asks for more, and is refused therefore."""
 
 _HOST = "localhost"
 _DAYS = 7
