@@ -1,0 +1,113 @@
+"""Documents hold together: links lead somewhere, and every step that the code cites is there to be read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qss.app.configuration import load
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = [*sorted((ROOT / "src").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+SPECIFICATIONS = {"KRP": "krp.md", "Sync": "sync.md"}
+"""The word before a step's number, and the page that has the step."""
+
+_NUMBER = r"\d+(?:\.\d+)?"
+_CITATION = re.compile(rf"\b({'|'.join(SPECIFICATIONS)}) (?:steps? )?({_NUMBER}(?:(?:, | and | to ){_NUMBER})*)")
+
+
+def without_blocks(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", without_blocks(page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def steps(page: Path) -> set[str]:
+    """Return the numbers of a page's sections and, in them, of its steps: `2`, `2.1`."""
+    found = set()
+    for part in re.split(r"^## ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+        section, _, text = part.partition(".")
+        found |= {section, *(f"{section}.{step}" for step in re.findall(r"^(\d+)\. ", text, re.MULTILINE))}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_blocks(page.read_text("utf-8")))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        to = (page.parent / path).resolve() if path else page
+        assert to.exists(), f"{target} is not there"
+        assert to.is_relative_to(ROOT), f"{target} is outside the project"
+        assert not anchor or anchor in anchors(to), f"{to.name} has no heading {anchor}"
+
+
+def cited() -> list[tuple[str, str]]:
+    """Return each specification and step that a source or page cites, once."""
+    return sorted(
+        {
+            (word, step)
+            for source in SOURCES
+            for word, numbers in _CITATION.findall(source.read_text("utf-8"))
+            for step in re.findall(_NUMBER, numbers)
+        }
+    )
+
+
+@pytest.mark.parametrize(("word", "step"), cited())
+def test_a_cited_step_is_there(word: str, step: str) -> None:
+    assert step in steps(REFERENCE / SPECIFICATIONS[word])
+
+
+def test_the_code_does_cite() -> None:
+    assert {word for word, _ in cited()} == set(SPECIFICATIONS)
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    named = {
+        name
+        for source in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"docs/[\w/-]+\.md", source.read_text("utf-8"))
+    }
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    inner = [page.relative_to(ROOT / "docs") for page in PAGES if page.is_relative_to(ROOT / "docs")]
+    assert [str(page) for page in inner if f"({page})" not in index and page.name != "README.md"] == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [record.name[:5] for record in records] == [f"{number:04}-" for number in range(1, len(records) + 1)]
+
+
+def configurations(page: str) -> list[str]:
+    """Return the whole configurations that a page shows."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    return [block for block in blocks if "[site]" in block]
+
+
+def test_the_tutorial_configures_both_ends_of_one_link(tmp_path: Path) -> None:
+    shown = configurations("docs/tutorial/first-network.md")
+    loaded = []
+    for number, text in enumerate(shown):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(text, encoding="utf-8")
+        loaded.append(load(file))
+    a, b = loaded
+    assert (a.site.id, a.links[0].peer, a.links[0].uuid) == (b.links[0].peer, b.site.id, b.links[0].uuid)
+    assert a.links[0].address == b.external.listen
+    assert b.links[0].address == a.external.listen
+    assert (a.saes, a.pairs) == (b.saes, b.pairs)
