@@ -6,18 +6,14 @@ import json
 import re
 import select
 import socket
-import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from qss.cli.demo.network import STRANGER
-from qss.model.identifiers import SaeId
-from qss.pki.folder import Pair
 from support.network import (
     ALICE,
     BELLA,
@@ -34,6 +30,7 @@ from support.network import (
     RunningNetwork,
     as_pair,
     curl,
+    rest_of,
     traces_in,
 )
 from support.pki import Pki
@@ -249,31 +246,6 @@ def test_callers_that_are_not_at_home_here(network: RunningNetwork) -> None:
 # --- large and slow bodies ----------------------------------------------------------------------------------------
 
 
-@contextmanager
-def raw(network: RunningNetwork, sae: SaeId, site: str) -> Iterator[ssl.SSLSocket]:
-    """A TLS connection to write whatever to."""
-    pair: Pair = network.network.pki.sae(sae)
-    context = ssl.create_default_context(cafile=network.network.pki.authority.certificate)
-    context.load_cert_chain(pair.certificate, pair.key)
-    port = network.network.ports[A if site == "A" else C].northbound
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as secured,
-    ):
-        yield secured
-
-
-def answer_of(connection: ssl.SSLSocket) -> bytes:
-    """Read until the other end closes."""
-    answer = b""
-    try:
-        while piece := connection.recv(65_536):
-            answer += piece
-    except OSError:  # the end was abrupt: what came before is the answer
-        pass
-    return answer
-
-
 def memory_kib(pid: int, field: str) -> int:
     text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
@@ -294,7 +266,7 @@ def test_a_body_of_a_gigabyte(network: RunningNetwork, header: str, piece: bytes
     before = memory_kib(pid, "VmRSS")
     most = before
     sent, answer = 0, b""
-    with raw(network, ALICE, "A") as connection:
+    with network.raw(ALICE) as connection:
         connection.sendall(f"POST {ENC} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode())
         try:
             while sent < GIGABYTE:
@@ -305,7 +277,7 @@ def test_a_body_of_a_gigabyte(network: RunningNetwork, header: str, piece: bytes
                     answer = connection.recv(65_536)
         except OSError:
             pass
-        answer += answer_of(connection)
+        answer += rest_of(connection)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"too large: at most 65536 bytes" in answer
     assert sent < GIGABYTE
@@ -315,11 +287,11 @@ def test_a_body_of_a_gigabyte(network: RunningNetwork, header: str, piece: bytes
 def test_slow_requests_are_answered_in_time(network: RunningNetwork) -> None:
     path = f"/api/v1/keys/{BOB}/enc_keys"
     began = time.monotonic()
-    with raw(network, CAROL, "C") as body, raw(network, CAROL, "C") as chunks:
+    with network.raw(CAROL) as body, network.raw(CAROL) as chunks:
         body.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
         chunks.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n".encode())
         for connection in (body, chunks):
-            answer = answer_of(connection)
+            answer = rest_of(connection)
             assert answer.startswith(b"HTTP/1.1 400 ")
             assert b"did not arrive within 1 s" in answer
     assert HASTY_S * 0.9 < time.monotonic() - began < HASTY_S + 5
@@ -337,9 +309,9 @@ def test_slow_requests_are_answered_in_time(network: RunningNetwork) -> None:
     ],
 )
 def test_what_is_no_http(network: RunningNetwork, text: bytes) -> None:
-    with raw(network, ALICE, "A") as connection:
+    with network.raw(ALICE) as connection:
         connection.sendall(text)
-        answer = answer_of(connection)
+        answer = rest_of(connection)
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert json.loads(body)["message"]

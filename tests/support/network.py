@@ -11,12 +11,14 @@ import asyncio
 import base64
 import json
 import re
+import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -131,6 +133,19 @@ class RunningNetwork:
         if answer.status == 200 and b'"keys"' in answer.body:
             self.note(answer.keys)
         return answer
+
+    @contextmanager
+    def raw(self, sae: SaeId) -> Iterator[ssl.SSLSocket]:
+        """Open a TLS connection to the SAE's site, to write whatever to."""
+        pair = self.network.pki.sae(sae)
+        context = ssl.create_default_context(cafile=self.network.pki.authority.certificate)
+        context.load_cert_chain(pair.certificate, pair.key)
+        address = ("127.0.0.1", self.network.ports[HOMES[sae]].northbound)
+        with (
+            socket.create_connection(address, timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secured,
+        ):
+            yield secured
 
     def get(self, master: SaeId, slave: SaeId, number: int = 1, size: int = 256) -> dict[str, bytes]:
         """Get keys, and expect to."""
@@ -273,6 +288,21 @@ def curl(url: str, *options: str | Path) -> Answer:
         gap("there is no curl", "install curl 7.82 or newer")
     body, _, status = ran.stdout.rpartition(b"\n")
     return Answer(int(status), body, ran.stderr.decode())
+
+
+def rest_of(connection: ssl.SSLSocket) -> bytes:
+    """Read until the other end closes."""
+    answer = b""
+    with suppress(OSError):  # the end was abrupt: what came before is the answer
+        while piece := connection.recv(65_536):
+            answer += piece
+    return answer
+
+
+def qss(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as an operator does."""
+    command = [sys.executable, "-m", "qss.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
 
 
 def as_pair(pair: Pair) -> list[str | Path]:

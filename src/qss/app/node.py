@@ -102,8 +102,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         planner = _planner(configuration)
         plans = [LinkPlan(_settings(configuration, link, planner), modules[link.peer]) for link in configuration.links]
         site = Site(store, AnchorFile(configuration.site.anchor_file), plans, time.time)
-        stack.push_async_callback(site.stop)
         await site.start()
+        stack.push_async_callback(site.stop)
 
         neighbours = Listener(
             configuration.external.listen.host,

@@ -60,7 +60,15 @@ class Site:
         }
 
     async def start(self) -> None:
-        """Raise the incarnation, look whether the store is what it was, and start all links."""
+        """Raise the incarnation, look whether the store is what it was, and start all links; or let go of the store."""
+        try:
+            await self._begin()
+        except BaseException:
+            await self._store.close()
+            raise
+        self._anchoring = asyncio.create_task(self._keep_anchor())
+
+    async def _begin(self) -> None:
         contents = await self._store.start()
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
         base = contents.commit_number
@@ -76,7 +84,6 @@ class Site:
         self._anchor.write(self._commit_number)
         for runner in self.links.values():
             runner.start(contents, base)
-        self._anchoring = asyncio.create_task(self._keep_anchor())
 
     async def stop(self) -> None:
         """Stop all links, then let go of the store."""
