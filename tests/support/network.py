@@ -130,6 +130,7 @@ class RunningNetwork:
         )
         if answer.status:
             answer.must_conform()
+            assert bytes(self.network.folder) not in answer.body, "an answer names a file of the site"
         if answer.status == 200 and b'"keys"' in answer.body:
             self.note(answer.keys)
         return answer

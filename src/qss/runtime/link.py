@@ -11,7 +11,15 @@ import structlog
 
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
-from qss.model.errors import ConnectionLost, DeviceError, PeerUnavailable, QssError, RemoteProtocolError
+from qss.model.errors import (
+    ConnectionLost,
+    DeviceError,
+    PeerUnavailable,
+    QssError,
+    RemoteProtocolError,
+    StoreUnavailable,
+    Unavailable,
+)
 from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
@@ -177,10 +185,19 @@ class LinkRunner:
             end = at
             while end + 1 < len(parts) and parts[end + 1] == (stream, _next(parts[end][1], parts[end + 1][1])):
                 end += 1
-            whole = await self._store.read_key(stream, Range(first.start, parts[end][1].stop))
+            whole = await self._read_key(stream, Range(first.start, parts[end][1].stop))
             keys.extend(whole[part.start - first.start : part.stop - first.start] for _, part in parts[at : end + 1])
             at = end + 1
         return tuple(keys)
+
+    async def _read_key(self, stream: StreamId, part: Range) -> KeyMaterial:
+        try:
+            return await self._store.read_key(stream, part)
+        except Unavailable as error:  # its text names files of this machine
+            self._log.error("key cannot be read", reason=str(error))
+            raise StoreUnavailable(
+                "this site's store cannot be read; nothing was delivered; tell its operator"
+            ) from error
 
     # --- the peer -------------------------------------------------------------------------------------------------
 

@@ -289,7 +289,10 @@ class Link:
         self._greet_when_settled()
 
     def _commit_failed(self, event: ev.CommitFailed) -> None:
-        error = StoreUnavailable(f"this site's store refuses to write: {event.reason}")
+        # Why is for the operator, in the log by Rebuild: it names files of this machine.
+        error = StoreUnavailable(
+            "this site's store refuses to write; nothing was delivered; try again later, or tell this site's operator"
+        )
         self._exchange.abandon_all(error)
         self._holdings.abandon_all(error)
         self.phase = LinkPhase.FAILED
