@@ -17,7 +17,7 @@ from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyLimits, KeyRequest, PairStatus
 from qss.pki.folder import Pair
 from qss.servers.counts import RequestCounts
-from qss.servers.door import Limits, Listener
+from qss.servers.door import HttpsListener, Limits
 from qss.servers.etsi014 import Etsi014, KeyService
 from qss.wire.etsi014.questions import NOT_FOUND
 from support.pki import Pki
@@ -94,7 +94,7 @@ class Northbound:
     """A door that is open, and how to come to it."""
 
     pki: Pki
-    listener: Listener
+    listener: HttpsListener
     counts: RequestCounts
 
     @property
@@ -122,7 +122,9 @@ async def northbound(
 ) -> AsyncIterator[Northbound]:
     counts = RequestCounts()
     handler = Etsi014(service, CertificateIdentity(), counts)
-    listener = Listener(host, 0, pki.northbound_context("A"), handler, limits=limits, on_refusal=counts.add_refusal)
+    listener = HttpsListener(
+        host, 0, pki.northbound_context("A"), handler, limits=limits, on_refusal=counts.add_refusal
+    )
     await listener.start()
     try:
         yield Northbound(pki, listener, counts)

@@ -40,9 +40,9 @@ from qss.runtime.connecting import call_site, keep_connected
 from qss.runtime.key_server import KeyServer
 from qss.runtime.module import QkdModule
 from qss.runtime.site import LinkPlan, Site
-from qss.servers import door
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
+from qss.servers.door import HttpsListener, Limits
 from qss.servers.etsi014 import Etsi014
 from qss.transport.connection import Connection
 from qss.transport.listening import Listener, Route
@@ -121,7 +121,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         counts = RequestCounts()
         identity = CertificateIdentity(configuration.northbound.identity)
         overview = Overview(here, site, modules)
-        admin = door.Listener(
+        admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,
             contexts.probe,
@@ -223,11 +223,11 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 def _northbound(
     table: tables.Northbound, contexts: _Contexts, handler: Etsi014, counts: RequestCounts
-) -> door.Listener:
-    limits = door.Limits(
+) -> HttpsListener:
+    limits = Limits(
         max_body_bytes=table.max_body_bytes, max_connections=table.max_connections, request_s=table.request_timeout_s
     )
-    return door.Listener(
+    return HttpsListener(
         table.listen.host,
         table.listen.port,
         contexts.northbound,

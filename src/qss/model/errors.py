@@ -2,8 +2,9 @@
 
 The branches say whose move is next: the caller must change the request (`RequestError`), wait or call the operator
 (`Unavailable`), the operator must change something (`ConfigurationError`, `PkiError`, `ListenError`, `StoreError`,
-`KeyRingError`), or one of two programs has broken a protocol (`ProtocolError`). Messages say what to do. No message,
-argument or attribute ever carries key material.
+`KeyRingError`), one of two programs has broken a protocol (`ProtocolError`), or something has ended and a new one is
+the remedy: a key stream (`DeviceError`), a connection (`ConnectionLost`). Messages say what to do. No message, argument
+or attribute ever carries key material.
 """
 
 from __future__ import annotations
@@ -116,14 +117,6 @@ class Tampered(StoreError):
     """Stored key does not open at its place: altered, moved or swapped outside qss."""
 
 
-class DeviceError(QssError):
-    """A QKD device or module cannot go on with this key stream; a successor stream is the remedy."""
-
-
-class StreamEnded(DeviceError):
-    """No more key will come on this key stream."""
-
-
 # --- one of two programs has broken a protocol --------------------------------------------------------------------
 
 
@@ -139,5 +132,26 @@ class RemoteProtocolError(ProtocolError):
     """The other end broke it; the connection is closed."""
 
 
+# --- something has ended, and a new one is the remedy --------------------------------------------------------------
+
+
+class DeviceError(QssError):
+    """A QKD device or module cannot go on with this key stream; a successor stream is the remedy."""
+
+
+class StreamEnded(DeviceError):
+    """No more key will come on this key stream."""
+
+
 class ConnectionLost(QssError):
     """A connection ended, was refused, or exceeded a limit."""
+
+
+def place_of(error: object) -> str:
+    """Return file name and line where `error` was raised, for the log: they tell a defect without telling a value."""
+    trace = error.__traceback__ if isinstance(error, BaseException) else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown"
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -4,7 +4,6 @@
 `messages`      requests and responses, unknown to any web framework
 `door`          listens: TLS, limits, timeouts, draining
 `conversation`  one connection at the door; with `door` the only one to know aiohttp
-`binding`       sockets to listen on
 `etsi014`       ETSI GS QKD 014: routes and handles
 `admin`         liveness, readiness, status and metrics
 `counts`        how many requests were answered with which status

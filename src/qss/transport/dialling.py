@@ -15,9 +15,9 @@ from aiohttp import hdrs
 
 from qss.model.errors import ConnectionLost, LocalProtocolError
 from qss.transport.proof import peer_of
-from qss.transport.websocket import CLOSING_SECONDS, MAX_FRAME_BYTES, SILENCE_SECONDS, WebSocketConnection
+from qss.transport.websocket import CLOSING_S, MAX_FRAME_BYTES, SILENCE_S, WebSocketConnection
 
-CONNECT_SECONDS = 5.0
+CONNECT_S = 5.0
 """How long it may take to connect if nothing else is said."""
 
 
@@ -39,8 +39,8 @@ async def connect(
     *,
     subprotocols: Sequence[str],
     max_frame: int = MAX_FRAME_BYTES,
-    silence_s: float = SILENCE_SECONDS,
-    timeout_s: float = CONNECT_SECONDS,
+    silence_s: float = SILENCE_S,
+    timeout_s: float = CONNECT_S,
 ) -> WebSocketConnection:
     """Connect to `url` (`wss://host:port/path`), offering `subprotocols`, the preferred first.
 
@@ -74,7 +74,7 @@ async def _open(
         autoping=False,
         autoclose=False,
         max_msg_size=max_frame + 1,  # aiohttp refuses a message of just that size
-        timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_SECONDS),
+        timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_S),
     )
     assert isinstance(socket, _ClientSocket)
     peer = peer_of(socket.transport.get_extra_info("ssl_object"))

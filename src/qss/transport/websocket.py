@@ -11,7 +11,7 @@ nothing more is read, and the other end's `send` waits. `send` waits while about
 is not reading, because nobody takes its frames, judges nobody: it cannot hear.
 
 **End.** Frames that came before the end can still be received, unless this end closed. Closing takes at most
-`CLOSING_SECONDS`, whatever the other end does. There is no text message and no compression.
+`CLOSING_S`, whatever the other end does. There is no text message and no compression.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from qss.transport.proof import security_of
 MAX_FRAME_BYTES = 1 << 20
 """Largest frame if nothing else is said."""
 
-SILENCE_SECONDS = 5.0
+SILENCE_S = 5.0
 """How long a peer may be silent if nothing else is said."""
 
-CLOSING_SECONDS = 1.0
+CLOSING_S = 1.0
 """How long closing waits for the other end to have read everything."""
 
 # How many PINGs are sent, and how often is listened for the peer, within the time that it may be silent.
@@ -139,7 +139,7 @@ class WebSocketConnection:
         return frame
 
     async def close(self) -> None:
-        """End the connection once the other end has read what was sent, or after `CLOSING_SECONDS`.
+        """End the connection once the other end has read what was sent, or after `CLOSING_S`.
 
         Can be called twice. Frames not yet received are dropped.
         """
@@ -149,7 +149,7 @@ class WebSocketConnection:
             self._frames.clear()
             self._room.set()
             try:
-                async with asyncio.timeout(CLOSING_SECONDS), self._sending:
+                async with asyncio.timeout(CLOSING_S), self._sending:
                     await self._socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
                     await asyncio.wait([self._pump])
             except (TimeoutError, OSError, aiohttp.ClientError):
@@ -225,7 +225,7 @@ class WebSocketConnection:
         # The answer is a courtesy: where it cannot leave at once, the end of the connection says the same.
         if not self._sending.locked():
             try:
-                async with asyncio.timeout(CLOSING_SECONDS):
+                async with asyncio.timeout(CLOSING_S):
                     await self._socket.send_frame(_NORMAL_CLOSURE, WSMsgType.CLOSE)
             except (TimeoutError, OSError, aiohttp.ClientError):
                 pass

@@ -13,7 +13,7 @@ from qss.model.identifiers import QksId, SaeId
 from qss.pki.contexts import probe_context
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
-from qss.servers.door import Listener
+from qss.servers.door import HttpsListener
 from qss.wire.status import SiteStatus, status_samples
 from support.pki import Pki, application_context
 
@@ -43,7 +43,7 @@ async def url(pki) -> AsyncIterator[str]:
     site = pki.site("A")
     context = probe_context(site.certificate, site.key, pki.authority)
     admin = Admin(QksId("A"), [SaeId("sae:operator")], CertificateIdentity(), Service(), RequestCounts())
-    listener = Listener("127.0.0.1", 0, context, admin)
+    listener = HttpsListener("127.0.0.1", 0, context, admin)
     await listener.start()
     yield f"https://127.0.0.1:{listener.address[1]}"
     await listener.close()

@@ -15,11 +15,12 @@ import structlog
 import uvloop
 
 from qss.model.errors import ListenError, LocalProtocolError
-from qss.servers import conversation
-from qss.servers.binding import bind
 from qss.servers.counts import RequestCounts
-from qss.servers.door import SPARE_CONNECTIONS, Limits, Listener
+from qss.servers.door import HttpsListener, Limits
 from qss.servers.messages import Request, Response
+from qss.transport import http_connection
+from qss.transport.accepting import SPARE_CONNECTIONS
+from qss.transport.binding import bind
 from support.northbound import ALICE, BOB, FakeKeyService, Northbound, northbound
 from support.pki import Pki, application_context
 
@@ -36,7 +37,7 @@ def pki(tmp_path_factory) -> Pki:
 
 @pytest.fixture(autouse=True)
 def short_lingering(monkeypatch) -> None:
-    monkeypatch.setattr(conversation, "LINGERING_SECONDS", 0.1)
+    monkeypatch.setattr(http_connection, "LINGERING_S", 0.1)
 
 
 class Caller:
@@ -161,7 +162,7 @@ def test_a_context_that_ignores_certificates_is_refused() -> None:
         return Response(200)
 
     with pytest.raises(LocalProtocolError):
-        Listener("127.0.0.1", 0, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), answer)
+        HttpsListener("127.0.0.1", 0, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), answer)
 
 
 # --- bodies -------------------------------------------------------------------------------------------------------
@@ -384,7 +385,7 @@ async def given_up(pki: Pki) -> None:
     async def answer(_: Request) -> Response:
         return Response(200, {}, bytes(64 << 20))
 
-    listener = Listener("127.0.0.1", 0, pki.northbound_context("A"), answer, limits=Limits(request_s=0.2))
+    listener = HttpsListener("127.0.0.1", 0, pki.northbound_context("A"), answer, limits=Limits(request_s=0.2))
     await listener.start()
     try:
         with structlog.testing.capture_logs() as log:
@@ -493,7 +494,7 @@ async def test_a_listener_that_was_not_started_can_be_closed_twice(pki) -> None:
     async def answer(_: Request) -> Response:
         return Response(200)
 
-    listener = Listener("127.0.0.1", 0, pki.northbound_context("A"), answer)
+    listener = HttpsListener("127.0.0.1", 0, pki.northbound_context("A"), answer)
     with pytest.raises(LocalProtocolError):
         _ = listener.address
     await listener.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,14 +11,16 @@ from typing import Self
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
 
 from qss.model.certificates import site_of
 from qss.model.errors import ConnectionLost, ListenError, LocalProtocolError, Unauthorised
 from qss.transport import listening
+from qss.transport.accepting import SPARE_CONNECTIONS
 from qss.transport.dialling import connect
 from qss.transport.listening import Listener, Route
-from qss.transport.websocket import CLOSING_SECONDS, WebSocketConnection
+from qss.transport.websocket import CLOSING_S, WebSocketConnection
 from support.pki import Pki, application_context
 
 PROMPT = 2.0
@@ -309,7 +312,7 @@ async def test_closing_does_not_wait_for_a_dead_peer(pki, closer):
         wire.freeze()
         flooding = asyncio.create_task(send_all(end, [bytes(100_000)] * 1000))
         await asyncio.sleep(0.02)
-        async with asyncio.timeout(CLOSING_SECONDS + PROMPT):
+        async with asyncio.timeout(CLOSING_S + PROMPT):
             await end.close()
         await lost(flooding)
 
@@ -318,7 +321,7 @@ async def test_closing_with_frames_unread_does_not_wait_in_vain(pki):
     async with connected(pki, theirs=1000) as (ends, _):
         await send_all(ends.dialled, [bytes(1000)] * 50)
         await asyncio.sleep(0.02)  # the buffer is full
-        async with asyncio.timeout(CLOSING_SECONDS * 0.9):
+        async with asyncio.timeout(CLOSING_S * 0.9):
             await ends.accepted.close()
         await lost(ends.accepted.receive())
 
@@ -386,6 +389,93 @@ async def test_connections_are_counted(pki):
                     await asyncio.sleep(0.005)
         await one.close()
         await two.close()
+
+
+async def test_callers_are_bounded_before_their_handshake(pki):
+    async with listening_at(pki, {"/": Route(("test.1",), echo)}, max_connections=2) as listener:
+        silent = [await asyncio.open_connection(*listener.address) for _ in range(2 + SPARE_CONNECTIONS)]
+        assert "no connection within 0.3 s" in await lost(dial(pki, listener, timeout_s=0.3))  # it is not accepted
+        for _, writer in silent[:2]:
+            writer.close()
+        connection = await dial(pki, listener)
+        await connection.send(b"x")
+        assert await connection.receive() == b"x"
+        await connection.close()
+        for _, writer in silent[2:]:
+            writer.close()
+
+
+async def test_a_slow_handshake_is_cut_off(pki, monkeypatch):
+    monkeypatch.setattr(listening, "OPENING_S", 0.05)
+    async with listening_at(pki, {"/": Route(("test.1",), echo)}) as listener:
+        reader, writer = await asyncio.open_connection(*listener.address)
+        assert await asyncio.wait_for(reader.read(), PROMPT) == b""
+        writer.close()
+
+
+async def test_closing_cuts_handshakes_and_callers_that_have_not_asked(pki):
+    async with listening_at(pki, {"/": Route(("test.1",), echo)}) as listener:
+        silent = [
+            await asyncio.open_connection(*listener.address),
+            await asyncio.open_connection(*listener.address, ssl=pki.client_context("B")),
+        ]
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(PROMPT):
+            await listener.close()
+            for reader, writer in silent:
+                assert await reader.read() == b""
+                writer.close()
+
+
+async def test_a_handler_that_goes_on_after_its_connection_is_cancelled(pki, monkeypatch):
+    monkeypatch.setattr(listening, "CLOSING_S", 0.05)
+    cancelled = asyncio.Event()
+
+    async def stubborn(connection: WebSocketConnection) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with listening_at(pki, {"/": Route(("test.1",), stubborn)}) as listener:
+        connection = await dial(pki, listener)
+        async with asyncio.timeout(PROMPT):
+            await listener.close()
+        assert cancelled.is_set()
+        await connection.close()
+
+
+async def test_a_name_is_listened_on_at_all_its_addresses(pki):
+    listener = Listener("localhost", 0, pki.server_context("A"), {"/": Route(("test.1",), echo)})
+    await listener.start()
+    port = listener.address[1]
+    for family, _, _, _, address in await asyncio.get_running_loop().getaddrinfo("localhost", port):
+        host = f"[{address[0]}]" if family is socket.AF_INET6 else address[0]
+        url = f"wss://{host}:{port}/"
+        connection = await connect(url, pki.client_context("B"), subprotocols=("test.1",))
+        await connection.close()
+    await listener.close()
+
+
+async def test_the_listener_works_on_uvloop(pki):
+    def run() -> None:
+        async def main() -> None:
+            async with listening_at(pki, {"/": Route(("test.1",), echo)}, max_connections=1) as listener:
+                connection = await dial(pki, listener)
+                await connection.send(b"x")
+                assert await connection.receive() == b"x"
+                assert "HTTP status 503" in await lost(dial(pki, listener))
+                reader, writer = await asyncio.open_connection(*listener.address)
+                async with asyncio.timeout(PROMPT):
+                    await listener.close()
+                    assert await reader.read() == b""
+                writer.close()
+                await connection.close()
+
+        uvloop.run(main())
+
+    await asyncio.to_thread(run)
 
 
 async def test_a_handlers_refusal_ends_its_connection_only(pki):
@@ -495,7 +585,7 @@ async def test_dialling_gives_up_in_time(pki):
 
 
 async def test_a_caller_that_never_asks_is_cut_off(pki, monkeypatch):
-    monkeypatch.setattr(listening, "OPENING_SECONDS", 0.05)
+    monkeypatch.setattr(listening, "OPENING_S", 0.05)
     async with listening_at(pki, {"/": Route(("test.1",), echo)}) as listener:
         reader, writer = await asyncio.open_connection(*listener.address, ssl=pki.client_context("B"))
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n")  # and then nothing more
