@@ -32,9 +32,6 @@ QksId = NewType("QksId", str)
 SaeId = NewType("SaeId", str)
 """Name of a secure application entity, unique in the network."""
 
-MAX_IDENTIFIER_LENGTH = 255
-"""Characters in a QKS ID or SAE ID."""
-
 MAX_KEYS_PER_RESERVATION = 1 << 16
 """What the position field of a key ID can count."""
 

@@ -12,11 +12,19 @@ from typing import NoReturn
 
 
 class KeyMaterial:
-    """Immutable secret bytes. `reveal()` is the only way to them."""
+    """Immutable secret bytes. `reveal()` is the only way to them.
+
+    Raises `TypeError` unless made of bytes, and unless cut by a slice: a number in either place would otherwise
+    be that many zero bytes, a key that everybody knows.
+    """
 
     __slots__ = ("_secret",)
 
-    def __init__(self, secret: bytes) -> None:
+    __iter__ = None  # would go by numbers
+
+    def __init__(self, secret: bytes | bytearray | memoryview) -> None:
+        if not isinstance(secret, bytes | bytearray | memoryview):
+            raise TypeError(f"key material is made of bytes, not of {type(secret).__name__}")
         self._secret = bytes(secret)
 
     def reveal(self) -> bytes:
@@ -27,6 +35,8 @@ class KeyMaterial:
         return len(self._secret)
 
     def __getitem__(self, part: slice) -> KeyMaterial:
+        if not isinstance(part, slice):
+            raise TypeError("key material is cut by slices; reveal() it to look at single bytes")
         return KeyMaterial(self._secret[part])
 
     def __eq__(self, other: object) -> bool:
