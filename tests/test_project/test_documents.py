@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import qss.servers.counts
+import qss.wire.status
 from qss.app.configuration import load
+from qss.app.overview import OUTCOMES
+from qss.wire.metrics import Metric
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -77,9 +81,38 @@ def test_pages_that_the_code_names_are_there() -> None:
     named = {
         name
         for source in (ROOT / "src").rglob("*.py")
-        for name in re.findall(r"docs/[\w/-]+\.md", source.read_text("utf-8"))
+        for name in re.findall(r"\bdocs/[\w./-]*\w", source.read_text("utf-8"))
     }
-    assert {name for name in named if not (ROOT / name).is_file()} == set()
+    assert named
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_section_7_of_northbound_lists_every_metric() -> None:
+    """Metrics are made in `wire.status` and counted in `servers.counts`; a new one belongs into the page."""
+    made = {
+        metric.name
+        for room in (qss.wire.status, qss.servers.counts)
+        for metric in vars(room).values()
+        if isinstance(metric, Metric)
+    }
+    section = (REFERENCE / "northbound.md").read_text("utf-8").partition("## 7. Admin")[2]
+    assert set(re.findall(r"^\| `(qss_\w+)` \|", section, re.MULTILINE)) == made
+
+
+def test_metrics_are_made_where_the_page_is_held_to_them() -> None:
+    makers = {
+        str(source.relative_to(ROOT / "src" / "qss"))
+        for source in (ROOT / "src").rglob("*.py")
+        if re.search(r"\bMetric\(\s*\"", source.read_text("utf-8"))
+    }
+    assert makers == {"wire/status.py", "servers/counts.py"}
+
+
+def test_section_7_of_northbound_names_every_state_and_outcome() -> None:
+    section = (REFERENCE / "northbound.md").read_text("utf-8").partition("## 7. Admin")[2]
+    rows = dict(re.findall(r"^\| `(qss_\w+)` \|[^|]*\|(.*)\|$", section, re.MULTILINE))
+    assert {state for state in qss.wire.status.STATES if f"`{state}`" not in rows["qss_stream_bits"]} == set()
+    assert {outcome for outcome in OUTCOMES if f"`{outcome}`" not in rows["qss_module_bits_total"]} == set()
 
 
 def test_every_page_is_in_the_index() -> None:

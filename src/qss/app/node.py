@@ -120,7 +120,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         counts = RequestCounts()
         identity = CertificateIdentity(configuration.northbound.identity)
-        overview = Overview(here, site, modules)
+        overview = Overview(configuration, site, modules)
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from qss import __version__
+from qss.app.site_tables import Link, SiteConfiguration
 from qss.model.identifiers import QksId
 from qss.model.records import StreamRecord, Tally
 from qss.runtime.link import LinkRunner
@@ -22,12 +23,15 @@ from qss.wire.status import (
     status_samples,
 )
 
+OUTCOMES = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
+"""What becomes of the bits of a device; members of `core.module.counts.Counts`, which counts bytes."""
+
 
 class Overview:
     """Implements `qss.servers.admin.AdminService` for one site."""
 
-    def __init__(self, here: QksId, site: Site, modules: Mapping[QksId, QkdModule]) -> None:
-        self._here = here
+    def __init__(self, configuration: SiteConfiguration, site: Site, modules: Mapping[QksId, QkdModule]) -> None:
+        self._configuration = configuration
         self._site = site
         self._modules = modules
         self.serving = False
@@ -48,10 +52,13 @@ class Overview:
     def status(self) -> SiteStatus:
         """Return the site's status."""
         return SiteStatus(
-            site=self._here,
+            site=self._configuration.site.id,
+            uuid=str(self._configuration.site.uuid),
             version=__version__,
             ready=self.ready(),
-            links=tuple(_link(peer, runner, self._modules[peer]) for peer, runner in self._site.links.items()),
+            links=tuple(
+                _link(link, self._site.links[link.peer], self._modules[link.peer]) for link in self._configuration.links
+            ),
         )
 
     def metrics(self) -> Iterator[Sample]:
@@ -59,13 +66,14 @@ class Overview:
         return status_samples(self.status())
 
 
-def _link(peer: QksId, runner: LinkRunner, module: QkdModule) -> LinkStatus:
+def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus:
     link = runner.core
     burned = Counter({str(reason): bits for reason, bits in link.peer.past.burned.items()})
     for record in link.streams:
         burned.update({str(reason): bits for reason, bits in record.tally.burned.items()})
     return LinkStatus(
-        peer=peer,
+        peer=configured.peer,
+        uuid=str(configured.uuid),
         up=link.up,
         security=runner.security,
         streams=(
@@ -96,7 +104,6 @@ def _balance(stream: str, ingested: int, available: int, tally: Tally) -> Stream
 
 def _module(status: ModuleStatus) -> ModuleState:
     counts, device = status.counts, status.device
-    outcomes = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
     return ModuleState(
         phase=status.phase,
         security=status.security,
@@ -108,5 +115,5 @@ def _module(status: ModuleStatus) -> ModuleState:
             simulated=device.simulated,
             seeded=device.seeded,
         ),
-        bits={outcome: 8 * getattr(counts, outcome) for outcome in outcomes},
+        bits={outcome: 8 * getattr(counts, outcome) for outcome in OUTCOMES},
     )

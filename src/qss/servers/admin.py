@@ -34,7 +34,7 @@ class AdminService(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Whether the site can serve keys now."""
+        """Whether the site takes requests (section 7 says what that tells, and what not)."""
         ...
 
     def status(self) -> SiteStatus:

@@ -11,7 +11,7 @@ import msgspec
 
 from qss.wire.metrics import Metric, Sample
 
-READY = Metric("qss_ready", "gauge", "Whether the site serves keys: 1 or 0.")
+READY = Metric("qss_ready", "gauge", "Whether the site takes requests: 1 or 0.")
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
@@ -68,6 +68,8 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One neighbour. `security` says how the External connection is protected, `burned` bits by reason."""
 
     peer: str
+    uuid: str
+    """The link's, the same at both ends."""
     up: bool
     security: str | None
     streams: tuple[StreamBalance, ...]
@@ -76,9 +78,10 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One site."""
+    """One site. `ready`: it takes requests (docs/reference/northbound.md, section 7)."""
 
     site: str
+    uuid: str
     version: str
     ready: bool
     links: tuple[LinkStatus, ...]

@@ -32,11 +32,13 @@ OTHERS = [
 
 STATUS = SiteStatus(
     site="A",
+    uuid="6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01",
     version="1",
     ready=True,
     links=(
         LinkStatus(
             peer="B",
+            uuid="0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02",
             up=False,
             security=None,
             streams=(
@@ -132,7 +134,7 @@ async def test_metrics_have_the_text_format() -> None:
     response = await ask("/metrics", SITE)
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert response.body.decode() == (
-        "# HELP qss_ready Whether the site serves keys: 1 or 0.\n"
+        "# HELP qss_ready Whether the site takes requests: 1 or 0.\n"
         "# TYPE qss_ready gauge\n"
         "qss_ready 1\n"
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
