@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qss.model.errors import PkiError
+from qss.pki.durable import create_file, make_folder
 
 MAX_FILE_BYTES = 1 << 20
 """Largest certificate, key, request or bundle that is read."""
@@ -51,14 +52,9 @@ def write_new(files: Sequence[NewFile]) -> None:
     written: list[Path] = []
     try:
         for file in files:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            # O_EXCL decides between two processes that passed the check above at the same time.
-            descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
+            make_folder(file.path.parent)
+            create_file(file.path, file.content, file.mode)
             written.append(file.path)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(file.content)
-                stream.flush()
-                os.fsync(stream.fileno())
     except BaseException as error:
         for path in written:
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from qss.adapters.keyrings.master_key import MASTER_KEY_BYTES, MasterKeyRing
 from qss.adapters.keyrings.secret_file import read_private
 from qss.model.errors import KeyRingError
+from qss.pki.durable import create_file
 
 
 def key_file_ring(path: Path) -> MasterKeyRing:
@@ -18,11 +19,7 @@ def key_file_ring(path: Path) -> MasterKeyRing:
 def make_key_file(path: Path) -> None:
     """Make a key file with fresh random bytes, durably. Raises `KeyRingError` if there is a file already."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(MASTER_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        create_file(path, os.urandom(MASTER_KEY_BYTES), 0o600)
     except FileExistsError as error:
         raise KeyRingError(
             f"{path} exists already and is not overwritten; use it as it is, or choose another path"

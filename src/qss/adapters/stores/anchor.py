@@ -6,20 +6,24 @@ the file must stay out of the back-ups of the data folder. Refused here: drawing
 
 from __future__ import annotations
 
-import contextlib
-import os
+import threading
 from pathlib import Path
 
 from qss.model.errors import StoreError, StoreUnavailable
+from qss.pki.durable import replace_file
 
 _MAX_BYTES = 64
 
 
 class AnchorFile:
-    """One decimal number in a file, mode 0600. Implements `qss.ports.anchor.Anchor`; blocks while it syncs."""
+    """One decimal number in a file, mode 0600. Implements `qss.ports.anchor.Anchor`; blocks while it syncs.
+
+    Several threads may write; one file belongs to one object.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._turn = threading.Lock()
 
     def read(self) -> int | None:
         """Return the highest commit number written, or None if there is no file.
@@ -46,33 +50,14 @@ class AnchorFile:
 
         Raises `StoreUnavailable` if the disk refuses; the last number is kept then.
         """
-        last = self.read()
-        if last is not None and commit_number <= last:
-            return
-        new = self._path.with_name(self._path.name + ".new")
-        try:
-            _write_durably(new, f"{commit_number}\n".encode())
-            new.replace(self._path)
-            _sync_folder(self._path.parent)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                new.unlink()
-            raise StoreUnavailable(
-                f"the anchor {self._path} cannot be written ({error.strerror}); make room, or check the folder's owner"
-            ) from error
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with self._turn:
+            last = self.read()
+            if last is not None and commit_number <= last:
+                return
+            try:
+                replace_file(self._path, f"{commit_number}\n".encode(), 0o600)
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"the anchor {self._path} cannot be written ({error.strerror}); "
+                    "make room, or check the folder's owner"
+                ) from error
