@@ -1,20 +1,30 @@
-"""The catalogue of adapters: which one a table of the configuration stands for."""
+"""The catalogue of adapters: which one a table of the configuration stands for. It alone names adapters."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_never
 
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
-from qss.adapters.keyrings.key_file import key_file_ring
-from qss.adapters.keyrings.passphrase import PassphraseKeyRing, read_passphrase_file
+from qss.adapters.identity.certificate import CertificateIdentity
+from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
+from qss.adapters.keyrings.passphrase import PassphraseKeyRing, passphrase_of, read_passphrase_file
 from qss.adapters.keyrings.systemd import systemd_ring
+from qss.adapters.stores.anchor import AnchorFile
+from qss.adapters.stores.sqlite import SqliteStore, create_store
+from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
+from qss.model.identifiers import QksId
+from qss.ports.anchor import Anchor
 from qss.ports.device import Device
+from qss.ports.identity import Identity
 from qss.ports.keyring import KeyRing
+from qss.ports.routing_table import RoutingTable
+from qss.ports.store import Store
 
 
 def keyring_of(table: tables.KeyRingTable) -> KeyRing:
-    """Return the key ring of `[keyring]`."""
+    """Return the key ring of `[keyring]`. Raises `KeyRingError` for a credential's name that is none."""
     match table:
         case tables.PassphraseKeyRing(file=file):
             return PassphraseKeyRing(lambda: read_passphrase_file(file))
@@ -26,6 +36,17 @@ def keyring_of(table: tables.KeyRingTable) -> KeyRing:
             assert_never(table)
 
 
+def passphrase_keyring(passphrase: str) -> KeyRing:
+    """Return the key ring of a passphrase that somebody has typed."""
+    material = passphrase_of(passphrase)
+    return PassphraseKeyRing(lambda: material)
+
+
+def make_master_key(table: tables.KeyFileKeyRing) -> None:
+    """Make the key file of `[keyring]` with a fresh master key. Raises `KeyRingError` if there is a file already."""
+    make_key_file(table.file)
+
+
 def device_of(table: tables.DeviceTable) -> Device:
     """Return one end of the device pair of a link."""
     match table:
@@ -35,3 +56,29 @@ def device_of(table: tables.DeviceTable) -> Device:
             return UnsafeSeededSimulator(table.rate_bps, table.seed, qber=table.qber, block_bytes=table.block_bytes)
         case _:
             assert_never(table)
+
+
+def store_at(path: Path, site: QksId) -> Store:
+    """Return the store of `site` in the file `path`, not yet started."""
+    return SqliteStore(path, site)
+
+
+def make_store(path: Path, site: QksId) -> None:
+    """Make an empty store of `site` in the file `path`. Raises `StoreError` or `StoreUnavailable`."""
+    create_store(path, site)
+
+
+def anchor_of(table: tables.Site) -> Anchor:
+    """Return the anchor of `[site]`."""
+    return AnchorFile(table.anchor_file)
+
+
+def identity_of(table: tables.Northbound) -> Identity:
+    """Return how callers of `[northbound]` are known, and administrators as well."""
+    return CertificateIdentity(table.identity)
+
+
+def routing_table_of(configuration: tables.SiteConfiguration) -> RoutingTable:
+    """Return the ways to the SAEs of `[[saes]]` over `[[links]]`."""
+    neighbours = frozenset(link.peer for link in configuration.links)
+    return StaticTable(configuration.site.id, neighbours, {sae.id: sae.site for sae in configuration.saes})

@@ -22,12 +22,13 @@ import secrets
 import shutil
 from pathlib import Path
 
-from qss.adapters.stores.sqlite import SqliteStore, create_store
+from qss.app.catalogue import make_store, store_at
 from qss.barrier import Barrier
 from qss.crypto.sealing import DATA_KEY_BYTES
 from qss.model.errors import StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 from qss.model.key_material import KeyMaterial
+from qss.pki.durable import create_file, sync_folder
 from qss.ports.keyring import KeyRing
 from qss.ports.store import SealedStore
 
@@ -60,7 +61,7 @@ async def open_store(folder: Path, site: QksId, keyring: KeyRing) -> SealedStore
     """
     wrapped = await asyncio.to_thread(_read_data_key_file, folder, site)
     data_key = await keyring.unwrap(wrapped, _context(site))
-    return Barrier(SqliteStore(folder / LEDGER, site), data_key, site)
+    return Barrier(store_at(folder / LEDGER, site), data_key, site)
 
 
 def _context(site: QksId) -> bytes:
@@ -91,11 +92,10 @@ def _build(folder: Path, site: QksId, wrapped: str) -> None:
     making = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.making")
     try:
         making.mkdir(mode=0o700)
-        create_store(making / LEDGER, site)
-        _write_data_key_file(making / DATA_KEY, site, wrapped)
-        _sync(making)
+        make_store(making / LEDGER, site)
+        _write_data_key_file(making / DATA_KEY, site, wrapped)  # which syncs the folder, and so the store's name too
         making.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     except OSError as error:
         raise _cannot_make(folder, error) from error
     finally:
@@ -112,19 +112,7 @@ def _cannot_make(folder: Path, error: OSError) -> StoreError | StoreUnavailable:
 
 def _write_data_key_file(path: Path, site: QksId, wrapped: str) -> None:
     text = json.dumps({"format": _FORMAT, "site": site, "sealed_data_key": wrapped}, indent=2) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    create_file(path, text.encode("ascii"), 0o600)
 
 
 # --- opening ------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The composition root: one site in one process, from its configuration.
 
-It alone names adapters. What is started first is stopped last: modules, store and links, the neighbours' listener,
-calls to neighbours, Admin, Northbound. So a stop begins by draining Northbound, while all that its requests need still
-works.
+The catalogue says which adapters it takes. What is started first is stopped last: modules, store and links, the
+neighbours' listener, calls to neighbours, Admin, Northbound. So a stop begins by draining Northbound, while all that
+its requests need still works.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from typing import Protocol
 
 import structlog
 
-from qss.adapters.identity.certificate import CertificateIdentity
-from qss.adapters.stores.anchor import AnchorFile
-from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
-from qss.app.catalogue import device_of, keyring_of
+from qss.app.catalogue import anchor_of, device_of, identity_of, keyring_of, routing_table_of
 from qss.app.configuration import notes
 from qss.app.data_folder import open_store
 from qss.app.overview import Overview
 from qss.core.keyserver.policy import PairPolicy, PairRule
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
+from qss.model.addresses import Address
 from qss.model.certificates import site_of
 from qss.model.errors import Unauthorised
 from qss.model.identifiers import QksId, SaeId
@@ -67,7 +65,6 @@ class _Protocol(Protocol):
     MAX_FRAME_BYTES: int
 
 
-_Address = tuple[str, int]
 _Serve = Callable[[Connection], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
@@ -77,9 +74,9 @@ _log = structlog.get_logger(__name__)
 class Node:
     """A site in operation: where it listens, and what ends it."""
 
-    northbound: _Address
-    external: _Address
-    admin: _Address
+    northbound: Address
+    external: Address
+    admin: Address
     failed: asyncio.Future[None]
     """Gets an exception when the site cannot go on at all."""
 
@@ -101,7 +98,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             stack.push_async_callback(module.stop)
         planner = _planner(configuration)
         plans = [LinkPlan(_settings(configuration, link, planner), modules[link.peer]) for link in configuration.links]
-        site = Site(store, AnchorFile(configuration.site.anchor_file), plans, time.time)
+        site = Site(store, anchor_of(configuration.site), plans, time.time)
         await site.start()
         stack.push_async_callback(site.stop)
 
@@ -119,7 +116,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
                 _dial(stack, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, modules[link.peer].serve)
 
         counts = RequestCounts()
-        identity = CertificateIdentity(configuration.northbound.identity)
+        identity = identity_of(configuration.northbound)
         overview = Overview(configuration, site, modules)
         admin = HttpsListener(
             configuration.admin.listen.host,
@@ -137,7 +134,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         overview.serving = True
         stack.callback(overview.stop_serving)
-        yield Node(northbound.address, neighbours.address, admin.address, site.failed)
+        yield Node(Address(*northbound.address), Address(*neighbours.address), Address(*admin.address), site.failed)
 
 
 class _Contexts:
@@ -155,7 +152,7 @@ class _Contexts:
 def _planner(configuration: tables.SiteConfiguration) -> RequestPlanner:
     here = configuration.site.id
     neighbours = frozenset(link.peer for link in configuration.links)
-    table = StaticTable(here, neighbours, {sae.id: sae.site for sae in configuration.saes})
+    table = routing_table_of(configuration)
     policy = PairPolicy(PairRule(pair.master, frozenset(pair.slaves)) for pair in configuration.pairs)
     limits = configuration.northbound.key_limits()
     return RequestPlanner(here, limits, policy, partial(_home, table), neighbours)

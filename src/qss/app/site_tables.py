@@ -15,7 +15,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, field
 
-from qss.app.toml_decoding import SECRET, Address
+from qss.app.toml_decoding import SECRET
+from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
 from qss.model.keys import KeyLimits
 

@@ -17,42 +17,13 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
 
 SECRET = msgspec.Meta(extra={"secret": True})
 """Marks a field whose value must not be shown in an error."""
 
 _SHOWN_CHARACTERS = 60
-
-
-class Address:
-    """A host and a TCP port: `host:port`, an IPv6 host in brackets."""
-
-    __slots__ = ("host", "port")
-
-    def __init__(self, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read `host:port`. Raises `ValueError` if it is anything else."""
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
-        if match is None or int(match[3]) > 65_535:
-            raise ValueError(text)
-        return cls(match[1] or match[2], int(match[3]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Address) and (self.host, self.port) == (other.host, other.port)
-
-    def __hash__(self) -> int:
-        return hash((self.host, self.port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def __repr__(self) -> str:
-        return f"Address({str(self)!r})"
 
 
 def decode_file[T](file: Path, kind: type[T]) -> T:

@@ -78,12 +78,13 @@ def _given_as_option(passphrase_file: Path | None) -> Path | None:
 @contextlib.contextmanager
 def _key_file_made(path: Path | None) -> Iterator[None]:
     """Make the key file, and take it away again if the data folder does not come about."""
-    from qss.adapters.keyrings.key_file import make_key_file
+    from qss.app.catalogue import make_master_key
+    from qss.app.site_tables import KeyFileKeyRing
 
     if path is None:
         yield
         return
-    make_key_file(path)
+    make_master_key(KeyFileKeyRing(file=path))
     try:
         yield
     except BaseException:
@@ -95,18 +96,17 @@ def _keyring(
     passphrase_file: Path | None, key_file: Path | None, systemd_credential: str | None
 ) -> tuple[KeyRing, str]:
     """Return the key ring, and what to call its master key."""
-    from qss.adapters.keyrings.key_file import key_file_ring
-    from qss.adapters.keyrings.passphrase import PassphraseKeyRing, passphrase_of, read_passphrase_file
-    from qss.adapters.keyrings.systemd import systemd_ring
+    from qss.app import site_tables as tables
+    from qss.app.catalogue import keyring_of, passphrase_keyring
 
     if key_file is not None:
-        return key_file_ring(key_file), f"the key file {key_file}"
+        return keyring_of(tables.KeyFileKeyRing(file=key_file)), f"the key file {key_file}"
     if systemd_credential is not None:
-        return systemd_ring(systemd_credential), f"the systemd credential {systemd_credential}"
+        table = tables.SystemdKeyRing(credential=systemd_credential)
+        return keyring_of(table), f"the systemd credential {systemd_credential}"
     if passphrase_file is not None:
-        return PassphraseKeyRing(lambda: read_passphrase_file(passphrase_file)), f"the passphrase in {passphrase_file}"
-    passphrase = passphrase_of(_ask_passphrase())
-    return PassphraseKeyRing(lambda: passphrase), "your passphrase"
+        return keyring_of(tables.PassphraseKeyRing(file=passphrase_file)), f"the passphrase in {passphrase_file}"
+    return passphrase_keyring(_ask_passphrase()), "your passphrase"
 
 
 def _ask_passphrase() -> str:

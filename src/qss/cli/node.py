@@ -71,9 +71,9 @@ async def _run(configuration: SiteConfiguration) -> None:
         log.info(
             "serving",
             site=configuration.site.id,
-            northbound=_shown(node.northbound),
-            external=_shown(node.external),
-            admin=_shown(node.admin),
+            northbound=str(node.northbound),
+            external=str(node.external),
+            admin=str(node.admin),
         )
         node.failed.add_done_callback(lambda _: stopped.set())
         await stopped.wait()
@@ -82,8 +82,3 @@ async def _run(configuration: SiteConfiguration) -> None:
     if failure is not None:
         raise failure
     log.info("stopped", site=configuration.site.id)
-
-
-def _shown(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

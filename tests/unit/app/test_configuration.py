@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from qss.app.configuration import load, notes
 from qss.app.site_tables import KeyFileKeyRing, PassphraseKeyRing, SeededSimulator, Simulator, SystemdKeyRing
-from qss.app.toml_decoding import Address
+from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
 from qss.model.keys import KeyLimits
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
+from qss.app.catalogue import keyring_of, make_master_key
 from qss.app.data_folder import initialise
+from qss.app.site_tables import KeyFileKeyRing
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.folder import PkiFolder
 
@@ -88,9 +89,9 @@ class Network:
             self.ports[site] = Ports(*free[3 * number : 3 * number + 3])
         for site in SITES:
             self.pki.issue_site(site, [_HOST, "127.0.0.1"], _DAYS)
-            master_key = self.folder / f"{site}.master"
-            make_key_file(master_key)
-            await initialise(self.folder / f"{site}.data", site, key_file_ring(master_key))
+            keyring = KeyFileKeyRing(file=self.folder / f"{site}.master")
+            make_master_key(keyring)
+            await initialise(self.folder / f"{site}.data", site, keyring_of(keyring))
             self.configuration(site).write_text(self._toml(site, links), encoding="utf-8")
 
     def _toml(self, site: QksId, links: Sequence[tuple[tuple[QksId, QksId], str]]) -> str:
