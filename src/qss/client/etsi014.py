@@ -14,12 +14,12 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from qss.client.contexts import application_context
 from qss.client.errors import KeyServerUnreachable
 from qss.client.exchange import Exchange, ask_keys, ask_keys_with_ids, ask_status
-from qss.model.errors import RemoteProtocolError
+from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import KeyId, parse_sae_id
 from qss.model.keys import Key, KeyRequest, PairStatus
+from qss.pki.contexts import application_context
 
 TIMEOUT_S = 30.0
 """How long one request may take, connecting included, if nothing else is said."""
@@ -44,10 +44,11 @@ class Client:
         """Take the key server's address (`https://host:port`) and PEM files; no connection is made yet.
 
         `authority` is what the key server's certificate must come from; its host name is compared. Raises `PkiError`
-        or `KeyServerUnreachable` for what cannot be used.
+        for files that cannot be used (a certificate that has expired, for one), and `BadRequest` for an address that
+        is none.
         """
         if not _is_https(base_url):
-            raise KeyServerUnreachable(f"{base_url!r} is no address of a key server: use https://host:port")
+            raise BadRequest(f"{base_url!r} is no address of a key server: use https://host:port")
         self._base = base_url.rstrip("/")
         self._context = application_context(Path(certificate), Path(key), Path(authority))
         self._timeout = timeout

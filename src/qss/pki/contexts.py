@@ -1,8 +1,8 @@
-"""TLS contexts of this site's own certificate, checked before use.
+"""TLS contexts of one's own certificate, checked before use: all of them are made here.
 
 Every context demands the other end's certificate, except the one that answers probes. Between our own parts there is
-TLS 1.3 only. Refused everywhere: compression, renegotiation, session tickets (every connection proves its identity
-anew), ciphers without forward secrecy. Not here: what a peer's name is good for.
+TLS 1.3 only. Refused everywhere: the operating system's authorities, compression, renegotiation, session tickets (every
+connection proves its identity anew), ciphers without forward secrecy. Not here: what a peer's name is good for.
 
 Group negotiation is left to the library: OpenSSL 3.5 offers the hybrid X25519MLKEM768 by itself.
 """
@@ -71,6 +71,16 @@ def client_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLCont
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def application_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
+    """Return a context for calling a key server as an application: TLS 1.2 or later (ETSI GS QKD 014, clause 5.1).
+
+    The server's certificate must be under `authority` and name the host that is called. Raises `PkiError` as
+    `server_context` does.
+    """
+    # Such a context demands the server's certificate and compares host names by itself.
+    return _context(ssl.PROTOCOL_TLS_CLIENT, certificate, key, authority, ssl.TLSVersion.TLSv1_2)
 
 
 def _context(protocol: int, certificate: Path, key: Path, authority: Path, minimum: ssl.TLSVersion) -> ssl.SSLContext:

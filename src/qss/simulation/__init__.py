@@ -1,1 +1,1 @@
-"""Virtual time, network and disk that run the real cores; for tests and for planners."""
+"""What runs the real cores without input or output: so far a store in memory that keeps the real one's contract."""

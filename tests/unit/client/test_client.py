@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from qss.client import Client, KeyServerRefused, KeyServerUnreachable, SyncClient, etsi014
-from qss.model.errors import PkiError, RemoteProtocolError
+from qss.model.errors import BadRequest, PkiError, RemoteProtocolError
 from support.northbound import ALICE, BOB, FakeKeyService, northbound
 from support.pki import Pki
 
@@ -74,7 +74,7 @@ async def unreachable(client: Client) -> str:
     ],
 )
 def test_an_address_that_is_none_is_refused(pki, url) -> None:
-    with pytest.raises(KeyServerUnreachable, match="https://host:port"):
+    with pytest.raises(BadRequest, match="https://host:port"):
         client_of(pki, url)
 
 
@@ -121,9 +121,15 @@ async def test_an_application_cannot_pass_for_a_server(pki) -> None:
         assert "certificate is not accepted" in await unreachable(client_of(pki, url))
 
 
-async def test_our_certificate_is_refused(pki) -> None:
+def test_our_certificate_has_expired(pki) -> None:
+    pair = pki.expired_sae(ALICE)
+    with pytest.raises(PkiError, match="the certificate expired on"):
+        Client("https://localhost:1", pair.certificate, pair.key, pki.authority)
+
+
+async def test_our_certificate_is_refused(pki, tmp_path) -> None:
     async with northbound(pki, FakeKeyService()) as door:
-        text = await unreachable(door.client_with(pki.expired_sae(ALICE)))
+        text = await unreachable(door.client_with(Pki(tmp_path / "foreign").sae(ALICE)))
     assert "whether it accepts this certificate" in text
 
 

@@ -101,6 +101,36 @@ def only_tls_1_2(pki: Pki) -> ssl.SSLContext:
     return context
 
 
+def application(pki: Pki, sae: str = "sae:alice") -> ssl.SSLContext:
+    pair = pki.sae(sae)
+    return contexts.application_context(pair.certificate, pair.key, pki.authority)
+
+
+def test_an_application_compares_host_names(pki):
+    client, server = handshake(pki.northbound_context("A"), application(pki), "localhost")
+    assert client.version() == "TLSv1.3"
+    assert ("URI", "sae:alice") in server.getpeercert()["subjectAltName"]
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        handshake(pki.northbound_context("A"), application(pki), "elsewhere.example.org")
+
+
+def test_an_application_speaks_tls_1_2_with_forward_secrecy_only(pki):
+    pair = pki.site("A")
+    old = contexts.northbound_context(pair.certificate, pair.key, pki.authority, ssl.TLSVersion.TLSv1_2)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    client, _ = handshake(old, application(pki), "localhost")
+    assert client.version() == "TLSv1.2"
+    assert client.cipher()[0].startswith("ECDHE-")
+    old.set_ciphers("ECDHE-ECDSA-AES128-SHA")
+    with pytest.raises(ssl.SSLError):
+        handshake(old, application(pki), "localhost")
+
+
+def test_an_application_trusts_its_authority_only(pki, stranger):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(stranger.northbound_context("A"), application(pki), "localhost")
+
+
 def test_northbound_can_be_opened_to_tls_1_2(pki):
     pair = pki.site("A")
     opened = contexts.northbound_context(pair.certificate, pair.key, pki.authority, ssl.TLSVersion.TLSv1_2)
