@@ -1,6 +1,7 @@
 """Where the log goes: one line an event, on stderr, as text or JSON; what libraries log goes the same way.
 
-Exceptions are logged by type and place; nothing here prints the values of variables, which may be secret.
+Exceptions are logged by type and place: their texts may quote what came over a wire, and the values of variables may be
+secret.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import sys
 from typing import Any
 
 import structlog
+
+from qss.model.errors import place_of
 
 
 def configure_logs(form: str) -> None:
@@ -41,8 +44,8 @@ def configure_logs(form: str) -> None:
 
 
 def _name_the_exception(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Replace a library's exception, whose text may quote what came over a wire, by its type."""
+    """Replace a library's exception by its type and place."""
     info = event.pop("exc_info", None)
     if isinstance(info, tuple) and info[0] is not None:
-        event["error"] = info[0].__name__
+        event["error"], event["place"] = info[0].__name__, place_of(info[1])
     return event

@@ -9,13 +9,13 @@ Refused here: touching rows.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+import structlog
 
 from qss.adapters.stores.sqlite.faults import store_error
 
@@ -25,7 +25,7 @@ ERASURE_DELAY_S = 2.0
 LARGE_LOG_BYTES = 64 << 20
 """Size of the log that makes a checkpoint due at once."""
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Checkpointer:
@@ -74,7 +74,7 @@ class Checkpointer:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             except apsw.Error as error:
                 if not self._failing:
-                    _log.warning("checkpoint failed, to be repeated: %s", store_error(error, self._path))
+                    _log.warning("checkpoint failed, to be repeated", reason=str(store_error(error, self._path)))
                 self._failing = True
                 self.due_soon()
             else:
