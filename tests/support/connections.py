@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Self
 
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import ConnectionLost
@@ -15,7 +14,7 @@ class MemoryConnection:
     """One end. Implements `qss.transport.connection.Connection`."""
 
     def __init__(self, name: str, room: int) -> None:
-        self.other: Self = self
+        self.other: MemoryConnection = self
         self.sent: list[bytes] = []
         """What was sent, if `recording`."""
         self.recording = False

@@ -296,8 +296,8 @@ class LinkPair:
                 assert (key_id, slave) not in self.slave_got, "delivered twice to one slave"
                 self.slave_got[key_id, slave] = part
             keys = dict(zip(key_ids, parts, strict=True))
-        for stream, part in keys.values():
-            assert end.disk.bytes_held[stream] >= part.stop, "delivered before it was durable here"
+        for stream, key_range in keys.values():
+            assert end.disk.bytes_held[stream] >= key_range.stop, "delivered before it was durable here"
         self.check()
 
     def _all_delivered(self) -> dict[KeyId, set[tuple[StreamId, Range]]]:

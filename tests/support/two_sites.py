@@ -116,7 +116,7 @@ class TwoSites:
         await self.b.link.serve(connection)
 
     def connect(self) -> None:
-        self.dialling = asyncio.create_task(keep_connected("B", self._dial, lambda c: self.a.link.serve(c)))
+        self.dialling = asyncio.create_task(keep_connected(B, self._dial, lambda c: self.a.link.serve(c)))
 
     async def disconnect(self) -> None:
         if self.dialling is not None:
