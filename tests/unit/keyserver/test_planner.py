@@ -1,0 +1,205 @@
+"""From a request to a plan: every refusal of docs/reference/northbound.md, section 2, steps 5 to 8, in its order."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
+from qss.core.keyserver.requests import KeyPlan, RequestPlanner
+from qss.model.errors import BadRequest, RequestError, Unauthorised
+from qss.model.identifiers import QksId, SaeId
+from qss.model.keys import KeyLimits, KeyRequest
+
+A, B, C, D = (QksId(name) for name in "ABCD")
+ALICE, ANN, BOB, CAROL, CY, DAN, NOBODY = (
+    SaeId(f"sae:{name}") for name in ("alice", "ann", "bob", "carol", "cy", "dan", "nobody")
+)
+MANY = tuple(SaeId(f"sae:b{number}") for number in range(9))
+HOMES = {ALICE: A, ANN: A, BOB: B, CAROL: B, CY: C, DAN: D} | dict.fromkeys(MANY, B)
+LIMITS = KeyLimits(key_size=256, min_key_size=64, max_key_size=1024, max_key_per_request=100, max_sae_id_count=8)
+RULES = [PairRule(ALICE, frozenset({ANYONE})), PairRule(ANN, frozenset({BOB})), PairRule(BOB, frozenset({ALICE}))]
+RULES += [PairRule(CY, frozenset({ALICE})), PairRule(NOBODY, frozenset({ANYONE}))]
+
+
+@pytest.fixture
+def planner() -> RequestPlanner:
+    return RequestPlanner(A, LIMITS, PairPolicy(RULES), HOMES.get, frozenset({B, C}))
+
+
+# --- Get key --------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_names_neighbour_number_bytes_and_slaves(planner) -> None:
+    assert planner.plan_keys(ALICE, BOB, KeyRequest()) == KeyPlan(B, 1, 32, (BOB,))
+    assert planner.plan_keys(ALICE, CY, KeyRequest(number=7, size=128)) == KeyPlan(C, 7, 16, (CY,))
+    assert planner.plan_keys(ANN, BOB, KeyRequest()) == KeyPlan(B, 1, 32, (BOB,))
+
+
+def test_several_slaves_of_one_site_are_one_plan_the_one_in_the_path_first(planner) -> None:
+    plan = planner.plan_keys(ALICE, CAROL, KeyRequest(additional_slaves=(BOB, *MANY[:7])))
+    assert plan == KeyPlan(B, 1, 32, (CAROL, BOB, *MANY[:7]))
+
+
+@pytest.mark.parametrize(("number", "size"), [(1, 64), (100, 64), (1, 1024), (100, 1024)])
+def test_what_the_limits_allow_is_planned(planner, number, size) -> None:
+    assert planner.plan_keys(ALICE, BOB, KeyRequest(number, size)) == KeyPlan(B, number, size // 8, (BOB,))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, and how the refusal begins."""
+
+    wrong: dict[str, Any]
+    kind: type[RequestError]
+    text: str
+
+
+IN_ORDER = [
+    Fault({"caller": BOB}, Unauthorised, "sae:bob is not at home in site A"),
+    Fault({"caller": ANN, "slave": CAROL}, Unauthorised, "no rule lets sae:ann share keys with sae:carol"),
+    Fault({"number": 101}, BadRequest, "number is 101: at most 100 keys"),
+    Fault({"size": 1032}, BadRequest, "size is 1032: keys of 64 to 1024 bits"),
+    Fault({"additional_slaves": MANY}, BadRequest, "9 additional_slave_SAE_IDs: the limit is 8"),
+    Fault({"extension_mandatory": (("qss_route", "relay"), ("x", 1))}, BadRequest, "not all extension_mandatory para"),
+    Fault({"slave": NOBODY}, BadRequest, "SAE sae:nobody is not known here"),
+]
+REFUSALS = [
+    *IN_ORDER,
+    Fault({"caller": NOBODY}, Unauthorised, "sae:nobody is not at home in site A"),
+    Fault({"caller": ANN, "additional_slaves": (CAROL,)}, Unauthorised, "no rule lets sae:ann share keys with sae:car"),
+    Fault({"number": 1 << 62}, BadRequest, "number is 4611686018427387904: at most 100 keys"),
+    Fault({"size": 56}, BadRequest, "size is 56: keys of 64 to 1024 bits"),
+    Fault({"size": 1 << 62}, BadRequest, "size is 4611686018427387904: keys of 64"),
+    Fault(
+        {"extension_mandatory": (("qss_route", "relay"),)}, BadRequest, "not all extension_mandatory request options"
+    ),
+    Fault({"extension_mandatory": (("qss_route", None),)}, BadRequest, "not all extension_mandatory request options"),
+    Fault({"slave": ANN}, BadRequest, "SAE sae:ann is at home in this site"),
+    Fault({"slave": DAN}, BadRequest, "SAE sae:dan is at home in site D, to which this site has no link"),
+    Fault({"additional_slaves": (CY,)}, BadRequest, "the slave SAEs are at home in several sites"),
+    Fault({"additional_slaves": (CAROL, NOBODY)}, BadRequest, "SAE sae:nobody is not known here"),
+    Fault({"additional_slaves": (CY, ANN)}, BadRequest, "SAE sae:ann is at home in this site"),
+]
+
+
+def ask(planner: RequestPlanner, wrong: dict[str, Any]) -> KeyPlan:
+    asked = {"caller": ALICE, "slave": BOB} | wrong
+    return planner.plan_keys(asked.pop("caller"), asked.pop("slave"), KeyRequest(**asked))
+
+
+@pytest.mark.parametrize("fault", REFUSALS, ids=lambda fault: fault.text[:40])
+def test_each_fault_is_refused(planner, fault: Fault) -> None:
+    with pytest.raises(fault.kind) as caught:
+        ask(planner, fault.wrong)
+    assert str(caught.value).startswith(fault.text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [pair for pair in itertools.combinations(IN_ORDER, 2) if not set(pair[0].wrong) & set(pair[1].wrong)],
+    ids=lambda fault: "-".join(fault.wrong),
+)
+def test_of_two_faults_the_earlier_step_decides(planner, first: Fault, second: Fault) -> None:
+    with pytest.raises(first.kind) as caught:
+        ask(planner, first.wrong | second.wrong)
+    assert str(caught.value).startswith(first.text)
+
+
+def test_a_stranger_learns_nothing_of_rules_or_homes(planner) -> None:
+    for slave in (BOB, ANN, DAN, NOBODY):
+        with pytest.raises(Unauthorised, match="sae:carol is not at home in site A"):
+            planner.plan_keys(CAROL, slave, KeyRequest(number=1 << 40))
+
+
+def test_of_unsupported_extensions_each_is_named_and_no_value_is(planner) -> None:
+    with pytest.raises(BadRequest) as caught:
+        ask(planner, {"extension_mandatory": (("a", "v1"), ("qss_route", "direct"), ("b", "v2"))})
+    assert caught.value.message == "not all extension_mandatory parameters are supported"
+    assert caught.value.details == (
+        {"extension_mandatory_unsupported": "a is not supported"},
+        {"extension_mandatory_unsupported": "b is not supported"},
+    )
+
+
+def test_a_known_extension_that_can_be_met_and_optional_ones_are_accepted(planner) -> None:
+    plan = ask(
+        planner,
+        {"extension_mandatory": (("qss_route", "direct"),), "extension_optional": (("qss_route", "relay"), ("x", 1))},
+    )
+    assert plan == KeyPlan(B, 1, 32, (BOB,))
+
+
+# --- Get status -----------------------------------------------------------------------------------------------------
+
+
+def test_a_master_is_told_of_the_neighbour_that_serves_its_slave(planner) -> None:
+    assert planner.plan_status(ALICE, BOB) == B
+    assert planner.plan_status(ALICE, CY) == C
+
+
+@pytest.mark.parametrize(
+    ("caller", "slave", "kind", "text"),
+    [
+        (BOB, ALICE, Unauthorised, "sae:bob is not at home"),
+        (ANN, CAROL, Unauthorised, "no rule lets sae:ann"),
+        (ANN, NOBODY, Unauthorised, "no rule lets sae:ann"),
+        (ALICE, ALICE, Unauthorised, "no rule lets sae:alice"),
+        (ALICE, NOBODY, BadRequest, "SAE sae:nobody is not known"),
+        (ALICE, ANN, BadRequest, "SAE sae:ann is at home in this site"),
+        (ALICE, DAN, BadRequest, "SAE sae:dan is at home in site D"),
+    ],
+)
+def test_a_status_is_refused_as_a_key_would_be(planner, caller, slave, kind, text) -> None:
+    with pytest.raises(kind, match=text):
+        planner.plan_status(caller, slave)
+
+
+# --- Get key with key IDs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("master", "peer"), [(BOB, B), (CY, C), (DAN, None), (NOBODY, None), (ANN, None), (ALICE, None)]
+)
+def test_a_slave_is_led_to_the_link_of_its_masters_site(planner, master, peer) -> None:
+    assert planner.plan_fetch(ALICE, master, 1) == peer
+
+
+def test_a_fetch_needs_no_rule_because_the_reservation_named_the_slave(planner) -> None:
+    assert planner.plan_fetch(ANN, CY, 100) == C
+
+
+@pytest.mark.parametrize("master", [BOB, NOBODY])
+def test_a_fetch_is_refused_first_for_the_caller_then_for_its_number(planner, master) -> None:
+    with pytest.raises(Unauthorised, match="sae:bob is not at home"):
+        planner.plan_fetch(BOB, master, 101)
+    with pytest.raises(BadRequest, match="101 key_IDs: at most 100"):
+        planner.plan_fetch(ALICE, master, 101)
+
+
+# --- what a neighbour may reserve -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("peer", "master", "slaves", "admitted"),
+    [
+        (B, BOB, (ALICE,), True),
+        (B, BOB, (ANN,), False),  # no rule
+        (B, BOB, (ALICE, ANN), False),  # none for one of them
+        (B, BOB, (ALICE, ALICE), False),  # named twice
+        (B, BOB, (CAROL,), False),  # not this site's
+        (B, BOB, (ALICE, CAROL), False),
+        (C, BOB, (ALICE,), False),  # speaks for another site's master
+        (C, CY, (ALICE,), True),
+        (B, ALICE, (ANN,), False),  # this site's master from outside
+        (D, DAN, (ALICE,), False),  # no rule
+        (B, NOBODY, (ALICE,), False),  # nobody's home is B
+    ],
+)
+def test_a_neighbour_reserves_only_for_its_own_masters_and_allowed_slaves_here(
+    planner, peer, master, slaves, admitted
+) -> None:
+    assert planner.admits(peer, master, slaves) is admitted

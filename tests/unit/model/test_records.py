@@ -1,0 +1,57 @@
+"""Tallies add up, and a reservation's rows cut its range into its keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qss.model.records import BurnReason, ReservationRecord, Tally
+from support.store_records import reservation_record, reservation_records, tallies
+
+
+@given(tallies, tallies)
+def test_a_sum_of_tallies_loses_and_makes_no_bit(one, other) -> None:
+    total = one + other
+    for part in ("reserved", "delivered", "relayed", "burned_total"):
+        assert getattr(total, part) == getattr(one, part) + getattr(other, part)
+    for reason in BurnReason:
+        assert total.burned.get(reason, 0) == one.burned.get(reason, 0) + other.burned.get(reason, 0)
+    assert set(total.burned) == {*one.burned, *other.burned}
+
+
+@given(tallies, tallies)
+def test_adding_changes_neither(one, other) -> None:
+    before = (dict(one.burned), dict(other.burned))
+    (one + other).burned.clear()
+    assert (one.burned, other.burned) == before
+    assert one + Tally() == one
+
+
+def test_no_two_tallies_share_their_reasons() -> None:
+    Tally().burned[BurnReason.EXPIRED] = 8
+    assert Tally().burned == {}
+
+
+@given(reservation_records)
+def test_the_keys_of_a_reservation_are_its_range_one_after_the_other(record: ReservationRecord) -> None:
+    positions = [p for p in (0, 1, 2, record.count - 1) if p < record.count]
+    assert len(record.range) == record.count * record.key_bytes
+    assert record.key_range(0).start == record.range.start
+    assert record.key_range(record.count - 1).stop == record.range.stop
+    for position in positions:
+        assert len(record.key_range(position)) == record.key_bytes
+        assert record.key_range(position) in record.range
+        assert position == 0 or record.key_range(position).start == record.key_range(position - 1).stop
+
+
+MASKS = st.lists(st.integers(0, 2**12 - 1), min_size=1, max_size=3).map(tuple)
+
+
+@given(st.integers(1, 12), MASKS)
+def test_a_key_is_done_with_when_every_slave_has_fetched_it(count, masks) -> None:
+    masks = tuple(mask & (1 << count) - 1 for mask in masks)
+    record = replace(reservation_record(start=640, count=count), fetched=masks)
+    for position in range(count):
+        assert record.fetched_by_all(position) == all(mask & 1 << position for mask in masks)
