@@ -114,7 +114,7 @@ def test_upper_and_lower_case_name_the_same_key(uuid) -> None:
         "0bd1c4a5-6a3f-8b0e-9d57-27f3a1c6000",
         "0bd1c4a5-6a3f-8b0e-9d57-27f3a1c6000g",
         "0bd1c4a56-a3f-8b0e-9d57-27f3a1c60000",
-        "٠bd1c4a5-6a3f-8b0e-9d57-27f3a1c60000",
+        "\u0660bd1c4a5-6a3f-8b0e-9d57-27f3a1c60000",
         "x" * 10_000,
     ],
 )
@@ -138,7 +138,7 @@ def test_a_qks_id_is_taken_as_it_is(text) -> None:
     assert parse_qks_id(text) == text
 
 
-@pytest.mark.parametrize("text", ["", "x" * 64, ".a", "-a", "_a", "a b", "a/b", "a:b", "a\n", "é", "A" * 10_000])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["", "x" * 64, ".a", "-a", "_a", "a b", "a/b", "a:b", "a\n", "é", "A" * 10_000])
 def test_what_is_no_qks_id_is_refused(text) -> None:
     with pytest.raises(InvalidIdentifier, match="is no QKS ID: use 1 to 63") as caught:
         parse_qks_id(text)

@@ -34,5 +34,5 @@ def test_the_count_ends_with_an_error_before_it_falls() -> None:
     last_but_one = ((1 << 23) - 2) << 40
     highest = next_incarnation(last_but_one, b"\xff" * 5)
     assert highest == HIGHEST
-    with pytest.raises(StoreError, match="8388607 times.*qss init"):
+    with pytest.raises(StoreError, match=r"8388607 times.*qss init"):
         next_incarnation(highest, bytes(5))

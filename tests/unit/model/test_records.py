@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
-from hypothesis import strategies as st
 
 from qss.model.records import BurnReason, ReservationRecord, Tally
-from support.store_records import reservation_record, reservation_records, tallies
+from support.store_records import reservation_records, tallies
 
 
 @given(tallies, tallies)
@@ -44,14 +41,3 @@ def test_the_keys_of_a_reservation_are_its_range_one_after_the_other(record: Res
         assert len(record.key_range(position)) == record.key_bytes
         assert record.key_range(position) in record.range
         assert position == 0 or record.key_range(position).start == record.key_range(position - 1).stop
-
-
-MASKS = st.lists(st.integers(0, 2**12 - 1), min_size=1, max_size=3).map(tuple)
-
-
-@given(st.integers(1, 12), MASKS)
-def test_a_key_is_done_with_when_every_slave_has_fetched_it(count, masks) -> None:
-    masks = tuple(mask & (1 << count) - 1 for mask in masks)
-    record = replace(reservation_record(start=640, count=count), fetched=masks)
-    for position in range(count):
-        assert record.fetched_by_all(position) == all(mask & 1 << position for mask in masks)
