@@ -14,7 +14,7 @@ from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
 from qss.wire.external import Frame, decode, encode
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
@@ -112,6 +112,8 @@ class LinkPair:
 
     def __init__(self, **settings: object) -> None:
         self.now = 1000.0
+        self.clock_step = 0.0
+        """How far the wall clock was set back or forth."""
         self.a, self.b = End("A", "B", **settings), End("B", "A", **settings)
         self.entropy = 0
         self.master_got: dict[ReservationId, tuple[tuple[StreamId, Range], ...]] = {}
@@ -131,7 +133,7 @@ class LinkPair:
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def handle(self, end: End, event: ev.Event) -> None:
-        for effect in end.link.handle(event, self.now):
+        for effect in end.link.handle(event, self.now, self.now + self.clock_step):
             end.effects.append(effect)
             self._perform(end, effect)
 
@@ -141,7 +143,8 @@ class LinkPair:
                 end.unsynced.append(effect)
             case ev.Send(messages):
                 if end.connected:
-                    frame = Frame(end.link.incarnation, end.link.peer_incarnation, end.disk.commit_number, messages)
+                    number = end.disk.commit_number
+                    frame = Frame(end.link.incarnation, end.link.peer_incarnation, number, b"proof", messages)
                     end.outgoing.append(encode(frame))
             case ev.Deliver(request, parts):
                 end.waiting.remove(request)
@@ -322,7 +325,7 @@ class LinkPair:
 
     def _check_not_needed(self, end: End, stream: StreamId, part: Range) -> None:
         for row in end.link.reservations:
-            if row.stream == stream and row.side == "slave":
+            if row.stream == stream and row.side is Side.SLAVE:
                 for position in range(row.count):
                     if not all(mask >> position & 1 for mask in row.fetched):
                         assert not row.key_range(position).intersection(part), "erased before it was fetched"
@@ -335,7 +338,7 @@ class LinkPair:
                 stop = record.mark if record.limit is None else min(record.limit, record.mark)
                 total = 8 * (stop - record.head) + tally.reserved + tally.delivered + tally.relayed + tally.burned_total
                 assert total == 8 * record.mark
-                rows = [row for row in end.disk.rows.values() if row.stream == record.stream and row.side == "slave"]
+                rows = [row for row in end.disk.rows.values() if row.stream == record.stream and row.side is Side.SLAVE]
                 open_bits = sum(
                     8 * row.key_bytes
                     for row in rows

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.client import Client, SyncClient
 from qss.model.certificates import PeerCertificate
-from qss.model.errors import BadRequest, Shortage, Unauthorised
+from qss.model.errors import KeysNotFound, Shortage, Unauthorised
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyLimits, KeyRequest, PairStatus
@@ -19,7 +19,6 @@ from qss.pki.folder import Pair
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener, Limits
 from qss.servers.etsi014 import Etsi014, KeyService
-from qss.wire.etsi014.questions import NOT_FOUND
 from support.pki import Pki
 
 ALICE, BOB, CAROL, MALLORY = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol"), SaeId("sae:mallory")
@@ -76,7 +75,7 @@ class FakeKeyService:
         if any(row is not None and caller not in row[2] for row in rows):
             raise Unauthorised(f"{caller} is not named in the reservation of every key that it asked for")
         if any(row is None or row[0] != master or caller not in row[1] for row in rows):
-            raise BadRequest(NOT_FOUND)
+            raise KeysNotFound
         for key_id in key_ids:
             self._held[key_id][1].discard(caller)
         return tuple(Key(key_id, self._held[key_id][3]) for key_id in key_ids)

@@ -37,6 +37,10 @@ ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
 HOMES = {ALICE: A, BOB: B, CAROL: B}
 
 
+def clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
+
+
 class FragileStore:
     """A sealed store whose disk can be full."""
 
@@ -76,7 +80,12 @@ class OneSite:
             **self.settings,  # type: ignore[arg-type]
         )
         self.store = FragileStore(Barrier(SqliteStore(self.path, self.here), self.data_key, self.here))
-        self.site = Site(cast("SealedStore", self.store), self.anchor, [LinkPlan(settings, self.source)], time.time)
+        self.site = Site(
+            cast("SealedStore", self.store),
+            self.anchor,
+            [LinkPlan(settings, self.source)],
+            clocks,
+        )
         await self.site.start()
         self.link = self.site.links[self.peer]
         self.key_server = KeyServer(self.here, limits, planner, self.site.links, os.urandom)

@@ -38,6 +38,7 @@ from qss.runtime.connecting import call_site, keep_connected
 from qss.runtime.key_server import KeyServer
 from qss.runtime.module import QkdModule
 from qss.runtime.site import LinkPlan, Site
+from qss.runtime.tasks import Defect, Tasks
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener, Limits
@@ -93,12 +94,16 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
     contexts = _Contexts(configuration)
     store = await open_store(configuration.site.data, here, keyring_of(configuration.keyring))
     async with AsyncExitStack() as stack:
-        modules = {link.peer: _module(here, link) for link in configuration.links}
+
+        def defect(error: BaseException) -> None:
+            site.fail(error)
+
+        modules = {link.peer: _module(here, link, defect) for link in configuration.links}
         for module in modules.values():
             stack.push_async_callback(module.stop)
         planner = _planner(configuration)
         plans = [LinkPlan(_settings(configuration, link, planner), modules[link.peer]) for link in configuration.links]
-        site = Site(store, anchor_of(configuration.site), plans, time.time)
+        site = Site(store, anchor_of(configuration.site), plans, _clocks)
         await site.start()
         stack.push_async_callback(site.stop)
 
@@ -110,10 +115,13 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         )
         stack.push_async_callback(neighbours.close)
         await neighbours.start()
+        calls = Tasks(site.fail)
+        stack.push_async_callback(calls.cancelled)
         for link in configuration.links:
             if here < link.peer:  # KRP 1.1, Sync 1.1
-                _dial(stack, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
-                _dial(stack, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, modules[link.peer].serve)
+                serve_sync = modules[link.peer].serve
+                _dial(calls, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
+                _dial(calls, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, serve_sync)
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound)
@@ -135,6 +143,10 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         overview.serving = True
         stack.callback(overview.stop_serving)
         yield Node(Address(*northbound.address), Address(*neighbours.address), Address(*admin.address), site.failed)
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
 
 
 class _Contexts:
@@ -171,25 +183,28 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
         max_reservations=link.max_reservations,
         reserved_s=configuration.lifetimes.reserved_s,
         reply_timeout_s=configuration.external.reply_timeout_s,
-        smallest_key_bytes=configuration.northbound.min_key_size // 8,
+        min_key_bytes=configuration.northbound.min_key_size // 8,
+        max_key_bytes=configuration.northbound.max_key_size // 8,
+        max_keys=configuration.northbound.max_key_per_request,
         capacity_bytes=link.capacity_bits // 8,
     )
 
 
-def _module(here: QksId, link: tables.Link) -> QkdModule:
+def _module(here: QksId, link: tables.Link, defect: Defect) -> QkdModule:
     role = DeviceRole.INITIATOR if here < link.peer else DeviceRole.RESPONDER
-    return QkdModule(device_of(link.device), role)
+    return QkdModule(device_of(link.device), role, defect)
 
 
 def _routes(configuration: tables.SiteConfiguration, site: Site, modules: dict[QksId, QkdModule]) -> dict[str, Route]:
-    """Return what neighbours find at this site's listener, each at the path of its link."""
+    """Return what neighbours find at this site's listener. Those with the lower ID call (KRP 1.1, Sync 1.1)."""
+    callers = [link for link in configuration.links if link.peer < configuration.site.id]
     routes = {
         f"{SYNC_PATH}/{link.uuid}": Route(
             (sync.SUBPROTOCOL,), partial(_serve_peer, {link.peer: modules[link.peer].serve}), sync.MAX_FRAME_BYTES
         )
-        for link in configuration.links
+        for link in callers
     }
-    links: dict[QksId, _Serve] = {peer: runner.serve for peer, runner in site.links.items()}
+    links: dict[QksId, _Serve] = {link.peer: site.links[link.peer].serve for link in callers}
     routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(_serve_peer, links), external.MAX_FRAME_BYTES)
     return routes
 
@@ -203,19 +218,13 @@ async def _serve_peer(serving: dict[QksId, _Serve], connection: Connection) -> N
 
 
 def _dial(
-    stack: AsyncExitStack, context: ssl.SSLContext, link: tables.Link, path: str, protocol: _Protocol, serve: _Serve
+    calls: Tasks, context: ssl.SSLContext, link: tables.Link, path: str, protocol: _Protocol, serve: _Serve
 ) -> None:
-    """Keep a connection to the neighbour until the stack unwinds."""
+    """Keep a connection to the neighbour."""
     call = partial(
         call_site, link.peer, f"wss://{link.address}{path}", context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES
     )
-    task = asyncio.create_task(keep_connected(link.peer, call, serve), name=f"connection to {link.peer}{path}")
-    stack.push_async_callback(_cancelled, task)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    calls.start(keep_connected(link.peer, call, serve), f"connection to {link.peer}{path}")
 
 
 def _northbound(

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from qss.barrier.sealer import Sealer
+from qss.crypto.commit_proof import commit_proof, proof_key
 from qss.model.errors import HeadMismatch, Sealed, Tampered
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
@@ -45,6 +46,7 @@ class Barrier:
     ) -> None:
         self._store = store
         self._sealer: Sealer | None = Sealer(data_key, site, entropy)
+        self._proof_key = proof_key(data_key.reveal())
         self._erasing = asyncio.Lock()
 
     async def start(self) -> Contents:
@@ -98,9 +100,15 @@ class Barrier:
                     if await self._erasure(sealer, stream, portion):
                         raise
 
+    def prove(self, peer: QksId, commit_number: int) -> bytes:
+        """As `SealedStore.prove`."""
+        self._unsealed()
+        return commit_proof(self._proof_key, peer, commit_number)
+
     async def close(self) -> None:
         """As `SealedStore.close`."""
         self._sealer = None
+        self._proof_key = b""
         await self._store.close()
 
     async def _erasure(self, sealer: Sealer, stream: StreamId, parts: Sequence[Range]) -> list[Change]:

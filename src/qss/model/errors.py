@@ -32,6 +32,13 @@ class BadRequest(RequestError):
         self.details = tuple(dict(detail) for detail in details)
 
 
+class KeysNotFound(BadRequest):
+    """The standard's literal message for any key ID that cannot be served (ETSI GS QKD 014, clause 6.4)."""
+
+    def __init__(self) -> None:
+        super().__init__("one or more keys specified are not found on KME")
+
+
 class InvalidIdentifier(BadRequest):
     """Something is no well-formed QKS ID, SAE ID, stream ID or key ID."""
 

@@ -6,6 +6,7 @@ ranges are bytes of the key stream; tallies are bits, as the balance of invarian
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,14 +32,10 @@ class BurnReason(StrEnum):
     """Allocated, but not every site of the reservation is known to hold it."""
     EXPIRED = "expired"
     """Reserved, and not fetched in time."""
-    VOID = "void"
-    """Recalled before it was fetched."""
     CLOSED = "closed"
     """Held at one end only when the stream ended, or too little for a key."""
     RESTORED = "restored"
     """In doubt, because one end's store was restored from a back-up."""
-    UNREADABLE = "unreadable"
-    """The stored bytes could not be opened at their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +82,16 @@ class StreamRecord:
     """Agreed end of the stream: what both ends held when it closed. Bytes beyond it are burned."""
     tally: Tally = field(default_factory=Tally)
 
+    @property
+    def end(self) -> int:
+        """Where this end's usable bytes end."""
+        return self.mark if self.limit is None else min(self.limit, self.mark)
+
+    @property
+    def available(self) -> int:
+        """Bytes ingested and neither allocated nor burned."""
+        return self.end - self.head
+
 
 @dataclass(frozen=True, slots=True)
 class ReservationRecord:
@@ -116,6 +123,26 @@ class ReservationRecord:
         start = self.start + position * self.key_bytes
         return Range(start, start + self.key_bytes)
 
+    def fetched_by_all(self, position: int) -> bool:
+        """Whether every slave at this end has fetched the key at `position`."""
+        return all(mask >> position & 1 for mask in self.fetched)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every slave at this end has fetched every key."""
+        return all(mask == (1 << self.count) - 1 for mask in self.fetched)
+
+    def unfetched(self) -> tuple[Range, ...]:
+        """Return the bytes that some slave at this end has yet to fetch, neighbouring keys as one range."""
+        everything = fetched = (1 << self.count) - 1
+        for mask in self.fetched:
+            fetched &= mask
+        positions = f"{everything ^ fetched:0{self.count}b}"[::-1]  # a "1" for each key that somebody lacks
+        return tuple(
+            Range(self.start + run.start() * self.key_bytes, self.start + run.end() * self.key_bytes)
+            for run in re.finditer("1+", positions)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PeerRecord:
@@ -126,6 +153,8 @@ class PeerRecord:
     """The highest it has shown; a lower one is a ghost."""
     commit_seen: int = 0
     """The highest durable commit number it has reported; a lower one later means that its store was restored."""
+    commit_proof: bytes = b""
+    """What came with that number: shows the peer that the number is its own (KRP 2.8)."""
     must_burn: bool = False
     """This end's store was restored, and the link's key has not been burned yet."""
     past: Tally = field(default_factory=Tally)

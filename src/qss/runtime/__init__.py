@@ -2,7 +2,9 @@
 
 ==============  ==================================================================================
 `link`          one link: events in, effects out, the store and the peer in between
+`session`       a peer's connections, one at a time
 `outbox`        messages to the peer: gathered while the last frame is under way
+`tasks`         tasks that belong to somebody; no defect is silent
 `feed`          key from the module into the ledger
 `connecting`    keeping a connection to a neighbour
 `module`        the QKD module: one device, Sync with its peer

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from qss.model.certificates import site_of
-from qss.model.errors import ConnectionLost, ProtocolError, Unauthorised
+from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId
 from qss.transport.connection import Connection
 from qss.transport.dialling import connect
@@ -49,8 +49,12 @@ async def keep_connected(
     while True:
         began = loop.time()
         try:
-            await serve(await call())
-        except (ConnectionLost, ProtocolError, Unauthorised) as error:
+            connection = await call()
+            try:
+                await serve(connection)
+            finally:
+                await connection.close()
+        except (ConnectionLost, RemoteProtocolError, Unauthorised) as error:
             if str(error) != reported:  # once for each cause, not once for each attempt
                 _log.warning("no connection", peer=peer, reason=str(error))
                 reported = str(error)

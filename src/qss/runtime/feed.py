@@ -46,13 +46,14 @@ class Feed:
         """Pull no more; `run` returns when what was pulled is durable or discarded. Close the source as well."""
         self._closed = True
 
-    async def run(self) -> None:
-        """Return when the stream has ended and all that it gave is durable or discarded."""
+    async def run(self) -> str:
+        """Return, with the reason, when the stream has ended and all that it gave is durable or discarded."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pull())
+            pulling = tasks.create_task(self._pull())
             tasks.create_task(self._push())
+        return pulling.result()
 
-    async def _pull(self) -> None:
+    async def _pull(self) -> str:
         index = 0
         try:
             while not self._closed:
@@ -63,8 +64,10 @@ class Feed:
                 self._buffer += chunk.reveal()
                 index += 1
                 self._changed.set()
-        except (DeviceError, ConnectionLost):
-            pass
+        except (DeviceError, ConnectionLost) as error:
+            return str(error)
+        else:
+            return "this end closed it"
         finally:
             self._ended = True
             self._changed.set()

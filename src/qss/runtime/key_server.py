@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from qss.core.keyserver.requests import RequestPlanner
-from qss.core.reservation.holdings import NOT_FOUND
-from qss.model.errors import BadRequest
+from qss.model.errors import KeysNotFound
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, KeyId, QksId, ReservationId, SaeId
 from qss.model.keys import Key, KeyLimits, KeyRequest, PairStatus
 from qss.runtime.link import LinkRunner
@@ -49,6 +48,6 @@ class KeyServer:
         """Return reserved keys to a slave: each once, all or none (clause 6.4)."""
         peer = self._planner.plan_fetch(caller, master, len(key_ids))
         if peer is None:
-            raise BadRequest(NOT_FOUND)
+            raise KeysNotFound
         keys = await self._links[peer].fetch(caller, master, key_ids)
         return tuple(Key(key_id, material) for key_id, material in zip(key_ids, keys, strict=True))

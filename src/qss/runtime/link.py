@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, assert_never
 
 import structlog
 
@@ -16,7 +16,6 @@ from qss.model.errors import (
     DeviceError,
     PeerUnavailable,
     QssError,
-    RemoteProtocolError,
     StoreUnavailable,
     Unavailable,
 )
@@ -38,11 +37,19 @@ from qss.ports.store import (
 )
 from qss.runtime.feed import Feed
 from qss.runtime.outbox import Outbox
+from qss.runtime.session import Session
+from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
-from qss.wire.external import Frame, Message, decode
+from qss.wire.external import Frame, Message, decode, encode, split
 
 HEARTBEAT_S = 1.0
 """How often the peer hears this end's commit number when there is nothing else to say."""
+
+MAX_WAITING = 50_000
+"""Messages that may wait; a peer that lets more gather is cut off."""
+
+Clocks = Callable[[], tuple[float, float]]
+"""Gives the seconds of a clock that never steps, and the seconds since the epoch."""
 
 _TICK_S = 0.2
 _REBUILD_PAUSE_S = 1.0
@@ -62,9 +69,9 @@ class LinkRunner:
         source: KeySource,
         commit: Callable[[Sequence[SealedChange]], Coroutine[Any, Any, int]],
         commit_number: Callable[[], int],
-        restore_noticed: Callable[[LinkRunner, int], None],
-        defect: Callable[[BaseException], None],
-        clock: Callable[[], float],
+        restore_noticed: Callable[[LinkRunner, int, bytes], None],
+        defect: Defect,
+        clocks: Clocks,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -73,21 +80,27 @@ class LinkRunner:
         self._commit_number = commit_number
         self._restore_noticed = restore_noticed
         self._defect = defect
-        self._clock = clock
+        self._clocks = clocks
         self._link: Link
         self._fence = 0
         self._base = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._commits: set[asyncio.Task[None]] = set()
-        self._feeds: dict[StreamId, tuple[Feed, asyncio.Task[None]]] = {}
+        self._tasks = Tasks(defect)
+        self._commits = Tasks(defect)
+        self._feeding = Tasks(defect)
+        self._feeds: dict[StreamId, Feed] = {}
         self._waiting: dict[ReservationId | int, asyncio.Future[Parts]] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
         self._numbers = itertools.count(1)
-        self._outbox: Outbox | None = None
-        self._connection: Connection | None = None
-        self._served: asyncio.Event | None = None
-        self._ticker: asyncio.Task[None] | None = None
+        self._stopping = False
         self._log = _log.bind(peer=settings.peer)
+        self._session = Session[Message](
+            lambda connection: Outbox(connection, self._frames, MAX_WAITING, HEARTBEAT_S),
+            lambda: self._handle(ev.Connected()),
+            lambda frame: self._handle(ev.Received(decode(frame))),
+            lambda _: self._handle(ev.Disconnected()),
+            defect,
+            self._log,
+        )
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -95,8 +108,7 @@ class LinkRunner:
         """Begin from what is durable; `base` is the commit number with which this incarnation began."""
         self._base = base
         self._load(contents)
-        self._ticker = asyncio.create_task(self._tick())
-        self._ticker.add_done_callback(self._look_for_defect)
+        self._tasks.start(self._tick())
 
     def _load(self, contents: Contents) -> None:
         mine = link_of(contents, self._settings.peer)
@@ -112,26 +124,20 @@ class LinkRunner:
 
     async def stop(self) -> None:
         """End the connection, the feeds and everything under way; what is committed stays."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-        await self._end_connection()
-        feeds = [task for _, task in self._feeds.values()]
+        self._stopping = True
+        await self._session.stop()
         for stream in list(self._feeds):
             await self._close(stream)
-        for task in [*feeds, *self._tasks]:
-            task.cancel()
-        await asyncio.gather(*feeds, *self._tasks, *self._tickers(), return_exceptions=True)
+        await self._feeding.cancelled()
+        await self._tasks.cancelled()
         self._handle(ev.Tick())  # what waits for a commit without hurry, or for erasure
-        while self._commits or self._tasks:
-            await asyncio.wait([*self._commits, *self._tasks])
+        await self._commits.finished()
+        await self._tasks.finished()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(
                     PeerUnavailable("this site is shutting down; nothing was delivered; try again later")
                 )
-
-    def _tickers(self) -> list[asyncio.Task[None]]:
-        return [self._ticker] if self._ticker is not None else []
 
     async def _tick(self) -> None:
         while True:
@@ -152,7 +158,7 @@ class LinkRunner:
     @property
     def security(self) -> str | None:
         """How the connection is secured; None without one."""
-        return None if self._connection is None else self._connection.security
+        return self._session.security
 
     async def reserve(
         self, reservation: ReservationId, count: int, key_bytes: int, master: SaeId, slaves: tuple[SaeId, ...]
@@ -203,49 +209,22 @@ class LinkRunner:
 
     async def serve(self, connection: Connection) -> None:
         """Run the link over this connection until it ends. A newer connection takes the place of an older one."""
-        while self._served is not None:
-            await self._end_connection()
-        served = self._served = asyncio.Event()
-        self._connection = connection
-        outbox = self._outbox = Outbox(connection, self._frame)
-        sender = asyncio.create_task(self._send(outbox, connection))
-        try:
-            self._log.info("connected", security=connection.security)
-            self._handle(ev.Connected())
-            while True:
-                self._handle(ev.Received(decode(await connection.receive())))
-        except (ConnectionLost, RemoteProtocolError) as error:
-            self._log.info("disconnected", reason=str(error))
-        finally:
-            self._outbox = self._connection = self._served = None
-            served.set()
-            sender.cancel()
-            self._handle(ev.Disconnected())
-            await connection.close()
-            await asyncio.gather(sender, return_exceptions=True)
+        await self._session.serve(connection)
 
-    async def _end_connection(self) -> None:
-        """End the connection that is served, and wait until the core has heard of it."""
-        served = self._served
-        if self._connection is not None:
-            await self._connection.close()
-        if served is not None:
-            await served.wait()
-
-    async def _send(self, outbox: Outbox, connection: Connection) -> None:
-        try:
-            await outbox.run(HEARTBEAT_S)
-        except ConnectionLost:
-            await connection.close()
-
-    def _frame(self, messages: tuple[Message, ...]) -> Frame:
-        return Frame(self._link.incarnation, self._link.peer_incarnation, self._commit_number(), messages)
+    def _frames(self, messages: Sequence[Message]) -> Iterator[bytes]:
+        """Yield the frames that carry `messages`; without any, a heartbeat, which may not come before the Hello."""
+        if not messages and self._link.peer_incarnation == 0:
+            return
+        for run in split(messages) or [()]:
+            number = self._commit_number()
+            proof = self._store.prove(self._settings.peer, number)
+            yield encode(Frame(self._link.incarnation, self._link.peer_incarnation, number, proof, run))
 
     # --- effects --------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
         try:
-            effects = self._link.handle(event, self._clock())
+            effects = self._link.handle(event, *self._clocks())
         except Exception as error:
             self._defect(error)  # memory may be half changed: nothing but a new start from the store is safe
             raise
@@ -255,50 +234,31 @@ class LinkRunner:
     def _perform(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Commit():
-                self._spawn(self._make_durable(self._link, effect), self._commits)
+                self._commits.start(self._make_durable(self._link, effect))
             case ev.Send(messages):
-                self._post(messages)
+                self._session.send(messages)
             case ev.Deliver(request, parts):
                 self._answer(request, parts)
             case ev.Refused(request, error):
                 self._answer(request, error)
             case ev.Erase(stream, parts):
-                self._spawn(self._erase(self._link, stream, parts))
+                self._tasks.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(stream, chunk_bytes):
-                self._spawn(self._open(stream, chunk_bytes))
+                self._tasks.start(self._open(stream, chunk_bytes))
             case ev.CloseSource(stream):
-                self._spawn(self._close(stream))
+                self._tasks.start(self._close(stream))
             case ev.Discard(handle):
                 self._settle(handle)
             case ev.Disconnect(reason):
-                self._log.warning("disconnecting", reason=reason)
-                if self._connection is not None:
-                    self._spawn(self._connection.close())
-            case ev.RestoreNoticed(commit_number):
-                self._restore_noticed(self, commit_number)
+                self._session.disconnect(reason)
+            case ev.RestoreNoticed(commit_number, proof):
+                self._restore_noticed(self, commit_number, proof)
             case ev.Rebuild(reason):
                 self._log.error("store refused a commit", reason=reason)
-                self._spawn(self._rebuild())
-
-    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]] | None = None) -> None:
-        owner = self._tasks if tasks is None else tasks
-        task = asyncio.create_task(work)
-        owner.add(task)
-        task.add_done_callback(owner.discard)
-        task.add_done_callback(self._look_for_defect)
-
-    def _look_for_defect(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._defect(error)
-
-    def _post(self, messages: tuple[Message, ...]) -> None:
-        if self._outbox is None or self._connection is None:
-            return
-        try:
-            self._outbox.put(messages)
-        except ConnectionLost as error:
-            self._log.warning("disconnecting", reason=str(error))
-            self._spawn(self._connection.close())
+                if not self._stopping:
+                    self._tasks.start(self._rebuild())
+            case _:
+                assert_never(effect)
 
     def _answer(self, request: ReservationId | int, answer: Parts | QssError) -> None:
         future = self._waiting.get(request)
@@ -340,14 +300,14 @@ class LinkRunner:
         for stream in list(self._feeds):
             await self._close(stream)
         await asyncio.sleep(_REBUILD_PAUSE_S)
-        while self._commits or self._feeds:
-            await asyncio.wait([*self._commits, *(task for _, task in self._feeds.values())])
-        await self._end_connection()
+        await self._commits.finished()
+        await self._feeding.finished()
+        await self._session.end()
         try:
             self._load(await self._store.contents())
         except QssError as error:
             self._log.error("store cannot be read", reason=str(error))
-            self._spawn(self._rebuild())
+            self._tasks.start(self._rebuild())
 
     # --- key from the module --------------------------------------------------------------------------------------
 
@@ -365,19 +325,21 @@ class LinkRunner:
             lambda: self._link.wants_key(opened.stream),
             lambda blocks: self._store_blocks(opened.stream, blocks),
         )
-        task = asyncio.create_task(self._run_feed(feed, opened.stream))
-        self._feeds[opened.stream] = feed, task
-        task.add_done_callback(lambda _: self._feeds.pop(opened.stream, None))
-        task.add_done_callback(self._look_for_defect)
+        self._feeds[opened.stream] = feed
+        self._feeding.start(self._run_feed(feed, opened.stream))
 
     async def _run_feed(self, feed: Feed, stream: StreamId) -> None:
-        await feed.run()
+        try:
+            reason = await feed.run()
+        finally:
+            del self._feeds[stream]
+        self._log.info("key stream ended", stream=str(stream), reason=reason)
         await self._source.close(stream)
         self._handle(ev.SourceEnded(stream))
 
     async def _close(self, stream: StreamId) -> None:
         if stream in self._feeds:
-            self._feeds[stream][0].close()
+            self._feeds[stream].close()
         await self._source.close(stream)
 
     async def _store_blocks(self, stream: StreamId, blocks: list[KeyMaterial]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -15,7 +16,8 @@ from qss.model.records import PeerRecord
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
-from qss.runtime.link import LinkRunner
+from qss.runtime.link import Clocks, LinkRunner
+from qss.runtime.tasks import Tasks
 
 _ANCHOR_S = 1.0
 """How far the anchor may lag behind the store, in seconds."""
@@ -34,15 +36,12 @@ class LinkPlan:
 class Site:
     """One site's ledger in operation. `start`, use `links`, `stop`; or watch `failed`."""
 
-    def __init__(
-        self, store: SealedStore, anchor: Anchor, plans: Sequence[LinkPlan], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: SealedStore, anchor: Anchor, plans: Sequence[LinkPlan], clocks: Clocks) -> None:
         self._store = store
         self._anchor = anchor
         self._fence = 0
         self._commit_number = 0
-        self._anchoring: asyncio.Task[None] | None = None
-        self._working: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self.fail)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
         self.links = {
@@ -53,8 +52,8 @@ class Site:
                 self._commit,
                 lambda: self._commit_number,
                 self._restored,
-                self._fail,
-                clock,
+                self.fail,
+                clocks,
             )
             for plan in plans
         }
@@ -66,7 +65,7 @@ class Site:
         except BaseException:
             await self._store.close()
             raise
-        self._anchoring = asyncio.create_task(self._keep_anchor())
+        self._tasks.start(self._keep_anchor())
 
     async def _begin(self) -> None:
         contents = await self._store.start()
@@ -74,11 +73,12 @@ class Site:
         base = contents.commit_number
         anchored = self._anchor.read()
         if anchored is None and not is_first(contents.incarnation):
-            _log.warning(
-                "the anchor file is missing: a restored store is noticed only by the neighbours",
-                remedy="it is made anew",
+            _log.error(
+                "the anchor file is missing: this store may be a back-up, so all key it holds is burned",
+                remedy="keep the anchor file outside the data folder and its back-ups",
             )
-        if anchored is not None and contents.commit_number < anchored:
+            contents = await self._mark_restored(contents, contents.commit_number)
+        elif anchored is not None and contents.commit_number < anchored:
             _log.error("the store is older than its anchor: all key it holds is burned", found=contents.commit_number)
             contents = await self._mark_restored(contents, anchored)
         self._anchor.write(self._commit_number)
@@ -87,14 +87,10 @@ class Site:
 
     async def stop(self) -> None:
         """Stop all links, then let go of the store."""
-        if self._anchoring is not None:
-            self._anchoring.cancel()
-        for task in self._working:
-            task.cancel()
         await asyncio.gather(*(runner.stop() for runner in self.links.values()))
-        await asyncio.gather(*self._working, return_exceptions=True)
+        await self._tasks.cancelled()
         await self._store.close()
-        self._write_anchor()
+        await asyncio.to_thread(self._write_anchor)
         if not self.failed.done():
             self.failed.cancel()
 
@@ -102,12 +98,13 @@ class Site:
         try:
             number = await self._store.commit(batch, self._fence)
         except FenceLost as error:
-            self._fail(error)
+            self.fail(error)
             raise
         self._commit_number = max(self._commit_number, number)
         return number
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the site: it cannot go on."""
         if not self.failed.done():
             self.failed.set_exception(error)
 
@@ -120,15 +117,21 @@ class Site:
         await self._commit([*(PutPeer(record) for record in records), RaiseCommitNumber(known + 1)])
         return await self._store.contents()
 
-    def _restored(self, noticed_by: LinkRunner, commit_number: int) -> None:
-        """One neighbour knows a later state of this store: all other links must hear of it."""
-        _log.error("a neighbour knows a later state of this store: all key it holds is burned", found=commit_number)
+    def _restored(self, noticed_by: LinkRunner, commit_number: int, proof: bytes) -> None:
+        """One neighbour knows a later state of this store: all other links must hear of it, if it can prove it."""
+        peer = noticed_by.core.settings.peer
+        if not hmac.compare_digest(proof, self._store.prove(peer, commit_number)):
+            _log.error(
+                "a neighbour claims, without proof, to know a later state of this store: this link's key is burned",
+                peer=peer,
+                found=commit_number,
+            )
+            return
+        _log.error("a neighbour knows a later state of this store: all key it holds is burned", peer=peer)
         for runner in self.links.values():
             if runner is not noticed_by:
                 runner.store_restored()
-        task = asyncio.create_task(self._raise_commit_number(commit_number))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        self._tasks.start(self._raise_commit_number(commit_number))
 
     async def _raise_commit_number(self, known: int) -> None:
         try:

@@ -9,12 +9,14 @@ is its type's name. Unknown types, missing members and trailing bytes are a `Rem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from qss.model.errors import RemoteProtocolError
+from qss.model.errors import LocalProtocolError, RemoteProtocolError
 
 SUBPROTOCOL = "qss-external.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -25,12 +27,38 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_LISTED = 100_000
 """Most entries in one list of a message."""
 
+MAX_SLAVES = 256
+"""Most slaves of one reservation."""
+
+MAX_MESSAGES = 1_000
+"""Messages that are sent in one frame; more are taken."""
+
+_FRAME_OVERHEAD = 128
+
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=256)]
+Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_SLAVES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_LISTED)]
+Proof = Annotated[bytes, Meta(max_length=32)]
+
+
+class Reason(StrEnum):
+    """Why a Reserve or Ask was refused (KRP 4.5)."""
+
+    SHORTAGE = "shortage"
+    """No stream has that much left that both ends hold."""
+    LIMIT = "limit"
+    """The sender holds as many reservations as it may."""
+    SIZE = "size"
+    """The sender takes no such number of keys, or none of that size."""
+    UNAUTHORISED = "unauthorised"
+    """Not the sender's slaves, not the receiver's master, or a pair that is not allowed."""
+    STREAM = "stream"
+    """The sender does not know the stream."""
+    BELOW_HEAD = "below-head"
+    BEYOND_MARK = "beyond-mark"
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=lambda name: name.lower(), forbid_unknown_fields=True):
@@ -58,6 +86,8 @@ class Hello(_Message, frozen=True):
     """The highest incarnation of the receiver that the sender remembers."""
     seen_commit: Count
     """The highest commit number of the receiver that the sender remembers."""
+    seen_proof: Proof
+    """What came with that number (KRP 2.8)."""
     restored: bool
     """The sender knows that its store was restored and has not burned this link's key yet."""
     streams: Annotated[tuple[StreamState, ...], Meta(max_length=MAX_LISTED)]
@@ -133,7 +163,7 @@ class Refuse(_Message, frozen=True):
     """A Reserve or Ask was refused and has changed nothing at the sender (KRP 4.5)."""
 
     reservation: Id
-    reason: Annotated[str, Meta(max_length=32)]
+    reason: Reason
 
 
 class Confirm(_Message, frozen=True):
@@ -167,6 +197,8 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     receiver: Count
     """Incarnation of the receiver as the sender knows it; 0 before its Hello."""
     commit: Count
+    proof: Proof
+    """Opaque to the receiver, which gives it back with the commit number in its next Hello (KRP 2.8)."""
     messages: Annotated[tuple[Message, ...], Meta(max_length=MAX_LISTED)] = ()
     """None at all makes the frame a heartbeat."""
 
@@ -176,8 +208,11 @@ _decoder = msgspec.msgpack.Decoder(Frame)
 
 
 def encode(frame: Frame) -> bytes:
-    """Return the frame as MessagePack."""
-    return _encoder.encode(frame)
+    """Return the frame as MessagePack. Raises `LocalProtocolError` above `MAX_FRAME_BYTES`."""
+    data = _encoder.encode(frame)
+    if len(data) > MAX_FRAME_BYTES:
+        raise LocalProtocolError(f"{len(frame.messages)} messages in {len(data)} bytes do not fit into one frame")
+    return data
 
 
 def decode(data: bytes) -> Frame:
@@ -186,5 +221,22 @@ def decode(data: bytes) -> Frame:
         raise RemoteProtocolError(f"a frame of {len(data)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
     try:
         return _decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise RemoteProtocolError(f"not an External frame: {error}") from None
+    except (ValueError, RecursionError):
+        # What msgspec says of the frame may quote it, at length.
+        raise RemoteProtocolError(
+            f"what came is no frame of {SUBPROTOCOL}; run the same release at both ends"
+        ) from None
+
+
+def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
+    """Part `messages` into runs that each fit into one frame, in order."""
+    runs: list[list[Message]] = []
+    room = 0
+    for message in messages:
+        size = len(_encoder.encode(message))
+        if not runs or size > room or len(runs[-1]) == MAX_MESSAGES:
+            runs.append([])
+            room = MAX_FRAME_BYTES - _FRAME_OVERHEAD
+        runs[-1].append(message)
+        room -= size
+    return [tuple(run) for run in runs]

@@ -14,11 +14,11 @@ from qss.model.errors import ConnectionLost, DeviceError, LocalProtocolError, St
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
 from qss.ports.device import DeviceRole, RawBlock
-from qss.runtime.module import QkdModule, sending
+from qss.runtime.module import QkdModule, qkd_module
 from qss.runtime.module import chunks as chunk_module
 from qss.wire import sync
 from support.connections import memory_pair
-from support.module_runners import FAST_BPS, A, B, TwoModules, chunks, until
+from support.module_runners import FAST_BPS, A, B, TwoModules, chunks, raise_defect, until
 
 
 class FaultyDevice:
@@ -141,7 +141,7 @@ async def test_a_newer_connection_takes_the_place_of_an_older_one():
 
 
 async def test_of_many_connections_at_once_one_is_served():
-    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR)
+    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, raise_defect)
     pairs = [memory_pair() for _ in range(5)]
     tasks = [asyncio.create_task(module.serve(near)) for near, _ in pairs]
     await asyncio.wait(tasks, timeout=0.05)
@@ -223,7 +223,7 @@ async def test_a_refused_opening_leaves_the_open_stream_alone():
 
 
 async def test_a_stopped_module_closes_whatever_it_is_given():
-    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR)
+    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, raise_defect)
     await module.stop()
     near, far = memory_pair()
     await module.serve(near)
@@ -309,8 +309,8 @@ async def test_a_replayed_connection_gets_nothing_accepted():
 
 
 async def test_a_peer_that_takes_nothing_is_cut_off(monkeypatch):
-    monkeypatch.setattr(sending, "MAX_WAITING", 3)
-    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR)
+    monkeypatch.setattr(qkd_module, "MAX_WAITING", 3)
+    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, raise_defect)
     near, far = memory_pair(room=1)
     task = asyncio.create_task(module.serve(near))
     await until(lambda: module.status().phase is Phase.IDLE)

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from qss.core.reservation import events as ev
-from qss.core.reservation.holdings import NOT_FOUND
-from qss.model.errors import BadRequest, LimitReached, PeerUnavailable, Shortage, StoreUnavailable, Unauthorised
+from qss.model.errors import (
+    BadRequest,
+    KeysNotFound,
+    LimitReached,
+    PeerUnavailable,
+    Shortage,
+    StoreUnavailable,
+    Unauthorised,
+)
 from qss.model.records import BurnReason
 from qss.wire import external as wire
 from support.link_pair import ALICE, BOB, CAROL, LinkPair
@@ -212,7 +219,7 @@ def test_fetching_is_one_transaction_and_for_named_slaves_alone() -> None:
     pair.settle()
     for positions in [(0, 1), (0, 0), (0, 3), (0, 9)]:
         request = pair.fetch(reservation, BOB, positions)
-        assert str(pair.refused[request]) == NOT_FOUND
+        assert isinstance(pair.refused[request], KeysNotFound)
     pair.fetch(reservation, BOB, (0, 2))
     pair.fetch(reservation, CAROL, (0, 1, 2))
     pair.settle()
@@ -224,7 +231,7 @@ def test_fetching_is_one_transaction_and_for_named_slaves_alone() -> None:
     assert isinstance(pair.refused[99], Unauthorised)
     pair.a.waiting.add(100)
     pair.handle(pair.a, ev.Fetch(100, ALICE, CAROL, (from_b.key_id(0),)))
-    assert str(pair.refused[100]) == NOT_FOUND
+    assert isinstance(pair.refused[100], KeysNotFound)
 
 
 def test_two_fetches_at_once_deliver_once() -> None:
@@ -234,7 +241,7 @@ def test_two_fetches_at_once_deliver_once() -> None:
     pair.fetch(reservation, BOB)
     second = pair.fetch(reservation, BOB)
     pair.settle()
-    assert str(pair.refused[second]) == NOT_FOUND
+    assert isinstance(pair.refused[second], KeysNotFound)
     assert len(pair.slave_got) == 1
 
 
@@ -247,7 +254,7 @@ def test_unfetched_keys_expire_and_are_burned() -> None:
     pair.tick(11.0)
     late = pair.fetch(reservation, CAROL)
     pair.settle()
-    assert str(pair.refused[late]) == NOT_FOUND
+    assert isinstance(pair.refused[late], KeysNotFound)
     assert burned(pair, "b") == {BurnReason.EXPIRED: 128}
     assert not pair.b.disk.rows
     pair.balanced()
@@ -329,14 +336,14 @@ def test_used_key_is_erased_and_reserved_key_is_not() -> None:
         wire.Grant(b"\0" * 16, b"\0" * 16, 0, 16),
         wire.Reserve(b"\0" * 16, b"\0" * 16, 0, 1, 16, "sae:bob", ("sae:alice",)),
         wire.Open(b"\0" * 16, 64),
-        wire.Hello("B", 1, 1, 1, 1, False, (), ()),
+        wire.Hello("B", 1, 1, 1, 1, b"", False, (), ()),
         wire.Held(()),
         wire.Ask(b"\0" * 16, 1, 16, "sae:bob", ("sae:alice",)),
     ],
 )
 def test_a_message_out_of_place_ends_the_connection(message: wire.Message) -> None:
     pair = LinkPair().ready()
-    frame = wire.Frame(pair.b.link.incarnation, pair.a.link.incarnation, 0, (message,))
+    frame = wire.Frame(pair.b.link.incarnation, pair.a.link.incarnation, 0, b"", (message,))
     before = pair.a.link.streams
     pair.handle(pair.a, ev.Received(frame))
     assert not pair.a.connected
@@ -362,7 +369,7 @@ def test_a_lying_owner_gets_refusals_not_key() -> None:
         ]
     ]
     for lie in lies:
-        frame = wire.Frame(pair.a.link.incarnation, pair.b.link.incarnation, 0, (lie,))
+        frame = wire.Frame(pair.a.link.incarnation, pair.b.link.incarnation, 0, b"", (lie,))
         pair.handle(pair.b, ev.Received(frame))
     sent = [m for e in pair.b.effects if isinstance(e, ev.Send) for m in e.messages]
     assert [message.reason for message in sent if isinstance(message, wire.Refuse)] == [
@@ -376,6 +383,6 @@ def test_a_lying_owner_gets_refusals_not_key() -> None:
 
 def test_a_frame_of_another_incarnation_is_refused() -> None:
     pair = LinkPair().ready()
-    frame = wire.Frame(pair.b.link.incarnation - 1, pair.a.link.incarnation, 0, ())
+    frame = wire.Frame(pair.b.link.incarnation - 1, pair.a.link.incarnation, 0, b"", ())
     pair.handle(pair.a, ev.Received(frame))
     assert not pair.a.connected

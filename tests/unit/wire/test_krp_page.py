@@ -25,6 +25,7 @@ WORDS = {
     "names": external.Names,
     "ids": external.Ids,
     "boolean": bool,
+    "proof": external.Proof,
     "reason": get_type_hints(external.Refuse, include_extras=True)["reason"],
     "states": HELLO["streams"],
     "messages": FRAME["messages"],

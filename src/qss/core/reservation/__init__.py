@@ -12,7 +12,8 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 `holdings`      reservations held for slaves at this end: fetching, expiry, voiding
 `streams`       opening, filling and closing key streams
 `recovery`      what two ends tell each other on every connection, and what follows from it
-`link`          the state machine of the connection, and the one place that dispatches events
+`phases`        the state machines of the connection and of a master's request
+`link`          the one place that dispatches events
 ==============  =====================================================================================
 """
 

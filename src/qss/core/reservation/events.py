@@ -1,4 +1,4 @@
-"""What can happen to a link (events) and what it wants done (effects): plain values, so that runs can be replayed."""
+"""What can happen to a link (events) and what it wants done (effects): plain values."""
 
 from __future__ import annotations
 
@@ -218,6 +218,8 @@ class RestoreNoticed:
 
     commit_number: int
     """The commit number that the peer remembers."""
+    proof: bytes
+    """What the peer had with it: whether this site told it that number (KRP 2.8)."""
 
 
 @dataclass(frozen=True, slots=True)

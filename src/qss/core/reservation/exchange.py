@@ -1,25 +1,22 @@
 """Reserving one range at both ends: the owner's and the non-owner's part of the KRP (steps 4.1 to 4.9).
 
-A master's request at one end goes through these states, at that end::
-
-    owner      ─ allocate ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
-    non-owner  ─ Ask ─▶ ASKED ─ Grant ─▶ COMMITTING HERE AND THERE ─ both durable ─▶ DELIVERED ─ Confirmed ─▶ gone
-
 The owner sends Reserve and Grant at once when it allocates, so they arrive in the order of the ranges, and the
 non-owner's head moves over them without a gap. Reserved says that the range is durable at its sender.
 
-Any other way out (refusal, deadline, lost connection) gives the range up at this end; the other end follows by Void
-or, when the connection is gone, by the next exchange of states (step 2.4). Bits count as delivered from the first
-commit on: "delivered" means that they may have left.
+A master's request goes through the states of `AskPhase` (see `phases`). Any other way out gives the range up at this
+end; the other end follows by Void or, when the connection is gone, by the next exchange of states (step 2.4). Bits
+count as delivered from the first commit on: "delivered" means that they may have left.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import assert_never
 
 from qss.core.reservation.events import Reserve
 from qss.core.reservation.ledger import Bucket, StreamLedger
+from qss.core.reservation.phases import AskPhase, AskStep, ask_after
 from qss.core.reservation.state import LinkState, Pending
 from qss.model.errors import (
     LimitReached,
@@ -30,7 +27,6 @@ from qss.model.errors import (
     Unauthorised,
 )
 from qss.model.identifiers import (
-    MAX_KEYS_PER_RESERVATION,
     ReservationId,
     SaeId,
     StreamId,
@@ -43,6 +39,7 @@ from qss.wire.external import (
     Confirm,
     Confirmed,
     Grant,
+    Reason,
     Refuse,
     Reserved,
     Void,
@@ -50,13 +47,6 @@ from qss.wire.external import (
 from qss.wire.external import (
     Reserve as ReserveMessage,
 )
-
-_SHORTAGE = "shortage"
-_LIMIT = "limit"
-_UNAUTHORISED = "unauthorised"
-_STREAM = "stream"
-_BELOW_HEAD = "below-head"
-_BEYOND_MARK = "beyond-mark"
 
 
 class Exchange:
@@ -71,14 +61,8 @@ class Exchange:
         """Set keys aside for a master at this end."""
         state = self._state
         if not state.up:
-            state.refuse(
-                ask.reservation,
-                PeerUnavailable(
-                    f"site {state.settings.peer} cannot be reached now; nothing was consumed; try again later"
-                ),
-            )
-            return
-        if self._full():
+            state.refuse(ask.reservation, self._unreachable("cannot be reached now", "nothing was consumed"))
+        elif self._full():
             state.refuse(
                 ask.reservation,
                 LimitReached(
@@ -86,20 +70,23 @@ class Exchange:
                     "nothing was consumed; try again when some have been fetched or have expired"
                 ),
             )
-            return
-        pending = Pending(state.now + state.settings.reply_timeout_s, ask.count, ask.key_bytes, ask.master, ask.slaves)
-        if not state.settings.owner:
-            state.pending[ask.reservation] = pending
+        elif state.settings.owner:
+            self._allocate_own(ask)
+        else:
+            self._wait(ask, AskPhase.ASKED)
             state.send(  # KRP 4.3
                 Ask(ask.reservation.value, ask.count, ask.key_bytes, ask.master, tuple(ask.slaves))
             )
-            return
-        ledger = self._ledger_with(ask.count * ask.key_bytes)
+
+    def _allocate_own(self, ask: Reserve) -> None:
+        state = self._state
+        length = ask.count * ask.key_bytes
+        ledger = self._ledger_with(length)
         if ledger is None:
             state.refuse(ask.reservation, self._shortage(ask.count, ask.key_bytes))
             return
-        state.pending[ask.reservation] = pending
-        part = ledger.allocate(ask.count * ask.key_bytes, Bucket.DELIVERED)
+        pending = self._wait(ask, AskPhase.COMMITTING)
+        part = ledger.allocate(length, Bucket.DELIVERED)
         self._commit_own(ask.reservation, pending, ledger, part)
         state.send(  # KRP 4.1
             ReserveMessage(
@@ -113,16 +100,19 @@ class Exchange:
             )
         )
 
+    def _wait(self, ask: Reserve, phase: AskPhase) -> Pending:
+        deadline = self._state.now + self._state.settings.reply_timeout_s
+        pending = Pending(deadline, ask.count, ask.key_bytes, ask.master, ask.slaves, phase)
+        self._state.pending[ask.reservation] = pending
+        return pending
+
     def reserved(self, message: Reserved) -> None:
         """The peer holds this range durably (KRP 4.2, 4.4)."""
         reservation = ReservationId(message.reservation)
         pending = self._state.pending.get(reservation)
         if pending is None:
             return  # given up in the meantime; the peer has been sent a Void
-        if reservation not in self._state.rows:
-            raise RemoteProtocolError("a Reserved came before the range")
-        pending.durable_there = True
-        self._finish(reservation, pending)
+        self._advance(reservation, pending, AskStep.DURABLE_THERE)
 
     def granted(self, message: Grant) -> None:
         """The owner has allocated what was asked for (KRP 4.4)."""
@@ -141,12 +131,12 @@ class Exchange:
                 ledger.skip_to(part.stop, BurnReason.UNCONFIRMED)
                 state.touch(ledger)
             return
-        if reservation in state.rows:
-            raise RemoteProtocolError("a second Grant came for one Ask")
+        phase = ask_after(pending.phase, AskStep.ALLOCATED)
         if message.length != pending.count * pending.key_bytes:
             raise RemoteProtocolError("the owner granted another length than was asked for")
         if part.start < ledger.record.head or part.stop > min(ledger.end, ledger.durable_mark):
             raise RemoteProtocolError("the owner granted a range that is not available here")
+        pending.phase = phase
         ledger.accept(part, Bucket.DELIVERED)
         self._commit_own(reservation, pending, ledger, part)
 
@@ -156,19 +146,29 @@ class Exchange:
         pending = self._state.pending.get(reservation)
         if pending is None:
             return
-        error: QssError
-        if message.reason == _SHORTAGE:
-            error = self._shortage(pending.count, pending.key_bytes)
-        elif message.reason == _UNAUTHORISED:
-            error = Unauthorised(f"site {self._state.settings.peer} does not accept this pair of SAEs")
-        elif message.reason == _LIMIT:
-            error = LimitReached(
-                f"site {self._state.settings.peer} holds as many reservations as it may; nothing was delivered; "
-                "try again when some have been fetched or have expired"
-            )
-        else:
-            error = self._unreachable(f"refused the reservation ({message.reason!r})")
-        self._give_up(reservation, error, BurnReason.REFUSED)
+        self._give_up(reservation, self._refusal(pending, message.reason), BurnReason.REFUSED)
+
+    def _refusal(self, pending: Pending, reason: Reason) -> QssError:
+        peer = self._state.settings.peer
+        match reason:
+            case Reason.SHORTAGE:
+                return self._shortage(pending.count, pending.key_bytes)
+            case Reason.UNAUTHORISED:
+                return Unauthorised(f"site {peer} does not accept this pair of SAEs")
+            case Reason.LIMIT:
+                return LimitReached(
+                    f"site {peer} holds as many reservations as it may; nothing was delivered; "
+                    "try again when some have been fetched or have expired"
+                )
+            case Reason.SIZE:
+                return LimitReached(
+                    f"site {peer} does not take {pending.count} keys of {8 * pending.key_bytes} bits at once; "
+                    "nothing was delivered; ask for fewer, or for another size"
+                )
+            case Reason.STREAM | Reason.BELOW_HEAD | Reason.BEYOND_MARK:
+                return self._unreachable(f"refused the reservation ({reason})")
+            case _:
+                assert_never(reason)
 
     def confirmed(self, message: Confirmed) -> None:
         """The peer has noted that both ends hold these: this end may forget them (KRP 4.7)."""
@@ -204,7 +204,7 @@ class Exchange:
                 pending.key_bytes,
                 pending.master,
                 pending.slaves,
-                state.now + state.settings.reserved_s,
+                state.wall + state.settings.reserved_s,
             )
         )
         state.when_durable(partial(self._durable_here, reservation))
@@ -212,12 +212,12 @@ class Exchange:
     def _durable_here(self, reservation: ReservationId) -> None:
         pending = self._state.pending.get(reservation)
         if pending is not None:
-            pending.durable_here = True
-            self._finish(reservation, pending)
+            self._advance(reservation, pending, AskStep.DURABLE_HERE)
 
-    def _finish(self, reservation: ReservationId, pending: Pending) -> None:
-        """Answer the master once the reservation is durable at both ends."""
-        if not (pending.durable_here and pending.durable_there):
+    def _advance(self, reservation: ReservationId, pending: Pending, step: AskStep) -> None:
+        """Take a step; answer the master once the reservation is durable at both ends."""
+        pending.phase = ask_after(pending.phase, step)
+        if pending.phase is not AskPhase.BOTH:
             return
         state = self._state
         del state.pending[reservation]
@@ -246,6 +246,8 @@ class Exchange:
         if state.settings.owner:
             raise RemoteProtocolError("the non-owner allocated a range")
         row = self._row_for_peer(message, StreamId(message.stream), message.start)
+        if row.id in state.pending:
+            raise RemoteProtocolError("the owner reserved under the name of a request of this end")
         held = state.rows.get(row.id)
         if held is not None:
             if _contents(held) != _contents(row):
@@ -256,7 +258,7 @@ class Exchange:
             else:
                 answer()
             return
-        reason = self._objection(row)
+        reason = self._objection(message, row)
         if reason is not None:
             state.send(Refuse(message.reservation, reason))
             return
@@ -271,18 +273,19 @@ class Exchange:
             raise RemoteProtocolError("the owner asked the non-owner to allocate")
         if ReservationId(message.reservation) in state.rows:
             raise RemoteProtocolError("a reservation was asked for twice")
-        if message.count > MAX_KEYS_PER_RESERVATION:
-            raise RemoteProtocolError(f"{message.count} keys were asked for at once")
-        if not state.settings.admits(SaeId(message.master), tuple(map(SaeId, message.slaves))):
-            state.send(Refuse(message.reservation, _UNAUTHORISED))
-            return
         length = message.count * message.key_bytes
         ledger = self._ledger_with(length)
-        if self._full() or ledger is None:
-            state.send(Refuse(message.reservation, _LIMIT if ledger is not None else _SHORTAGE))
+        # The row is made before anything changes: what it is made of may be malformed.
+        row = None if ledger is None else self._row_for_peer(message, ledger.stream, ledger.record.head)
+        reason = self._objection_to(message)
+        if reason is None and ledger is None:
+            reason = Reason.SHORTAGE
+        elif reason is None and self._full():
+            reason = Reason.LIMIT
+        if reason is not None or ledger is None or row is None:
+            state.send(Refuse(message.reservation, reason or Reason.SHORTAGE))
             return
         part = ledger.allocate(length, Bucket.RESERVED)
-        row = self._row_for_peer(message, ledger.stream, part.start)
         state.put_row(row)
         state.send(Grant(message.reservation, ledger.stream.value, part.start, length))
         state.when_durable(partial(state.answer, state.epoch, Reserved(message.reservation)))
@@ -298,7 +301,7 @@ class Exchange:
 
     def confirm(self, row: ReservationRecord) -> None:
         """Note durably that both ends hold `row`; forget it if nobody has anything left to fetch."""
-        if row.side is Side.SLAVE and all(mask == (1 << row.count) - 1 for mask in row.fetched):
+        if row.side is Side.SLAVE and row.complete:
             self._state.drop_row(row)
         elif not row.confirmed:
             self._state.put_row(replace(row, confirmed=True))
@@ -312,12 +315,7 @@ class Exchange:
 
     def burn_unfetched(self, row: ReservationRecord, reason: BurnReason) -> None:
         """Give up what slaves at this end have not fetched of `row`, and forget it."""
-        rest = [
-            row.key_range(position)
-            for position in range(row.count)
-            if not all(mask >> position & 1 for mask in row.fetched)
-        ]
-        self._state.ledgers[row.stream].burn(rest, Bucket.RESERVED, reason)
+        self._state.ledgers[row.stream].burn(row.unfetched(), Bucket.RESERVED, reason)
         self._state.drop_row(row)
 
     def _row_for_peer(self, message: ReserveMessage | Ask, stream: StreamId, start: int) -> ReservationRecord:
@@ -332,25 +330,31 @@ class Exchange:
             message.key_bytes,
             parse_sae_id(message.master),
             tuple(parse_sae_id(slave) for slave in message.slaves),
-            state.now + state.settings.reserved_s,
+            state.wall + state.settings.reserved_s,
             fetched=(0,) * len(message.slaves),
         )
 
-    def _objection(self, row: ReservationRecord) -> str | None:
+    def _objection_to(self, message: ReserveMessage | Ask) -> Reason | None:
+        """Why such a reservation is not taken here at all (KRP 4.5, 4.9), or None."""
+        settings = self._state.settings
+        if not settings.admits(SaeId(message.master), tuple(map(SaeId, message.slaves))):
+            return Reason.UNAUTHORISED
+        fits = settings.min_key_bytes <= message.key_bytes <= settings.max_key_bytes
+        return None if fits and message.count <= settings.max_keys else Reason.SIZE
+
+    def _objection(self, message: ReserveMessage, row: ReservationRecord) -> Reason | None:
         """Why the range that the owner allocated cannot be held here (KRP 4.5), or None."""
-        state = self._state
-        ledger = state.ledgers.get(row.stream)
-        if row.count > MAX_KEYS_PER_RESERVATION:
-            raise RemoteProtocolError(f"{row.count} keys were reserved at once")
-        if not state.settings.admits(row.master, row.slaves):
-            return _UNAUTHORISED
+        ledger = self._state.ledgers.get(row.stream)
+        reason = self._objection_to(message)
+        if reason is not None:
+            return reason
         if ledger is None:
-            return _STREAM
+            return Reason.STREAM
         if row.start < ledger.record.head:
-            return _BELOW_HEAD
+            return Reason.BELOW_HEAD
         if row.range.stop > min(ledger.end, ledger.durable_mark):
-            return _BEYOND_MARK
-        return _LIMIT if self._full() else None
+            return Reason.BEYOND_MARK
+        return Reason.LIMIT if self._full() else None
 
     # --- both -----------------------------------------------------------------------------------------------------
 
@@ -369,8 +373,8 @@ class Exchange:
             "ask for less, or try again when more has gathered"
         )
 
-    def _unreachable(self, what: str) -> PeerUnavailable:
-        return PeerUnavailable(f"site {self._state.settings.peer} {what}; nothing was delivered; try again")
+    def _unreachable(self, what: str, so: str = "nothing was delivered") -> PeerUnavailable:
+        return PeerUnavailable(f"site {self._state.settings.peer} {what}; {so}; try again later")
 
 
 def _contents(row: ReservationRecord) -> tuple[object, ...]:

@@ -12,13 +12,12 @@ from dataclasses import replace
 
 from qss.core.reservation.events import Erase, Fetch
 from qss.core.reservation.state import LinkState
-from qss.model.errors import BadRequest, PeerUnavailable, QssError, Unauthorised
+from qss.model.errors import KeysNotFound, PeerUnavailable, QssError, Unauthorised
 from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
-from qss.model.ranges import Range, union
+from qss.model.ranges import Range
 from qss.model.records import BurnReason, ReservationRecord, Side
 
-NOT_FOUND = "one or more keys specified are not found on KME"
-"""The literal of ETSI GS QKD 014 clause 6.4."""
+_EXPIRE_S = 1.0
 
 
 class Holdings:
@@ -28,6 +27,7 @@ class Holdings:
         self._state = state
         self._burn_unfetched = burn_unfetched
         self._undurable: set[int] = set()
+        self._expire_at = 0.0
 
     def fetch(self, ask: Fetch) -> None:
         """Deliver all keys that are asked for, each for the first and last time to this caller, or none."""
@@ -43,12 +43,12 @@ class Holdings:
             state.put_row(_fetched(row, ask.caller, key_id.position))
             parts.append((row.stream, row.key_range(key_id.position)))
             changed.add(row.id)
-            if _complete(state.rows[row.id], key_id.position):
+            if state.rows[row.id].fetched_by_all(key_id.position):
                 ledger = state.ledgers[row.stream]
                 ledger.deliver_reserved(row.key_bytes)
                 ledger.erasable(row.key_range(key_id.position))
         for row in [state.rows[reservation] for reservation in changed]:
-            if row.confirmed and all(_complete(row, position) for position in range(row.count)):
+            if row.confirmed and row.complete:
                 state.drop_row(row)
         # From here on the bytes count as being read, so that no erasure overtakes the delivery.
         state.reading[ask.request] = tuple(parts)
@@ -71,15 +71,15 @@ class Holdings:
         if any(row is not None and ask.caller not in row.slaves for row in rows):
             return Unauthorised(f"{ask.caller} is not named in the reservation of every key that it asked for")
         if len(set(ask.key_ids)) < len(ask.key_ids):
-            return BadRequest(NOT_FOUND)
+            return KeysNotFound()
         for key_id, row in zip(ask.key_ids, rows, strict=True):
             if (
                 row is None
                 or row.master != ask.master
-                or row.expires_at <= state.now
+                or row.expires_at <= state.wall
                 or row.fetched[row.slaves.index(ask.caller)] >> key_id.position & 1
             ):
-                return BadRequest(NOT_FOUND)
+                return KeysNotFound()
         if not state.exchanged:
             return PeerUnavailable(
                 f"this site has not compared its state with site {state.settings.peer} since it started; "
@@ -94,12 +94,16 @@ class Holdings:
         return row if row is not None and row.side is Side.SLAVE and key_id.position < row.count else None
 
     def expire(self) -> None:
-        """Burn what was not fetched in time."""
-        for row in [row for row in self._state.rows.values() if row.expires_at <= self._state.now]:
+        """Burn what was not fetched in time; looks once a second."""
+        state = self._state
+        if state.now < self._expire_at:
+            return
+        self._expire_at = state.now + _EXPIRE_S
+        for row in [row for row in state.rows.values() if row.expires_at <= state.wall]:
             if row.side is Side.SLAVE:
                 self._burn_unfetched(row, BurnReason.EXPIRED)
-            elif row.id not in self._state.pending:
-                self._state.drop_row(row)
+            elif row.id not in state.pending:
+                state.drop_row(row)
 
     def erase(self) -> None:
         """Ask for the erasure of all that is used or burned, and not being read."""
@@ -109,12 +113,6 @@ class Holdings:
             parts = ledger.take_erasable(reading)
             if parts:
                 state.effect(Erase(ledger.stream, parts))
-
-    def needed(self, row: ReservationRecord) -> list[Range]:
-        """The bytes of `row` that a slave at this end has yet to fetch."""
-        if row.side is Side.MASTER:
-            return []
-        return union(row.key_range(position) for position in range(row.count) if not _complete(row, position))
 
 
 def _reservation(key_id: KeyId) -> ReservationId:
@@ -131,8 +129,3 @@ def _fetched(row: ReservationRecord, caller: SaeId, position: int) -> Reservatio
             for slave, mask in zip(row.slaves, row.fetched, strict=True)
         ),
     )
-
-
-def _complete(row: ReservationRecord, position: int) -> bool:
-    """Whether every slave at this end has fetched the key at `position`."""
-    return all(mask >> position & 1 for mask in row.fetched)

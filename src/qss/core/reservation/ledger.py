@@ -16,6 +16,7 @@ Invariant 4 holds after every operation: ingested = available + reserved + deliv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -58,12 +59,12 @@ class StreamLedger:
     @property
     def end(self) -> int:
         """Where this end's usable bytes end."""
-        return self._record.mark if self._record.limit is None else min(self._record.limit, self._record.mark)
+        return self._record.end
 
     @property
     def available(self) -> int:
         """Bytes ingested and neither allocated nor burned."""
-        return self.end - self._record.head
+        return self._record.available
 
     @property
     def allocatable(self) -> int:
@@ -130,7 +131,7 @@ class StreamLedger:
         tally = self._record.tally
         self._moved(tally=replace(tally, reserved=tally.reserved - 8 * length, delivered=tally.delivered + 8 * length))
 
-    def burn(self, parts: list[Range], bucket: Bucket, reason: BurnReason) -> None:
+    def burn(self, parts: Sequence[Range], bucket: Bucket, reason: BurnReason) -> None:
         """Give up allocated ranges that have not left, and never will."""
         length = sum(map(len, parts))
         tally = self._added(bucket, -length)

@@ -1,59 +1,35 @@
 """The state machine of one link's connection, and the one place that dispatches events.
 
-::
-
-    state      what it means                                           leaves it
-    ─────────  ──────────────────────────────────────────────────────  ───────────────────────────────────────────────
-    DOWN       no connection                                           Connected ▶ WAITING
-    WAITING    connected; reservations are still on their way to disk  none left ▶ GREETING (Hello sent)
-    GREETING   the peer's Hello is awaited                             Hello ▶ SETTLING (Held sent)
-    SETTLING   the peer's Held is awaited                              Held ▶ UP
-    UP         streams are filled, keys reserved and confirmed         —
-    FAILED     a commit was refused: memory is ahead of the store      the runtime makes a new Link
-
-From any state but FAILED, Disconnected leads to DOWN and CommitFailed to FAILED. In FAILED every ask is refused and
-nothing else is heeded. A message that its state does not allow, and a frame of another incarnation, is the peer's
+The states are in `phases`. A message that its state does not allow, and a frame of another incarnation, is the peer's
 fault: the link asks to be disconnected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import assert_never
 
 from qss.core.reservation import events as ev
 from qss.core.reservation.exchange import Exchange
 from qss.core.reservation.holdings import Holdings
 from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.phases import LinkPhase, LinkStep, link_after
 from qss.core.reservation.recovery import Recovery
 from qss.core.reservation.state import LinkSettings, LinkState
 from qss.core.reservation.streams import Streams
 from qss.model.errors import (
     InvalidIdentifier,
-    LocalProtocolError,
     PeerUnavailable,
     QssError,
     RemoteProtocolError,
     StoreUnavailable,
 )
 from qss.model.identifiers import StreamId
-from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
-
-
-class LinkPhase(StrEnum):
-    """See the module's table."""
-
-    DOWN = "down"
-    WAITING = "waiting"
-    GREETING = "greeting"
-    SETTLING = "settling"
-    UP = "up"
-    FAILED = "failed"
-
 
 _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
     LinkPhase.WAITING: (wire.Hello,),
@@ -97,39 +73,9 @@ class Link:
         self._mine: wire.Hello | None = None
         self._early: wire.Hello | None = None
         self._hello_commit = 0
+        self._hello_proof = b""
         self._peer_incarnation = 0
         self._load(streams, reservations)
-        self._on_event: dict[type, Callable[[Any], None]] = {
-            ev.Connected: self._connected,
-            ev.Disconnected: self._disconnected,
-            ev.Received: self._received,
-            ev.Reserve: self._exchange.reserve,
-            ev.Fetch: self._holdings.fetch,
-            ev.Released: self._released,
-            ev.SourceOpened: self._streams.source_opened,
-            ev.SourceEnded: self._streams.source_ended,
-            ev.KeyArrived: self._streams.key_arrived,
-            ev.Committed: self._committed,
-            ev.CommitFailed: self._commit_failed,
-            ev.EraseFailed: self._erase_failed,
-            ev.StoreRestored: self._store_restored,
-            ev.Tick: self._tick,
-        }
-        self._on_message: dict[type, Callable[[Any], None]] = {
-            wire.Hello: self._hello,
-            wire.Held: self._held,
-            wire.Open: self._streams.peer_opens,
-            wire.Mark: self._streams.peer_marks,
-            wire.Close: self._streams.peer_closes,
-            wire.Reserve: self._exchange.peer_reserves,
-            wire.Reserved: self._exchange.reserved,
-            wire.Ask: self._exchange.peer_asks,
-            wire.Grant: self._exchange.granted,
-            wire.Refuse: self._exchange.refused,
-            wire.Confirm: self._exchange.peer_confirms,
-            wire.Confirmed: self._exchange.confirmed,
-            wire.Void: self._exchange.peer_voids,
-        }
 
     def _load(self, streams: tuple[StreamRecord, ...], reservations: tuple[ReservationRecord, ...]) -> None:
         """Begin from what is durable. Modules' sessions do not outlive a link: its streams take no more key."""
@@ -138,21 +84,58 @@ class Link:
             ledger.check()
             self._state.ledgers[record.stream] = ledger
         for row in reservations:
-            self._state.rows[row.id] = row
+            self._state.load_row(row)
         for ledger in self._state.ledgers.values():
-            rows = self._state.rows_of(ledger.stream)
-            ledger.erasable_except([part for row in rows for part in self._holdings.needed(row)])
+            rows = [row for row in self._state.rows_of(ledger.stream) if row.side is Side.SLAVE]
+            ledger.erasable_except([part for row in rows for part in row.unfetched()])
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
-    def handle(self, event: ev.Event, now: float) -> ev.Effects:
-        """Take in what happened at `now` (seconds since the epoch) and return what is to be done, in order."""
-        self._state.now = now
+    def handle(self, event: ev.Event, now: float, wall: float) -> ev.Effects:
+        """Take in what happened and return what is to be done, in order.
+
+        `now` is in seconds of a clock that never steps, `wall` in seconds since the epoch. An exception is a defect:
+        what is in memory may be half changed then, and what is durable is whole.
+        """
+        self._state.now, self._state.wall = now, wall
         if self.phase is LinkPhase.FAILED:
             return self._handle_failed(event)
-        self._on_event[type(event)](event)
+        self._dispatch(event)
         self._gather_confirmations()
         return self._state.drain(flush=isinstance(event, ev.Tick))
+
+    def _dispatch(self, event: ev.Event) -> None:
+        match event:
+            case ev.Connected():
+                self._connected()
+            case ev.Disconnected():
+                self._disconnected()
+            case ev.Received(frame):
+                self._received(frame)
+            case ev.Reserve():
+                self._exchange.reserve(event)
+            case ev.Fetch():
+                self._holdings.fetch(event)
+            case ev.Released(request):
+                self._state.reading.pop(request, None)
+            case ev.SourceOpened():
+                self._streams.source_opened(event)
+            case ev.SourceEnded():
+                self._streams.source_ended(event)
+            case ev.KeyArrived():
+                self._streams.key_arrived(event)
+            case ev.Committed(token):
+                self._committed(token)
+            case ev.CommitFailed(_, reason):
+                self._commit_failed(reason)
+            case ev.EraseFailed():
+                self._erase_failed(event)
+            case ev.StoreRestored():
+                self._store_restored()
+            case ev.Tick():
+                self._tick()
+            case _:
+                assert_never(event)
 
     # --- queries --------------------------------------------------------------------------------------------------
 
@@ -198,16 +181,14 @@ class Link:
 
     # --- the connection -------------------------------------------------------------------------------------------
 
-    def _connected(self, _: ev.Connected) -> None:
-        if self.phase is not LinkPhase.DOWN:
-            raise LocalProtocolError("a second connection was handed to a link that has one")
+    def _connected(self) -> None:
+        self.phase = link_after(self.phase, LinkStep.CONNECTED)
         self._state.epoch += 1
-        self.phase = LinkPhase.WAITING
         self._greet_when_settled()
 
-    def _disconnected(self, _: ev.Disconnected) -> None:
+    def _disconnected(self) -> None:
         state = self._state
-        self.phase = LinkPhase.DOWN
+        self.phase = link_after(self.phase, LinkStep.DISCONNECTED)
         state.up = False
         self._mine = self._early = None
         self._peer_incarnation = 0
@@ -220,11 +201,12 @@ class Link:
     def _greet_when_settled(self) -> None:
         if self.phase is not LinkPhase.WAITING or self._state.undurable:
             return
-        self.phase = LinkPhase.GREETING
+        self.phase = link_after(self.phase, LinkStep.SETTLED)
         self._mine = self._recovery.greet()
         self._state.send(self._mine)
         if self._early is not None:
-            self._hello(self._early)
+            with self._disconnecting_on_fault():
+                self._hello(self._early)
 
     def _hello(self, hello: wire.Hello) -> None:
         if self.phase is LinkPhase.WAITING:
@@ -233,43 +215,77 @@ class Link:
             self._early = hello
             return
         assert self._mine is not None
-        held = self._recovery.compare(self._mine, hello, self._hello_commit)
+        held = self._recovery.compare(self._mine, hello, self._hello_commit, self._hello_proof)
         self._peer_incarnation = hello.incarnation
         self._state.send(held)
-        self.phase = LinkPhase.SETTLING
+        self.phase = link_after(self.phase, LinkStep.HELLO)
 
     def _held(self, held: wire.Held) -> None:
         assert self._mine is not None
         self._recovery.settle(self._mine, held)
-        self.phase = LinkPhase.UP
+        self.phase = link_after(self.phase, LinkStep.HELD)
         state = self._state
         state.up = state.exchanged = True
-        state.when_durable(lambda: None)  # KRP 2.6: what the exchange changed does not wait for the next tick
-        state.to_confirm.extend(row.id for row in state.rows.values() if row.side == "master")
+        state.commit_now()  # KRP 2.6: what the exchange changed does not wait for the next tick
+        state.to_confirm.extend(row.id for row in state.rows.values() if row.side is Side.MASTER)
         self._streams.announce_marks()
         self._streams.tidy()
 
-    def _received(self, event: ev.Received) -> None:
-        try:
-            self._check_incarnations(event.frame)
-            self._remember(event.frame)
-            for message in event.frame.messages:
+    def _received(self, frame: wire.Frame) -> None:
+        with self._disconnecting_on_fault():
+            self._check_incarnations(frame)
+            self._remember(frame)
+            for message in frame.messages:
                 self._take(message)
+
+    @contextmanager
+    def _disconnecting_on_fault(self) -> Iterator[None]:
+        """Take what the peer does wrong as a reason to end the connection."""
+        try:
+            yield
         except (RemoteProtocolError, InvalidIdentifier) as error:
             self._state.effect(ev.Disconnect(str(error)))
 
     def _take(self, message: wire.Message) -> None:
         if not isinstance(message, _ALLOWED.get(self.phase, ())):
             raise RemoteProtocolError(f"{type(message).__name__} came while the link was {self.phase}")
-        self._on_message[type(message)](message)
+        match message:
+            case wire.Hello():
+                self._hello(message)
+            case wire.Held():
+                self._held(message)
+            case wire.Open():
+                self._streams.peer_opens(message)
+            case wire.Mark():
+                self._streams.peer_marks(message)
+            case wire.Close():
+                self._streams.peer_closes(message)
+            case wire.Reserve():
+                self._exchange.peer_reserves(message)
+            case wire.Reserved():
+                self._exchange.reserved(message)
+            case wire.Ask():
+                self._exchange.peer_asks(message)
+            case wire.Grant():
+                self._exchange.granted(message)
+            case wire.Refuse():
+                self._exchange.refused(message)
+            case wire.Confirm():
+                self._exchange.peer_confirms(message)
+            case wire.Confirmed():
+                self._exchange.confirmed(message)
+            case wire.Void():
+                self._exchange.peer_voids(message)
+            case _:
+                assert_never(message)
 
     def _remember(self, frame: wire.Frame) -> None:
         """Note how far the peer's store has come; it becomes durable with whatever is committed next."""
         if any(isinstance(message, wire.Hello) for message in frame.messages):
-            self._hello_commit = frame.commit
+            self._hello_commit, self._hello_proof = frame.commit, frame.proof
         peer = self._state.peer
         if self._peer_incarnation and frame.commit > peer.commit_seen:
-            self._state.peer = replace(peer, commit_seen=frame.commit)
+            self._state.peer = replace(peer, commit_seen=frame.commit, commit_proof=frame.proof)
 
     def _check_incarnations(self, frame: wire.Frame) -> None:
         """Refuse what was meant for, or comes from, another incarnation (KRP 1.4)."""
@@ -284,21 +300,21 @@ class Link:
 
     # --- the store ------------------------------------------------------------------------------------------------
 
-    def _committed(self, event: ev.Committed) -> None:
-        self._state.settle(event.token)
+    def _committed(self, token: int) -> None:
+        self._state.settle(token)
         self._greet_when_settled()
 
-    def _commit_failed(self, event: ev.CommitFailed) -> None:
+    def _commit_failed(self, reason: str) -> None:
         # Why is for the operator, in the log by Rebuild: it names files of this machine.
         error = StoreUnavailable(
             "this site's store refuses to write; nothing was delivered; try again later, or tell this site's operator"
         )
         self._exchange.abandon_all(error)
         self._holdings.abandon_all(error)
-        self.phase = LinkPhase.FAILED
+        self.phase = link_after(self.phase, LinkStep.COMMIT_FAILED)
         self._state.up = self._state.exchanged = False
         self._state.effect(ev.Disconnect("the store refused a commit"))
-        self._state.effect(ev.Rebuild(event.reason))
+        self._state.effect(ev.Rebuild(reason))
 
     def _handle_failed(self, event: ev.Event) -> ev.Effects:
         error: QssError = StoreUnavailable(
@@ -323,19 +339,16 @@ class Link:
             for part in event.parts:
                 ledger.erasable(part)
 
-    def _store_restored(self, _: ev.StoreRestored) -> None:
+    def _store_restored(self) -> None:
         self._state.put_peer(replace(self._state.peer, must_burn=True))
         self._state.exchanged = self._state.up = False
-        self._state.when_durable(lambda: None)
+        self._state.commit_now()
         if self.phase is not LinkPhase.DOWN:
             self._state.effect(ev.Disconnect("this site's store was restored from a back-up"))
 
-    def _released(self, event: ev.Released) -> None:
-        self._state.reading.pop(event.request, None)
-
     # --- time -----------------------------------------------------------------------------------------------------
 
-    def _tick(self, _: ev.Tick) -> None:
+    def _tick(self) -> None:
         self._exchange.expire_pending()
         self._holdings.expire()
         self._streams.tidy()

@@ -48,6 +48,7 @@ class Recovery:
             self._base,
             state.peer.incarnation,
             state.peer.commit_seen,
+            state.peer.commit_proof,
             state.peer.must_burn,
             tuple(
                 StreamState(
@@ -62,10 +63,10 @@ class Recovery:
             tuple(row.id.value for row in state.rows.values() if not row.confirmed)[:MAX_LISTED],
         )
 
-    def compare(self, mine: Hello, theirs: Hello, commit_number: int) -> Held:
+    def compare(self, mine: Hello, theirs: Hello, commit_number: int, proof: bytes) -> Held:
         """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4).
 
-        `commit_number` is the one that the peer's Hello came with.
+        `commit_number` and `proof` are what the peer's Hello came with.
         """
         state = self._state
         if theirs.qks != state.settings.peer:
@@ -79,8 +80,16 @@ class Recovery:
             self._align(mine, theirs)
             held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
         if behind_here:
-            state.effect(RestoreNoticed(theirs.seen_commit))
-        state.put_peer(replace(state.peer, incarnation=theirs.incarnation, commit_seen=commit_number, must_burn=False))
+            state.effect(RestoreNoticed(theirs.seen_commit, theirs.seen_proof))
+        state.put_peer(
+            replace(
+                state.peer,
+                incarnation=theirs.incarnation,
+                commit_seen=commit_number,
+                commit_proof=proof,
+                must_burn=state.peer.must_burn and not mine.restored,  # it may have been noticed after our Hello
+            )
+        )
         return Held(held)
 
     def settle(self, mine: Hello, held: Held) -> None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Send
 from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.phases import AskPhase
 from qss.model.errors import QssError
-from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, ReservationRecord
 from qss.wire.external import Message
@@ -38,8 +39,12 @@ class LinkSettings:
     """How long a master waits for the other end."""
     retry_s: float = 1.0
     """Pause between attempts to open a key stream."""
-    smallest_key_bytes: int = 8
-    """A closed stream with less than this left is burned and forgotten."""
+    min_key_bytes: int = 8
+    """A reservation of the peer with smaller keys is refused; a closed stream with less than this left is burned."""
+    max_key_bytes: int = 1 << 17
+    """A reservation of the peer with larger keys is refused."""
+    max_keys: int = MAX_KEYS_PER_RESERVATION
+    """A reservation of the peer with more keys is refused."""
     capacity_bytes: int = 12_500_000
     """Where this end stops taking key from its module: available bytes, over all streams."""
 
@@ -58,8 +63,7 @@ class Pending:
     key_bytes: int
     master: SaeId
     slaves: tuple[SaeId, ...]
-    durable_here: bool = False
-    durable_there: bool = False
+    phase: AskPhase
 
 
 class LinkState:
@@ -68,6 +72,9 @@ class LinkState:
     def __init__(self, settings: LinkSettings, peer: PeerRecord) -> None:
         self.settings = settings
         self.now = 0.0
+        """Seconds of a clock that never steps: for deadlines and pauses."""
+        self.wall = 0.0
+        """Seconds since the epoch: for what outlives a process."""
         self.peer = peer
         self.ledgers: dict[StreamId, StreamLedger] = {}
         self.rows: dict[ReservationId, ReservationRecord] = {}
@@ -84,6 +91,7 @@ class LinkState:
         """Counts connections: an answer belongs to the connection on which its question came."""
         self.to_confirm: list[ReservationId] = []
         self.to_acknowledge: list[ReservationId] = []
+        self._rows_of: dict[StreamId, dict[ReservationId, None]] = {}
         self._effects: list[Effect] = []
         self._messages: list[Message] = []
         self._next_token = 0
@@ -128,17 +136,23 @@ class LinkState:
         """Write this stream's row with the next commit."""
         self._touched[ledger.stream] = None
 
+    def load_row(self, row: ReservationRecord) -> None:
+        """Hold a reservation that is durable already."""
+        self.rows[row.id] = row
+        self._rows_of.setdefault(row.stream, {})[row.id] = None
+
     def put_row(self, row: ReservationRecord) -> None:
         """Hold, or change, a reservation."""
         if row.id not in self.rows:
             self.undurable[row.id] = self._next_token
-        self.rows[row.id] = row
+        self.load_row(row)
         self._changed_rows[row.id] = None
         self.touch(self.ledgers[row.stream])
 
     def drop_row(self, row: ReservationRecord) -> None:
         """Forget a reservation."""
         del self.rows[row.id]
+        del self._rows_of[row.stream][row.id]
         self.undurable.pop(row.id, None)
         self._changed_rows[row.id] = None
         self.touch(self.ledgers[row.stream])
@@ -163,6 +177,7 @@ class LinkState:
             )
         )
         del self.ledgers[record.stream]
+        self._rows_of.pop(record.stream, None)
         self._touched.pop(record.stream, None)
         self._dropped_streams.append(record.stream)
 
@@ -174,13 +189,21 @@ class LinkState:
         self._then.append(then)
         self._hurry = True
 
+    def commit_now(self) -> None:
+        """Commit what has been touched without waiting for the next `Tick`."""
+        self._hurry = True
+
     def with_next_commit(self, then: Callable[[], None]) -> None:
         """As `when_durable`, but without hurry."""
         self._then.append(then)
 
     def rows_of(self, stream: StreamId) -> list[ReservationRecord]:
         """The reservations on one stream."""
-        return [row for row in self.rows.values() if row.stream == stream]
+        return [self.rows[reservation] for reservation in self._rows_of.get(stream, ())]
+
+    def has_rows(self, stream: StreamId) -> bool:
+        """Whether there are reservations on one stream."""
+        return bool(self._rows_of.get(stream))
 
     # --- what the link does with it -------------------------------------------------------------------------------
 

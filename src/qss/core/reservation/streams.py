@@ -138,10 +138,10 @@ class Streams:
             record = ledger.record
             if record.limit is None or ledger.durable_mark < record.mark:
                 continue
-            if 0 < ledger.available < state.settings.smallest_key_bytes:
+            if 0 < ledger.available < state.settings.min_key_bytes:
                 ledger.skip_to(ledger.end, BurnReason.CLOSED)
                 state.touch(ledger)
-            if ledger.available == 0 and not state.rows_of(ledger.stream) and not self._being_read(ledger):
+            if ledger.available == 0 and not state.has_rows(ledger.stream) and not self._being_read(ledger):
                 state.drop_stream(ledger)
         open_streams = [ledger for ledger in state.ledgers.values() if not ledger.record.closed]
         if (

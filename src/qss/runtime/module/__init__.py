@@ -4,7 +4,6 @@
 `qkd_module`    events in, effects out; holds the bytes that its core names by number
 `chunks`        a stream's accepted bytes, cut into chunks and handed out once
 `channel`       the device's channel to its other end, inside Sync
-`sending`       messages to the peer module: gathered while the last frame is under way
 ==============  ==================================================================================
 """
 

@@ -11,24 +11,30 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
 from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
 from qss.core.module import events as ev
 from qss.crypto.block_check import check_block
-from qss.model.errors import ConnectionLost, DeviceError, QssError, RemoteProtocolError, StreamEnded
+from qss.model.errors import DeviceError, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
-from qss.runtime.module.sending import SyncSender
+from qss.runtime.outbox import Outbox
+from qss.runtime.session import Session
+from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
 from qss.wire import sync
+
+MAX_WAITING = 4096
+"""Messages that may wait. The windows of Sync allow fewer: only a peer that breaks the protocol lets more gather."""
 
 _TICK_S = 0.2
 _STREAM_ENTROPY_BYTES = 16
@@ -66,6 +72,7 @@ class QkdModule:
         self,
         device: Device,
         role: DeviceRole,
+        defect: Defect,
         *,
         entropy: Callable[[int], bytes] = os.urandom,
         settings: ModuleSettings | None = None,
@@ -80,16 +87,21 @@ class QkdModule:
         self._queue: ChunkQueue | None = None
         self._run: _Run | None = None
         self._device_free = asyncio.Lock()
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs = Tasks(defect)
+        self._tasks = Tasks(defect)
+        self._defect = defect
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
-        self._connection: Connection | None = None
-        self._sender: SyncSender | None = None
-        self._served: asyncio.Event | None = None
-        self._closing: set[asyncio.Task[None]] = set()
-        self._stopped = False
         self._log = _log.bind(role=role.value)
+        self._session = Session[sync.Message](
+            lambda connection: Outbox(connection, _frames, MAX_WAITING),
+            self._connected,
+            self._received,
+            self._disconnected,
+            defect,
+            self._log,
+        )
 
     # --- the key source -------------------------------------------------------------------------------------------
 
@@ -152,61 +164,37 @@ class QkdModule:
             self._core.phase,
             None if self._queue is None else self._queue.stream,
             None if self._queue is None else self._queue.chunk_bytes,
-            None if self._connection is None else self._connection.security,
+            self._session.security,
             self._core.counts,
             self._device.status(),
         )
 
     async def stop(self) -> None:
         """End the connection, the stream and the device, and take no further connection. Can be called twice."""
-        self._stopped = True
-        while self._served is not None:
-            await self._replace()
+        await self._session.stop()
         self._drop_queue()
-        await asyncio.gather(*self._runs, return_exceptions=True)
-
-    async def _replace(self) -> None:
-        """End the connection that is served, and wait until nothing is left of it."""
-        served = self._served
-        if self._connection is not None:
-            await self._connection.close()
-        if served is not None:
-            await served.wait()
+        await self._runs.finished()
 
     # --- the peer module ------------------------------------------------------------------------------------------
 
     async def serve(self, connection: Connection) -> None:
         """Speak Sync over this connection until it ends. A newer connection takes the place of an older one."""
-        while self._served is not None:
-            await self._replace()
-        if self._stopped:
-            await connection.close()
-            return
-        served = self._served = asyncio.Event()
-        sender = self._sender = SyncSender(connection)
-        self._connection = connection
-        tasks = [asyncio.create_task(self._send(sender, connection)), asyncio.create_task(self._tick())]
-        reason = "the module was stopped"
         try:
-            self._handle(ev.Connected())
-            self._log.info("sync connected", security=connection.security)
-            while True:
-                for message in sync.decode(await connection.receive()):
-                    self._take(message)
-        except (ConnectionLost, RemoteProtocolError) as error:
-            reason = str(error)
+            await self._session.serve(connection)
         finally:
-            self._log.info("sync disconnected", reason=reason)
-            self._sender = None
-            self._handle(ev.Disconnected(reason))
-            for task in tasks:
-                task.cancel()
-            try:
-                await connection.close()
-                await asyncio.gather(*tasks, *self._closing, *self._runs, return_exceptions=True)
-            finally:
-                self._connection = self._served = None
-                served.set()
+            await self._runs.finished()
+
+    def _connected(self) -> None:
+        self._handle(ev.Connected())
+        self._ticking = self._tasks.start(self._tick())
+
+    def _received(self, frame: bytes) -> None:
+        for message in sync.decode(frame):
+            self._take(message)
+
+    def _disconnected(self, reason: str) -> None:
+        self._ticking.cancel()
+        self._handle(ev.Disconnected(reason))
 
     def _take(self, message: sync.Message) -> None:
         if isinstance(message, sync.Device):
@@ -219,42 +207,28 @@ class QkdModule:
         else:
             self._handle(ev.Received(message))
 
-    async def _send(self, sender: SyncSender, connection: Connection) -> None:
-        try:
-            await sender.run()
-        except QssError:
-            await connection.close()
-
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             self._handle(ev.Tick())
 
-    def _post(self, messages: tuple[sync.Message, ...]) -> None:
-        if self._sender is None:
-            return
-        try:
-            self._sender.put(messages)
-        except ConnectionLost as error:
-            self._disconnect(str(error))
-
-    def _disconnect(self, reason: str) -> None:
-        self._log.warning("sync disconnecting", reason=reason)
-        if self._connection is not None:
-            task = asyncio.create_task(self._connection.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-
     # --- effects --------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
-        for effect in self._core.handle(event, self._clock()):
+        try:
+            effects = self._core.handle(event, self._clock())
+        except (DeviceError, RemoteProtocolError):
+            raise  # whoever asked for a stream that cannot be had, or the peer, is told
+        except Exception as error:
+            self._defect(error)
+            raise
+        for effect in effects:
             self._perform(effect)
 
     def _perform(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Send(messages):
-                self._post(messages)
+                self._session.send(messages)
             case ev.StartDevice():
                 self._start_device()
             case ev.StopDevice():
@@ -277,7 +251,9 @@ class QkdModule:
             case ev.MaySend():
                 self._running.channel.wake()
             case ev.Disconnect(reason):
-                self._disconnect(reason)
+                self._session.disconnect(reason)
+            case _:
+                assert_never(effect)
 
     @property
     def _open_queue(self) -> ChunkQueue:
@@ -294,9 +270,7 @@ class QkdModule:
     def _start_device(self) -> None:
         channel = SyncChannel(lambda: self._core.may_send, self._send_frame, lambda: self._handle(ev.FrameTaken()))
         run = self._run = _Run(channel)
-        run.task = asyncio.create_task(self._drive(run), name="QKD device")
-        self._runs.add(run.task)
-        run.task.add_done_callback(self._runs.discard)
+        run.task = self._runs.start(self._drive(run), "QKD device")
 
     def _stop_device(self) -> None:
         run, self._run = self._running, None
@@ -306,7 +280,7 @@ class QkdModule:
 
     def _send_frame(self, frame: bytes) -> None:
         self._handle(ev.FrameSent())
-        self._post((sync.Device(frame),))
+        self._session.send((sync.Device(frame),))
 
     async def _drive(self, run: _Run) -> None:
         """Read the device for one stream, as the core asks, until the stream is ended by either of them."""
@@ -340,3 +314,7 @@ class QkdModule:
         if self._role is DeviceRole.RESPONDER:
             ours, expected = expected, ours
         self._handle(ev.Tagged(number, len(check.payload), ours, expected))
+
+
+def _frames(messages: Sequence[sync.Message]) -> list[bytes]:
+    return [sync.encode(part) for part in sync.split_frames(messages)]

@@ -12,13 +12,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from qss.model.errors import BadRequest, InvalidIdentifier
+from qss.model.errors import BadRequest, InvalidIdentifier, KeysNotFound
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, KeyId, SaeId, parse_sae_id
 from qss.model.keys import KeyRequest
 from qss.wire.etsi014.json import decode_json
-
-NOT_FOUND = "one or more keys specified are not found on KME"
-"""The standard's literal message for any key ID that cannot be served (clause 6.4)."""
 
 NOT_MULTIPLE_OF_8 = "size shall be a multiple of 8"
 """The standard's literal message for a `size` in bits that is no whole number of bytes (clause 6.2)."""
@@ -116,7 +113,7 @@ def parse_key_ids(body: bytes) -> tuple[KeyId, ...]:
         raise BadRequest(f"key_IDs has more than {MAX_KEY_IDS} entries: ask in several requests")
     key_ids = tuple(KeyId.parse(text) for text in texts)
     if len(set(key_ids)) < len(key_ids):
-        raise BadRequest(NOT_FOUND)  # the first of two asks for one key takes it away from the second
+        raise KeysNotFound  # the first of two asks for one key takes it away from the second
     return key_ids
 
 

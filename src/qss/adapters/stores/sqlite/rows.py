@@ -83,6 +83,7 @@ def peer_row(record: PeerRecord) -> Row:
         record.peer,
         record.incarnation,
         record.commit_seen,
+        record.commit_proof,
         int(record.must_burn),
         *_tally_values(record.past),
         record.past_ingested,
@@ -91,8 +92,10 @@ def peer_row(record: PeerRecord) -> Row:
 
 def peer_record(row: Row) -> PeerRecord:
     """Read a row of `peers`."""
-    peer, incarnation, commit_seen, must_burn, *tally, past_ingested = row
-    return PeerRecord(QksId(peer), incarnation, commit_seen, bool(must_burn), _tally(*tally), past_ingested)
+    peer, incarnation, commit_seen, commit_proof, must_burn, *tally, past_ingested = row
+    return PeerRecord(
+        QksId(peer), incarnation, commit_seen, commit_proof, bool(must_burn), _tally(*tally), past_ingested
+    )
 
 
 def _tally_values(tally: Tally) -> Row:

@@ -65,6 +65,7 @@ CREATE TABLE peers (
     peer TEXT PRIMARY KEY,
     incarnation INTEGER NOT NULL,
     commit_seen INTEGER NOT NULL,
+    commit_proof BLOB NOT NULL,
     must_burn INTEGER NOT NULL,
     past_reserved_bits INTEGER NOT NULL,
     past_delivered_bits INTEGER NOT NULL,

@@ -1,0 +1,114 @@
+"""The state machines of a link's connection and of a master's request, as tables; an undeclared step raises.
+
+A link at one end::
+
+    state      what it means                                           leaves it
+    ─────────  ──────────────────────────────────────────────────────  ───────────────────────────────────────────────
+    DOWN       no connection                                           CONNECTED ▶ WAITING
+    WAITING    connected; reservations are still on their way to disk  SETTLED ▶ GREETING (Hello sent)
+    GREETING   the peer's Hello is awaited                             HELLO ▶ SETTLING (Held sent)
+    SETTLING   the peer's Held is awaited                              HELD ▶ UP
+    UP         streams are filled, keys reserved and confirmed         —
+    FAILED     a commit was refused: memory is ahead of the store      the runtime makes a new Link
+
+From any state but FAILED, DISCONNECTED leads to DOWN and COMMIT_FAILED to FAILED. In FAILED every ask is refused and
+nothing else is heeded.
+
+A master's request at its own end::
+
+    state       what it means                                          leaves it
+    ──────────  ─────────────────────────────────────────────────────  ───────────────────────────────────────────────
+    ASKED       the non-owner has asked the owner for a range          ALLOCATED ▶ COMMITTING
+    COMMITTING  the range is being written here and there              DURABLE_HERE ▶ HERE, DURABLE_THERE ▶ THERE
+    HERE        durable here, not known to be so there                 DURABLE_THERE ▶ BOTH
+    THERE       durable there, not yet here                            DURABLE_HERE ▶ BOTH
+    BOTH        the master is answered                                 —
+
+The owner's own requests begin in COMMITTING. Every other way out (refusal, deadline, lost connection) gives the request
+up from wherever it is.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from qss.model.errors import LocalProtocolError, RemoteProtocolError
+
+
+class LinkPhase(StrEnum):
+    """State of a link's connection."""
+
+    DOWN = "down"
+    WAITING = "waiting"
+    GREETING = "greeting"
+    SETTLING = "settling"
+    UP = "up"
+    FAILED = "failed"
+
+
+class LinkStep(StrEnum):
+    """What moves a link on."""
+
+    CONNECTED = "connected"
+    SETTLED = "settled"
+    HELLO = "hello"
+    HELD = "held"
+    DISCONNECTED = "disconnected"
+    COMMIT_FAILED = "commit failed"
+
+
+class AskPhase(StrEnum):
+    """State of a master's request."""
+
+    ASKED = "asked"
+    COMMITTING = "committing"
+    HERE = "durable here"
+    THERE = "durable there"
+    BOTH = "durable at both ends"
+
+
+class AskStep(StrEnum):
+    """What moves a master's request on."""
+
+    ALLOCATED = "allocated"
+    DURABLE_HERE = "durable here"
+    DURABLE_THERE = "durable there"
+
+
+_LINK: dict[tuple[LinkPhase, LinkStep], LinkPhase] = {
+    (LinkPhase.DOWN, LinkStep.CONNECTED): LinkPhase.WAITING,
+    (LinkPhase.WAITING, LinkStep.SETTLED): LinkPhase.GREETING,
+    (LinkPhase.GREETING, LinkStep.HELLO): LinkPhase.SETTLING,
+    (LinkPhase.SETTLING, LinkStep.HELD): LinkPhase.UP,
+    **{
+        (phase, step): after
+        for phase in LinkPhase
+        if phase is not LinkPhase.FAILED
+        for step, after in (
+            (LinkStep.DISCONNECTED, LinkPhase.DOWN),
+            (LinkStep.COMMIT_FAILED, LinkPhase.FAILED),
+        )
+    },
+}
+
+_ASK: dict[tuple[AskPhase, AskStep], AskPhase] = {
+    (AskPhase.ASKED, AskStep.ALLOCATED): AskPhase.COMMITTING,
+    (AskPhase.COMMITTING, AskStep.DURABLE_HERE): AskPhase.HERE,
+    (AskPhase.COMMITTING, AskStep.DURABLE_THERE): AskPhase.THERE,
+    (AskPhase.HERE, AskStep.DURABLE_THERE): AskPhase.BOTH,
+    (AskPhase.THERE, AskStep.DURABLE_HERE): AskPhase.BOTH,
+}
+
+
+def link_after(phase: LinkPhase, step: LinkStep) -> LinkPhase:
+    """Return a link's next state. Raises `LocalProtocolError` for a step that is not declared."""
+    if (phase, step) not in _LINK:
+        raise LocalProtocolError(f"a link that is {phase} cannot be {step}")
+    return _LINK[phase, step]
+
+
+def ask_after(phase: AskPhase, step: AskStep) -> AskPhase:
+    """Return a request's next state. Raises `RemoteProtocolError` for an undeclared step: the peer's."""
+    if (phase, step) not in _ASK:
+        raise RemoteProtocolError(f"a request that is {phase} cannot become {step}")
+    return _ASK[phase, step]

@@ -1,0 +1,44 @@
+"""Tasks that belong to somebody: none is forgotten, and a defect in one is never silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+Defect = Callable[[BaseException], None]
+"""Hears of an exception that nobody expected: it ends the site (decision 0006)."""
+
+
+class Tasks:
+    """The tasks of one owner."""
+
+    def __init__(self, defect: Defect) -> None:
+        self._defect = defect
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
+        """Begin `work` as a task of this owner."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def finished(self) -> None:
+        """Wait until no task is left."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def cancelled(self) -> None:
+        """Cancel all tasks, and wait until none is left."""
+        for task in self._tasks:
+            task.cancel()
+        await self.finished()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._defect(error)
