@@ -95,7 +95,11 @@ def _build(folder: Path, site: QksId, wrapped: str) -> None:
         make_store(making / LEDGER, site)
         _write_data_key_file(making / DATA_KEY, site, wrapped)  # which syncs the folder, and so the store's name too
         making.rename(folder)
-        sync_folder(folder.parent)
+        try:
+            sync_folder(folder.parent)
+        except OSError:
+            folder.rename(making)  # in one piece, to be removed there
+            raise
     except OSError as error:
         raise _cannot_make(folder, error) from error
     finally:
@@ -133,7 +137,7 @@ def _read_data_key_file(folder: Path, site: QksId) -> bytes:
     try:
         content = json.loads(text)
         form, owner, wrapped = content["format"], content["site"], content["sealed_data_key"].encode("ascii")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{path} is damaged; restore it from a back-up") from error
     if form != _FORMAT:
         raise StoreError(f"{path} has format {form!r}, this release reads {_FORMAT}; run the release that made it")
