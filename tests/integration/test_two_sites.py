@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 
+import apsw
 import pytest
 
 from qss.model.errors import (
     BadRequest,
+    FenceLost,
     PeerUnavailable,
     QssError,
     Shortage,
@@ -18,6 +21,7 @@ from qss.model.errors import (
     Unavailable,
 )
 from qss.model.keys import Key, KeyRequest
+from qss.model.records import BurnReason
 from support.pki import Pki
 from support.two_sites import ALICE, BOB, CAROL, TwoSites
 
@@ -192,12 +196,93 @@ async def test_used_bytes_are_erased_from_the_store(tmp_path, pki) -> None:
 async def test_a_newer_connection_takes_the_place_of_the_older_one(tmp_path, pki) -> None:
     async with TwoSites(tmp_path, pki) as sites:
         await sites.until_keys(20)
-        older = sites.dialling
-        sites.connect()
+        assert sites.accepted[-1].is_open
+        newer = await sites.call()
+        serving = asyncio.create_task(sites.a.link.serve(newer))
         async with asyncio.timeout(5):
-            while sites.a.link.security is None or not older.done():
-                older.cancel()
+            while sites.accepted[0].is_open:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await sites.until_keys(1)
         (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
         assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)) == (key,)
+        await newer.close()
+        await asyncio.wait([serving])
+
+
+async def test_a_site_that_is_asked_to_stop_on_a_failing_disk_stops(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        sites.a.store.full = True
+        with pytest.raises(StoreUnavailable):
+            await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await sites.a.stop()
+        await sites.a.start()
+
+
+async def test_a_neighbour_without_proof_burns_its_own_link_alone(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        before = sites.b.site._commit_number
+        await sites.disconnect()
+        peer = sites.a.link.core._state.peer
+        sites.a.link.core._state.peer = replace(peer, incarnation=1, commit_seen=2**63 - 1)  # what A says it has seen
+        sites.connect()
+        await sites.until_keys(20)  # fresh key
+        assert sites.b.site._commit_number < before + 1000
+        for site in (sites.a, sites.b):
+            link = site.link.core
+            assert sum((record.tally for record in link.streams), link.peer.past).burned[BurnReason.RESTORED]
+        (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)) == (key,)
+
+
+async def test_two_restored_ends_without_anchors_use_nothing_twice(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(100)
+        ends = (sites.a, sites.b)
+        for site in ends:
+            await site.stop()
+            shutil.copy(site.path, tmp_path / f"{site.here}.back-up")
+        for site in ends:
+            await site.start()
+        await sites.until_keys(1)
+        used = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=1))
+        for site in ends:
+            await site.stop()
+            shutil.copy(tmp_path / f"{site.here}.back-up", site.path)
+            (tmp_path / f"{site.here}.anchor").unlink()
+        for site in ends:
+            await site.start()
+        await sites.until_keys(100)
+        fresh = await sites.a.key_server.get_key(ALICE, CAROL, KeyRequest(number=100))
+        assert not {key.material.reveal() for key in used} & {key.material.reveal() for key in fresh}
+
+
+async def test_a_defect_in_a_links_core_fails_the_site(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(1)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        sites.a.link.core.handle = broken
+        async with asyncio.timeout(5):
+            with pytest.raises(ZeroDivisionError):
+                await sites.a.site.failed
+        del sites.a.link.core.handle
+
+
+async def test_a_store_that_another_process_took_fails_the_site(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(1)
+        connection = apsw.Connection(str(sites.a.path))
+        connection.set_busy_timeout(5000)
+        connection.execute("UPDATE meta SET incarnation = incarnation + (1 << 41)")
+        connection.close()
+        with pytest.raises(Unavailable):
+            await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        async with asyncio.timeout(5):
+            with pytest.raises(FenceLost):
+                await sites.a.site.failed

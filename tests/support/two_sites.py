@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
@@ -21,7 +22,7 @@ from qss.model.identifiers import QksId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import KeyLimits
 from qss.ports.key_source import KeySource
-from qss.ports.store import SealedChange, SealedStore
+from qss.ports.store import Contents, SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
 from qss.runtime.site import LinkPlan, Site
@@ -47,6 +48,11 @@ class FragileStore:
     def __init__(self, store: SealedStore) -> None:
         self._store = store
         self.full = False
+
+    async def contents(self) -> Contents:
+        if self.full:
+            raise StoreUnavailable("the disk fails")
+        return await self._store.contents()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -94,6 +100,13 @@ class OneSite:
         await self.site.stop()
 
 
+@dataclass
+class Accepted:
+    """A connection that site B took."""
+
+    is_open: bool = True
+
+
 class TwoSites:
     """Sites A and B with the connection between them."""
 
@@ -102,6 +115,7 @@ class TwoSites:
         self.pki = pki
         self.a, self.b = OneSite(A, B, folder, source_a), OneSite(B, A, folder, source_b)
         self.dialling: asyncio.Task[None] | None = None
+        self.accepted: list[Accepted] = []
 
     async def __aenter__(self) -> Self:
         await self.a.start()
@@ -122,10 +136,13 @@ class TwoSites:
         await asyncio.gather(self.a.stop(), self.b.stop())
 
     async def _accept(self, connection: Connection) -> None:
+        accepted = Accepted()
+        self.accepted.append(accepted)
         await self.b.link.serve(connection)
+        accepted.is_open = False
 
     def connect(self) -> None:
-        self.dialling = asyncio.create_task(keep_connected(B, self._dial, lambda c: self.a.link.serve(c)))
+        self.dialling = asyncio.create_task(keep_connected(B, self.call, lambda c: self.a.link.serve(c)))
 
     async def disconnect(self) -> None:
         if self.dialling is not None:
@@ -133,7 +150,7 @@ class TwoSites:
             await asyncio.wait({self.dialling})
             self.dialling = None
 
-    async def _dial(self) -> Connection:
+    async def call(self) -> Connection:
         port = self._listener.address[1]
         return await connect(
             f"wss://127.0.0.1:{port}/external",

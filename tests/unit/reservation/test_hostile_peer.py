@@ -1,0 +1,177 @@
+"""A neighbour that lies, or breaks the protocol: it loses its connection and its own link's key, and nothing more."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qss.core.reservation import events as ev
+from qss.model.identifiers import ReservationId, StreamId
+from qss.wire import external as wire
+from support.link_pair import ALICE, BOB, CAROL, End, LinkPair
+
+MINE = ReservationId.from_entropy(b"\x01" * 16)
+OTHER = ReservationId.from_entropy(b"\x02" * 16)
+
+
+def say(pair: LinkPair, end: End, *messages: wire.Message) -> None:
+    """Let the peer of `end` say this on the connection that stands."""
+    peer = pair.other(end)
+    frame = wire.Frame(peer.link.incarnation, end.link.incarnation, 0, b"", messages)
+    pair.handle(end, ev.Received(frame))
+
+
+def test_a_reserve_under_the_name_of_ones_own_request_is_refused() -> None:
+    pair = LinkPair().ready()
+    own = pair.reserve(pair.b)
+    stream = pair.b.link.streams[0].stream
+    say(pair, pair.b, wire.Reserve(own.value, stream.value, 0, 1, 16, ALICE, (BOB,)))
+    assert "name of a request" in pair.disconnect_reasons[-1]
+    pair.connect()
+    pair.settle()
+    pair.balanced()
+
+
+@pytest.mark.parametrize(
+    ("keys", "key_bytes", "taken"), [(4, 16, True), (5, 16, False), (1, 15, False), (1, 33, False), (2, 32, True)]
+)
+def test_a_peer_is_held_to_our_sizes_and_numbers(keys: int, key_bytes: int, taken: bool) -> None:
+    pair = LinkPair(min_key_bytes=16, max_key_bytes=32, max_keys=4).ready()
+    stream = pair.b.link.streams[0].stream
+    say(pair, pair.b, wire.Reserve(MINE.value, stream.value, 0, keys, key_bytes, ALICE, (BOB,)))
+    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,)))
+    for end, reservation in ((pair.b, MINE), (pair.a, OTHER)):
+        assert (reservation in {row.id for row in end.link.reservations}) is taken
+        said = [m for e in end.effects if isinstance(e, ev.Send) for m in e.messages]
+        assert (wire.Refuse(reservation.value, wire.Reason.SIZE) in said) is not taken
+
+
+@pytest.mark.parametrize("lie", [{"qks": "X"}, {"unconfirmed": (b"\0" * 16,)}])
+def test_a_hello_that_comes_early_and_is_wrong_ends_the_connection_alone(lie: dict[str, object]) -> None:
+    pair = LinkPair().ready()
+    pair.disconnect()
+    pair.reserve(pair.a)  # refused; then one that is on its way to the disk:
+    pair.connect()
+    pair.settle()
+    pair.reserve(pair.a)
+    pair.receive(pair.b)
+    pair.disconnect()
+    pair.b.connected = pair.a.connected = True
+    assert pair.b.unsynced
+    pair.handle(pair.b, ev.Connected())
+    incarnation = pair.a.link.incarnation
+    members: dict[str, object] = {
+        "qks": "A",
+        "incarnation": incarnation,
+        "base": 0,
+        "seen_incarnation": 0,
+        "seen_commit": 0,
+        "seen_proof": b"",
+        "restored": False,
+        "streams": (),
+        "unconfirmed": (),
+    }
+    hello = wire.Hello(**{**members, **lie})  # type: ignore[arg-type]
+    pair.handle(pair.b, ev.Received(wire.Frame(incarnation, 0, 0, b"", (hello,))))
+    while pair.b.unsynced:
+        pair.sync(pair.b)
+    assert pair.disconnect_reasons
+    pair.connect()
+    pair.settle()
+    assert pair.b.link.up
+
+
+def test_a_restore_that_is_noticed_while_the_greeting_is_under_way_is_not_forgotten() -> None:
+    pair = LinkPair().ready()
+    pair.disconnect()
+    pair.connect()
+    pair.handle(pair.a, ev.StoreRestored())  # its Hello has left, and does not say so
+    pair.settle()
+    pair.connect()
+    pair.settle()
+    for end in (pair.a, pair.b):
+        assert not end.link.peer.must_burn
+        assert sum(record.available for record in end.link.streams) == 0
+
+
+def test_what_the_peer_claims_to_have_seen_comes_with_its_proof() -> None:
+    pair = LinkPair().ready()
+    assert pair.a.link.peer.commit_proof == b"proof"
+    say_hello = [m for e in pair.a.effects if isinstance(e, ev.Send) for m in e.messages if isinstance(m, wire.Hello)]
+    assert say_hello[-1].seen_proof == b""
+    pair.disconnect()
+    pair.connect()
+    say_hello = [m for e in pair.a.effects if isinstance(e, ev.Send) for m in e.messages if isinstance(m, wire.Hello)]
+    assert say_hello[-1].seen_proof == b"proof"
+
+
+def test_a_clock_of_the_day_that_is_set_back_delays_no_answer() -> None:
+    pair = LinkPair().ready()
+    pair.tick(1.0)
+    pair.clock_step = -86_400.0
+    reservation = pair.reserve(pair.a)
+    pair.tick(6.0)
+    assert reservation in pair.refused
+
+
+IDS = st.sampled_from([MINE.value, OTHER.value, b"\0" * 16])
+NUMBERS = st.sampled_from([0, 1, 16, 64, 512, 2**32 - 1, 2**63 - 1])
+POSITIVE = st.sampled_from([1, 2, 16, 65536, 2**32 - 1])
+SAES = st.sampled_from([str(ALICE), str(BOB), str(CAROL), "sae:nobody", "no SAE ID"])
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> wire.Message:
+    """Any well-formed message, its names often those of the link."""
+    kind = draw(st.sampled_from([*wire.Message.__args__]))
+    streams = st.sampled_from([b"\0" * 16, "open"])
+    reserve = (IDS, streams, NUMBERS, POSITIVE, POSITIVE, SAES, st.tuples(SAES))
+    members = {
+        wire.Hello: (
+            st.sampled_from(["A", "B"]), NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.binary(max_size=2), st.booleans(),
+            st.just(()), st.lists(IDS, max_size=2).map(tuple),
+        ),
+        wire.Open: (streams, POSITIVE),
+        wire.Mark: (streams, NUMBERS),
+        wire.Close: (streams, NUMBERS),
+        wire.Reserve: reserve,
+        wire.Ask: (IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES)),
+        wire.Grant: (IDS, streams, NUMBERS, POSITIVE),
+        wire.Refuse: (IDS, st.sampled_from(wire.Reason)),
+        wire.Reserved: (IDS,),
+    }.get(kind, (st.lists(IDS, max_size=3).map(tuple),))  # fmt: skip
+    return kind(*(draw(member) for member in members))  # type: ignore[no-any-return]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(["a", "b"]), st.lists(st.lists(messages(), min_size=1, max_size=3), max_size=12), st.data())
+def test_whatever_a_peer_says_nothing_but_its_connection_breaks(
+    victim: str, frames: list[list[wire.Message]], data: st.DataObject
+) -> None:
+    pair = LinkPair().ready()
+    end = getattr(pair, victim)
+    end_peer = pair.other(end)
+    stream = end.link.streams[0].stream
+    pair.reserve(end)
+    for frame in frames:
+        if not end.connected:
+            pair.connect()
+            pair.settle()
+        said = [_named(message, stream) for message in frame]
+        incarnation = end_peer.link.incarnation
+        pair.handle(
+            end, ev.Received(wire.Frame(incarnation, end.link.incarnation, data.draw(NUMBERS), b"", tuple(said)))
+        )
+        end_peer.outgoing.clear()
+        while end.unsynced:
+            pair.sync(end)
+        pair.tick(data.draw(st.sampled_from([0.2, 6.0])))
+    pair.balanced()
+
+
+def _named(message: wire.Message, stream: StreamId) -> wire.Message:
+    if getattr(message, "stream", None) == "open":
+        members = {name: getattr(message, name) for name in message.__struct_fields__}
+        return type(message)(**{**members, "stream": stream.value})  # type: ignore[no-any-return]
+    return message
