@@ -75,8 +75,15 @@ class PassphraseKeyRing:
 
 
 def passphrase_of(text: str) -> KeyMaterial:
-    """Return a passphrase as the key ring takes it: UTF-8 of its composed form (NFC), so that keyboards agree."""
-    return KeyMaterial(unicodedata.normalize("NFC", text).encode())
+    """Return a passphrase as the key ring takes it: UTF-8 of its composed form (NFC), so that keyboards agree.
+
+    Raises `KeyRingError` if it came from a terminal in bytes that are no text.
+    """
+    try:
+        return KeyMaterial(unicodedata.normalize("NFC", text).encode())
+    except UnicodeEncodeError:
+        # The cause would carry the passphrase.
+        raise KeyRingError("the passphrase is no text in the terminal's encoding; set the locale to UTF-8") from None
 
 
 def read_passphrase_file(path: Path) -> KeyMaterial:

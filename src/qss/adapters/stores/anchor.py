@@ -48,7 +48,7 @@ class AnchorFile:
     def write(self, commit_number: int) -> None:
         """Remember `commit_number`, durably and in one piece; a number not higher than the last changes nothing.
 
-        Raises `StoreUnavailable` if the disk refuses; the last number is kept then.
+        Raises `StoreUnavailable` if the disk refuses; the last number is kept then, or this one.
         """
         with self._turn:
             last = self.read()
