@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import structlog
@@ -18,6 +19,9 @@ from qss.model.errors import place_of
 
 LINGERING_S = 1.0
 """How long a connection is still read after a refusal, so that a caller who is sending finds the answer."""
+
+LINGERING_BYTES = 1 << 24
+"""How much is still read after a refusal."""
 
 MAX_LINE_BYTES = 8190
 """Longest request line, and longest header."""
@@ -43,7 +47,7 @@ class HttpConnection(web.RequestHandler):
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
-            lingering_time=LINGERING_S,
+            lingering_time=0,  # it would read any amount: see `finish_response`
             auto_decompress=False,  # a small body that unpacks into a large one is not read at all
             timeout_ceil_threshold=float("inf"),
         )
@@ -93,6 +97,20 @@ class HttpConnection(web.RequestHandler):
         refused = web.Response(status=status, text=text + "\n")
         refused.force_close()
         return refused
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Finish the answer, and end the connection if the rest of a request that nobody read does not end soon."""
+        result = await super().finish_response(request, resp, start_time)
+        with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
+            async with asyncio.timeout(LINGERING_S):
+                left = LINGERING_BYTES
+                while left > 0 and not request.content.is_eof():
+                    left -= len(await request.content.readany())
+        if not request.content.is_eof():
+            self.abort()
+        return result
 
     def handle_error(
         self,
