@@ -50,7 +50,7 @@ def in_order(contents: Contents) -> Contents:
         contents.incarnation,
         contents.commit_number,
         tuple(sorted(contents.streams, key=lambda row: row.stream)),
-        tuple(sorted(contents.reservations, key=lambda row: row.id)),
+        tuple(sorted(contents.reservations, key=lambda row: (row.peer, row.id))),
         tuple(sorted(contents.peers, key=lambda row: row.peer)),
     )
 
@@ -63,7 +63,7 @@ names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, 
 tallies = st.builds(Tally, counts, counts, counts, st.dictionaries(st.sampled_from(BurnReason), counts, max_size=3))
 stream_ids = st.integers(1, 3).map(stream_id)
 reservation_ids = st.integers(1, 4).map(reservation_id)
-peers = names.map(QksId)
+peers = st.sampled_from("BC").map(QksId)
 saes = names.map(SaeId)
 
 stream_records = st.builds(

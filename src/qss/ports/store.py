@@ -33,7 +33,7 @@ class DropStream:
 
 @dataclass(frozen=True, slots=True)
 class PutReservation:
-    """Write a reservation's row, whether it is new or not."""
+    """Write a reservation's row, whether it is new or not. Links do not share names: the peer belongs to the key."""
 
     record: ReservationRecord
 
@@ -42,6 +42,7 @@ class PutReservation:
 class DropReservation:
     """Forget a reservation; no error if there is none."""
 
+    peer: QksId
     reservation: ReservationId
 
 

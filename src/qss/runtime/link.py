@@ -272,7 +272,7 @@ class LinkRunner:
     async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]
         batch += [PutReservation(record) for record in commit.reservations]
-        batch += [DropReservation(reservation) for reservation in commit.dropped_reservations]
+        batch += [DropReservation(self._settings.peer, reservation) for reservation in commit.dropped_reservations]
         batch += [PutKey(stream, start, self._stored[handle][0]) for stream, start, handle in commit.keys]
         batch += [DropStream(stream) for stream in commit.dropped_streams]
         if commit.peer is not None:

@@ -48,7 +48,7 @@ class SimulatedDisk:
     incarnation: int = 0
     commit_number: int = 0
     streams: dict[StreamId, StreamRecord] = field(default_factory=dict)
-    reservations: dict[ReservationId, ReservationRecord] = field(default_factory=dict)
+    reservations: dict[tuple[QksId, ReservationId], ReservationRecord] = field(default_factory=dict)
     peers: dict[QksId, PeerRecord] = field(default_factory=dict)
     blocks: dict[tuple[StreamId, int], SealedBlock] = field(default_factory=dict)
     in_use: bool = False
@@ -207,9 +207,9 @@ class _Savepoint:
             case DropStream(stream):
                 self._drop_stream(stream)
             case PutReservation(reservation):
-                self._put(disk.reservations, reservation.id, reservation)
-            case DropReservation(name):
-                self._drop(disk.reservations, name)
+                self._put(disk.reservations, (reservation.peer, reservation.id), reservation)
+            case DropReservation(peer, name):
+                self._drop(disk.reservations, (peer, name))
             case PutPeer(peer):
                 self._put(disk.peers, peer.peer, peer)
             case RaiseCommitNumber(at_least):
@@ -247,7 +247,7 @@ class _Savepoint:
         for block in [block for block in self._disk.blocks.values() if block.stream == stream]:
             self._drop(self._disk.blocks, (stream, block.start))
         for record in [record for record in self._disk.reservations.values() if record.stream == stream]:
-            self._drop(self._disk.reservations, record.id)
+            self._drop(self._disk.reservations, (record.peer, record.id))
         self._drop(self._disk.streams, stream)
 
     def _put_block(self, block: SealedBlock) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from qss.model.errors import FenceLost, HeadMismatch, StoreError, StoreInUse
+from qss.model.identifiers import QksId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord
 from qss.ports.store import (
@@ -152,7 +154,7 @@ async def test_changes_of_a_batch_are_made_in_order(store: Store, fence: int) ->
             PutStream(stream_record()),
             PutStream(stream_record(version=2, head=5)),
             PutReservation(reservation_record(1)),
-            DropReservation(reservation_id(1)),
+            DropReservation(PEER, reservation_id(1)),
             PutBlock(block(0)),
             DropBlock(stream_id(1), 0),
             PutBlock(block(0, 8, sealed=b"second")),
@@ -321,5 +323,8 @@ async def test_a_reservation_is_written_over_and_dropped(store: Store, fence: in
     await store.commit([PutReservation(reservation_record(1))], fence)
     await store.commit([PutReservation(reservation_record(1, start=64))], fence)
     assert (await store.contents()).reservations == (reservation_record(1, start=64),)
-    await store.commit([DropReservation(reservation_id(1)), DropReservation(reservation_id(2))], fence)
-    assert (await store.contents()).reservations == ()
+    other = replace(reservation_record(1), peer=QksId("C"))  # another link's, of the same name
+    await store.commit([PutReservation(other)], fence)
+    assert len((await store.contents()).reservations) == 2
+    await store.commit([DropReservation(PEER, reservation_id(1)), DropReservation(PEER, reservation_id(2))], fence)
+    assert (await store.contents()).reservations == (other,)

@@ -38,6 +38,7 @@ from support.store_records import (
     block,
     in_order,
     peer_records,
+    peers,
     reservation_ids,
     reservation_records,
     stream_id,
@@ -49,7 +50,7 @@ changes = st.one_of(
     st.builds(PutStream, stream_records),
     st.builds(DropStream, stream_ids),
     st.builds(PutReservation, reservation_records),
-    st.builds(DropReservation, reservation_ids),
+    st.builds(DropReservation, peers, reservation_ids),
     st.builds(PutPeer, peer_records),
     st.builds(RaiseCommitNumber, st.integers(0, 30)),
     st.builds(PutBlock, st.builds(block, st.integers(0, 40), st.integers(1, 20), st.integers(1, 3))),
@@ -92,9 +93,9 @@ class Model:
                 self.reservations = {k: v for k, v in self.reservations.items() if v.stream != stream}
                 self.blocks = {k: v for k, v in self.blocks.items() if k[0] != stream}
             case PutReservation(record):
-                self.reservations[record.id] = record
-            case DropReservation(name):
-                self.reservations.pop(name, None)
+                self.reservations[record.peer, record.id] = record
+            case DropReservation(peer, name):
+                self.reservations.pop((peer, name), None)
             case PutPeer(record):
                 self.peers[record.peer] = record
             case RaiseCommitNumber(at_least):

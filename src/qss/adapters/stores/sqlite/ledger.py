@@ -67,8 +67,8 @@ def _apply(connection: apsw.Connection, change: Change) -> None:
             connection.execute("DELETE FROM streams WHERE stream = ?", (stream.value,))
         case PutReservation(reservation):
             connection.execute(_PUT_RESERVATION, rows.reservation_row(reservation))
-        case DropReservation(name):
-            connection.execute("DELETE FROM reservations WHERE reservation = ?", (name.value,))
+        case DropReservation(peer, name):
+            connection.execute("DELETE FROM reservations WHERE peer = ? AND reservation = ?", (peer, name.value))
         case PutPeer(peer):
             connection.execute(_PUT_PEER, rows.peer_row(peer))
         case RaiseCommitNumber(at_least):

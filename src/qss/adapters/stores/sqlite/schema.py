@@ -47,7 +47,7 @@ CREATE TABLE streams (
     burned_bits TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reservations (
-    reservation BLOB PRIMARY KEY,
+    reservation BLOB NOT NULL,
     stream BLOB NOT NULL,
     peer TEXT NOT NULL,
     side TEXT NOT NULL,
@@ -58,7 +58,8 @@ CREATE TABLE reservations (
     slaves TEXT NOT NULL,
     expires_at REAL NOT NULL,
     confirmed INTEGER NOT NULL,
-    fetched TEXT NOT NULL
+    fetched TEXT NOT NULL,
+    PRIMARY KEY (peer, reservation)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reservations_of_stream ON reservations (stream);
 CREATE TABLE peers (
