@@ -8,6 +8,7 @@ import socket
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,14 @@ def test_a_stop_answers_what_is_under_way_and_nothing_else(two: RunningNetwork) 
     assert two.take(BOB, ALICE, keys).keys == keys
     more = two.get(BOB, ALICE)
     assert two.take(ALICE, BOB, more).keys == more
+
+
+def test_a_node_leaves_no_core_dump_and_takes_the_descriptors_it_may(two: RunningNetwork) -> None:
+    limits = Path(f"/proc/{two.nodes.pid(A)}/limits").read_text(encoding="ascii")
+    soft, hard = limits.partition("Max open files")[2].split()[:2]
+    assert soft == hard
+    assert limits.partition("Max core file size")[2].split()[:2] == ["0", "0"]
+    assert Path(f"/proc/{two.nodes.pid(A)}").stat().st_uid == 0  # what Linux does to what may not be dumped
 
 
 @pytest.mark.parametrize("site", [A, B], ids=["owner", "not owner"])

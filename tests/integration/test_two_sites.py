@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import apsw
 import pytest
+import structlog
 
 from qss.model.errors import (
     BadRequest,
@@ -286,3 +287,30 @@ async def test_a_store_that_another_process_took_fails_the_site(tmp_path, pki) -
         async with asyncio.timeout(5):
             with pytest.raises(FenceLost):
                 await sites.a.site.failed
+
+
+async def test_a_key_that_was_altered_on_disk_is_answered_in_words(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        connection = apsw.Connection(str(sites.a.path))
+        connection.set_busy_timeout(5000)
+        connection.execute("UPDATE blocks SET sealed = zeroblob(length(sealed))")
+        connection.close()
+        with pytest.raises(StoreUnavailable, match="cannot be read; nothing was delivered; tell its operator"):
+            await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+
+
+async def test_an_anchor_that_somebody_spoils_is_reported_once_and_the_site_goes_on(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        with structlog.testing.capture_logs() as logs:
+            for content in ("no number", "still none"):
+                (tmp_path / "A.anchor").write_text(content)
+                await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+                sites.a.site._write_anchor()
+        told = [entry for entry in logs if entry["event"] == "the anchor cannot be written"]
+        assert len(told) == 1
+        assert "remove it if the store is known not to be a back-up" in told[0]["reason"]
+        (tmp_path / "A.anchor").unlink()
+        sites.a.site._write_anchor()
+        assert sites.a.anchor.read() == sites.a.site._commit_number

@@ -19,6 +19,7 @@ from qss.app.toml_decoding import SECRET
 from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
 from qss.model.keys import KeyLimits
+from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
 ANY_SAE = SaeId("*")
 """In a pair: whichever SAE."""
@@ -102,7 +103,7 @@ class Northbound(_Table, frozen=True, kw_only=True):
     min_key_size: KeySize = 64
     max_key_size: KeySize = 8192
     max_key_per_request: Annotated[int, Meta(ge=1, le=MAX_KEYS_PER_RESERVATION)] = 128
-    max_sae_id_count: Annotated[int, Meta(ge=0, le=256)] = 8
+    max_sae_id_count: Annotated[int, Meta(ge=0, le=MAX_SLAVES - 1)] = 8
 
     def key_limits(self) -> KeyLimits:
         """Return what this key server offers on one key request."""
@@ -164,7 +165,7 @@ class Link(_Table, frozen=True, kw_only=True):
     address: Address
     device: DeviceTable
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
-    max_reservations: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
 
 
 class Sae(_Table, frozen=True, kw_only=True):

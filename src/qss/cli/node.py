@@ -37,6 +37,7 @@ def command(
     """Run a site: its key server, its QKD modules and its store."""
     from qss.app.configuration import load, notes
     from qss.app.logs import configure_logs
+    from qss.app.process import harden_process
 
     configuration = load(config)
     if check:
@@ -45,6 +46,7 @@ def command(
         click.echo(f"{config} can be used")
         return
     configure_logs(log_format)
+    harden_process()
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
         runner.run(_run(configuration))
 

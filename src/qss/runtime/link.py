@@ -16,6 +16,7 @@ from qss.model.errors import (
     DeviceError,
     PeerUnavailable,
     QssError,
+    StoreError,
     StoreUnavailable,
     Unavailable,
 )
@@ -126,10 +127,10 @@ class LinkRunner:
         """End the connection, the feeds and everything under way; what is committed stays."""
         self._stopping = True
         await self._session.stop()
+        await self._tasks.cancelled()  # first: one of them may be about to start a feed
         for stream in list(self._feeds):
             await self._close(stream)
         await self._feeding.cancelled()
-        await self._tasks.cancelled()
         self._handle(ev.Tick())  # what waits for a commit without hurry, or for erasure
         await self._commits.finished()
         await self._tasks.finished()
@@ -199,7 +200,7 @@ class LinkRunner:
     async def _read_key(self, stream: StreamId, part: Range) -> KeyMaterial:
         try:
             return await self._store.read_key(stream, part)
-        except Unavailable as error:  # its text names files of this machine
+        except (Unavailable, StoreError) as error:  # its text names files of this machine
             self._log.error("key cannot be read", reason=str(error))
             raise StoreUnavailable(
                 "this site's store cannot be read; nothing was delivered; tell its operator"
@@ -312,6 +313,8 @@ class LinkRunner:
     # --- key from the module --------------------------------------------------------------------------------------
 
     async def _open(self, stream: StreamId | None, chunk_bytes: int | None) -> None:
+        if self._stopping:
+            return
         try:
             opened = await self._source.open_connect(self._settings.here, self._settings.peer, stream, chunk_bytes)
         except (DeviceError, ConnectionLost) as error:

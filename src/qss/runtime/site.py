@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from qss.core.reservation import LinkSettings
-from qss.model.errors import FenceLost, QssError, StoreUnavailable
+from qss.model.errors import FenceLost, QssError, StoreError, StoreUnavailable
 from qss.model.incarnations import is_first
 from qss.model.records import PeerRecord
 from qss.ports.anchor import Anchor
@@ -42,6 +42,7 @@ class Site:
         self._fence = 0
         self._commit_number = 0
         self._tasks = Tasks(self.fail)
+        self._anchor_trouble = ""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
         self.links = {
@@ -147,7 +148,11 @@ class Site:
             await asyncio.to_thread(self._write_anchor)
 
     def _write_anchor(self) -> None:
+        trouble = ""
         try:
             self._anchor.write(self._commit_number)
-        except StoreUnavailable as error:
-            _log.error("the anchor cannot be written", reason=str(error))
+        except (StoreUnavailable, StoreError) as error:
+            trouble = str(error)
+        if trouble and trouble != self._anchor_trouble:  # once for each cause, not once a second
+            _log.error("the anchor cannot be written", reason=trouble)
+        self._anchor_trouble = trouble

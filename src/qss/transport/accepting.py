@@ -18,6 +18,7 @@ import structlog
 from qss.model.errors import LocalProtocolError
 from qss.transport.binding import bind
 from qss.transport.http_connection import HttpConnection
+from qss.transport.proof import seconds_left
 
 SPARE_CONNECTIONS = 32
 """Connections above the limit that are accepted only to hear that there are too many."""
@@ -125,9 +126,9 @@ class Acceptor[C: HttpConnection]:
         self._slots.release()
 
     async def _hold(self, connected: socket.socket, caller: str, connection: C) -> None:
-        """Hold one connection, from the handshake to its end."""
+        """Hold one connection, from the handshake to its end, or to the end of the caller's certificate."""
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 connected,
                 ssl=self._context,
@@ -137,7 +138,13 @@ class Acceptor[C: HttpConnection]:
         except OSError as error:  # the library's SSLError is one
             _log.info("TLS handshake failed", caller=caller, reason=_reason(error))
             return
-        await connection.ended()
+        try:
+            async with asyncio.timeout(seconds_left(transport.get_extra_info("ssl_object"))):
+                await connection.ended()
+        except TimeoutError:
+            _log.warning("connection ended: the caller's certificate has expired", caller=caller)
+            connection.abort()
+            await connection.ended()
 
 
 def _reason(error: OSError) -> str:

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import hdrs
 
 from qss.model.errors import ConnectionLost, LocalProtocolError
-from qss.transport.proof import peer_of
+from qss.transport.proof import peer_of, seconds_left
 from qss.transport.websocket import CLOSING_S, MAX_FRAME_BYTES, SILENCE_S, WebSocketConnection
 
 CONNECT_S = 5.0
@@ -77,14 +77,18 @@ async def _open(
         timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_S),
     )
     assert isinstance(socket, _ClientSocket)
-    peer = peer_of(socket.transport.get_extra_info("ssl_object"))
-    if peer is None or socket.protocol is None:
+    tls = socket.transport.get_extra_info("ssl_object")
+    peer, valid_s = peer_of(tls), seconds_left(tls)
+    if peer is None or valid_s is None or socket.protocol is None:
         socket.release()
         if peer is None:
             raise ConnectionLost(f"{url}: the other end led to a connection without TLS; nothing was sent")
         raise ConnectionLost(f"{url}: the other end chose none of the versions {', '.join(subprotocols)}; upgrade it")
 
+    expiry = asyncio.get_running_loop().call_later(valid_s, socket.transport.abort)
+
     async def release() -> None:
+        expiry.cancel()
         socket.release()
         await session.close()
 

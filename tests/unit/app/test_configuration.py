@@ -161,7 +161,7 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("northbound.key_size", True, "true", "a whole number"),
         ("northbound.max_key_per_request", 65_537, "65537", "from 1 to 65536"),
         ("northbound.max_key_per_request", 10**30, "1000000", "from 1 to 65536"),
-        ("northbound.max_sae_id_count", -1, "-1", "from 0 to 256"),
+        ("northbound.max_sae_id_count", -1, "-1", "from 0 to 255"),
         ("northbound.max_body_bytes", 1, "1", "from 1024"),
         ("northbound.max_connections", 0, "0", "from 1"),
         ("northbound.request_timeout_s", 0, "0", "above 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ from qss.transport import listening
 from qss.transport.accepting import SPARE_CONNECTIONS
 from qss.transport.dialling import connect
 from qss.transport.listening import Listener, Route
+from qss.transport.proof import seconds_left
 from qss.transport.websocket import CLOSING_S, WebSocketConnection
 from support.pki import Pki, application_context
 
@@ -656,3 +658,20 @@ async def test_plain_requests_are_refused(pki):
             async with session.get(url, headers={"Sec-WebSocket-Protocol": "test.1"}) as response:
                 assert response.status == 400
                 assert "WebSocket connections only" in await response.text()
+
+
+@pytest.mark.parametrize("end", ["accepting", "dialling"])
+async def test_a_connection_ends_with_the_other_ends_certificate(pki, monkeypatch, end) -> None:
+    monkeypatch.setattr(importlib.import_module(f"qss.transport.{end}"), "seconds_left", lambda _: 0.5)
+    async with connected(pki) as (ends, _):
+        await ends.dialled.send(b"still valid")
+        assert await ends.accepted.receive() == b"still valid"
+        for connection in (ends.dialled, ends.accepted):
+            await lost(connection.receive())
+
+
+async def test_a_certificate_is_valid_for_as_long_as_it_says(pki) -> None:
+    async with connected(pki) as (ends, _):
+        left = seconds_left(ends.dialled._transport.get_extra_info("ssl_object"))
+        assert 9.9 * 86_400 < left <= 10 * 86_400
+    assert seconds_left(None) is None
