@@ -98,7 +98,9 @@ def test_a_full_disk(two: RunningNetwork, site: QksId) -> None:
             assert two.take(other, one, [key_id]).keys == {key_id: key}
             assert two.take(other, one, [key_id]).message == NOT_FOUND
     assert repeated_bytes(two.keys) == []
-    (refusal, *_) = [event["reason"] for event in two.events(site) if event["event"] == "store refused a commit"]
+    (refusal, *_) = [
+        event["reason"] for event in two.events(site) if event["event"] == "the link starts over from the store"
+    ]
     assert "check the disk" in refusal
 
 

@@ -10,6 +10,7 @@ import apsw
 import pytest
 import structlog
 
+from qss.core.reservation.phases import LinkPhase
 from qss.model.errors import (
     BadRequest,
     FenceLost,
@@ -208,6 +209,53 @@ async def test_a_newer_connection_takes_the_place_of_the_older_one(tmp_path, pki
         assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)) == (key,)
         await newer.close()
         await asyncio.wait([serving])
+
+
+async def test_of_several_connections_that_wait_the_newest_is_served(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        newer = [await sites.call() for _ in range(5)]
+        serving = [asyncio.create_task(sites.a.link.serve(connection)) for connection in newer]
+        async with asyncio.timeout(5):
+            await asyncio.wait(serving[:-1])
+        assert not serving[-1].done()
+        await sites.until_keys(1)
+        await newer[-1].close()
+        await asyncio.wait(serving)
+
+
+async def test_a_restore_on_a_failing_disk_is_not_forgotten_and_nothing_is_served_meanwhile(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        (kept,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        await sites.b.stop()
+        for file in (sites.b.path, tmp_path / "B.anchor"):
+            shutil.copy(file, f"{file}.back-up")
+        await sites.b.start()
+        await sites.until_keys(20)
+        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,)) == (kept,)
+        await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        await sites.disconnect()
+        await sites.b.stop()
+        for file in (sites.b.path, tmp_path / "B.anchor"):
+            shutil.copy(f"{file}.back-up", file)
+        await sites.b.start()
+        sites.b.store.full = True
+        sites.connect()
+        with pytest.raises(Unavailable):  # not compared yet, then held
+            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,))
+        async with asyncio.timeout(5):
+            while sites.b.link.core.phase is not LinkPhase.FAILED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        with pytest.raises(StoreUnavailable, match="restored from a back-up"):
+            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,))
+        sites.b.store.full = False
+        await sites.until_keys(20)
+        with pytest.raises(BadRequest):
+            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,))
+        for site in (sites.a, sites.b):
+            link = site.link.core
+            assert sum((record.tally for record in link.streams), link.peer.past).burned[BurnReason.RESTORED]
 
 
 async def test_a_site_that_is_asked_to_stop_on_a_failing_disk_stops(tmp_path, pki) -> None:

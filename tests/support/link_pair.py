@@ -7,11 +7,12 @@ The pair notes everything that is delivered and checks agreement, no reuse, righ
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
+from qss.core.reservation.phases import LinkPhase
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
@@ -85,10 +86,15 @@ class End:
         self.opening: ev.OpenSource | None = None
         self.effects: list[ev.Effect] = []
         self.connected = False
+        self.told: set[tuple[int, int]] = set()
+        """What commit proofs would show: incarnations, and the commit numbers that were sent in them."""
+        self.noticed: int | None = None
+        """What the peer says this end's store had reached, until that is noted on the disk."""
         self.begin()
 
     def begin(self) -> None:
         """Start (or start again) from the disk."""
+        self.noticed = None
         End.lives += 1
         self.disk.incarnation = End.lives
         self.base = self.disk.commit_number
@@ -144,6 +150,7 @@ class LinkPair:
             case ev.Send(messages):
                 if end.connected:
                     number = end.disk.commit_number
+                    end.told.add((end.link.incarnation, number))
                     frame = Frame(end.link.incarnation, end.link.peer_incarnation, number, b"proof", messages)
                     end.outgoing.append(encode(frame))
             case ev.Deliver(request, parts):
@@ -165,7 +172,9 @@ class LinkPair:
             case ev.Erase(stream, parts):
                 for part in parts:
                     self._check_not_needed(end, stream, part)
-            case ev.Discard() | ev.RestoreNoticed() | ev.Rebuild():
+            case ev.RestoreNoticed(incarnation, commit_number, _):
+                self.hold(end, commit_number if (incarnation, commit_number) in end.told else 0)
+            case ev.Discard() | ev.Rebuild():
                 pass
 
     def sync(self, end: End) -> None:
@@ -188,7 +197,7 @@ class LinkPair:
                 end.outgoing.clear()
             for end in (self.a, self.b):
                 if end.connected:
-                    self.handle(end, ev.Connected())
+                    self.handle(end, ev.Connected(end.disk.commit_number))
 
     def disconnect(self) -> None:
         for end in (self.a, self.b):
@@ -218,7 +227,28 @@ class LinkPair:
             self.disconnect()
             end.module = end.opening = None
             self.end_session(self.other(end))
-            end.load()
+            if end.noticed is None:
+                end.load()
+
+    def hold(self, end: End, known: int = 0) -> None:
+        """The site of `end` has heard that its store was restored."""
+        end.noticed = known
+        self.handle(end, ev.StoreRestored())
+
+    def note_restore(self, end: End) -> None:
+        """The site notes durably that the link must burn, and the link starts over from that."""
+        if end.noticed is None:
+            return
+        assert end.link.phase is LinkPhase.FAILED
+        while end.unsynced:
+            self.sync(end)
+        known, end.noticed = end.noticed, None
+        end.disk.peer = replace(end.disk.peer or PeerRecord(self.other(end).name), must_burn=True)
+        end.disk.commit_number = max(end.disk.commit_number, known) + 1
+        self.disconnect()
+        end.module = end.opening = None
+        self.end_session(self.other(end))
+        end.load()
 
     def restore(self, end: End, backup: Disk) -> None:
         """The store of `end` is replaced by an older copy, and its process started again."""
@@ -278,6 +308,10 @@ class LinkPair:
                     quiet = False
                 if end.opening is not None:
                     self.open_source(end)
+                    quiet = False
+                if end.noticed is not None:
+                    self.note_restore(end)
+                    self.connect()
                     quiet = False
             if quiet:
                 return

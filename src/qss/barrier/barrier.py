@@ -100,10 +100,10 @@ class Barrier:
                     if await self._erasure(sealer, stream, portion):
                         raise
 
-    def prove(self, peer: QksId, commit_number: int) -> bytes:
+    def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""
         self._unsealed()
-        return commit_proof(self._proof_key, peer, commit_number)
+        return commit_proof(self._proof_key, peer, incarnation, commit_number)
 
     async def close(self) -> None:
         """As `SealedStore.close`."""

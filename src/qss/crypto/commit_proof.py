@@ -1,8 +1,8 @@
 """Proofs of commit numbers: a site recognises what it told a neighbour once, also after its store was restored.
 
-A proof is HMAC-SHA256 (RFC 2104), cut to 16 bytes, of neighbour and commit number under a key that is derived from the
-site's data key, which a restore does not change. Without it a neighbour could claim any number, and so make a site
-believe that its store was restored.
+A proof is HMAC-SHA256 (RFC 2104), cut to 16 bytes, of incarnation, commit number and neighbour under a key that is
+derived from the site's data key, which a restore does not change. Without it a neighbour could claim any number, and so
+make a site believe that its store was restored.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def proof_key(data_key: bytes) -> bytes:
     return derive_subkey(data_key, b"", _PURPOSE)
 
 
-def commit_proof(key: bytes, peer: QksId, commit_number: int) -> bytes:
-    """Return the proof (16 bytes) that goes to `peer` with `commit_number` (below 2^63)."""
-    return hmac.digest(key, commit_number.to_bytes(8) + peer.encode(), hashlib.sha256)[:PROOF_BYTES]
+def commit_proof(key: bytes, peer: QksId, incarnation: int, commit_number: int) -> bytes:
+    """Return the proof (16 bytes) that goes to `peer` with both numbers (below 2^63)."""
+    told = incarnation.to_bytes(8) + commit_number.to_bytes(8) + peer.encode()
+    return hmac.digest(key, told, hashlib.sha256)[:PROOF_BYTES]

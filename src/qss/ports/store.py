@@ -175,8 +175,8 @@ class SealedStore(Protocol):
         """Erase these bytes for good; what shares a block with them is sealed anew. Absent bytes are no error."""
         ...
 
-    def prove(self, peer: QksId, commit_number: int) -> bytes:
-        """Return what shows this site, also after a restore, that it told `peer` this number. Raises `Sealed`."""
+    def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
+        """Return what shows this site, also after a restore, that it told `peer` these numbers. Raises `Sealed`."""
         ...
 
     async def close(self) -> None:

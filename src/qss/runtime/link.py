@@ -41,13 +41,13 @@ from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
-from qss.wire.external import Frame, Message, decode, encode, split
+from qss.wire.external import Frame, Message, decode, encode, split, weight
 
 HEARTBEAT_S = 1.0
 """How often the peer hears this end's commit number when there is nothing else to say."""
 
-MAX_WAITING = 50_000
-"""Messages that may wait; a peer that lets more gather is cut off."""
+MAX_WAITING = 500_000
+"""Messages, and reservations listed in them, that may wait; a peer that lets more gather is cut off."""
 
 Clocks = Callable[[], tuple[float, float]]
 """Gives the seconds of a clock that never steps, and the seconds since the epoch."""
@@ -70,7 +70,7 @@ class LinkRunner:
         source: KeySource,
         commit: Callable[[Sequence[SealedChange]], Coroutine[Any, Any, int]],
         commit_number: Callable[[], int],
-        restore_noticed: Callable[[LinkRunner, int, bytes], None],
+        restore_noticed: Callable[[LinkRunner, ev.RestoreNoticed], None],
         defect: Defect,
         clocks: Clocks,
     ) -> None:
@@ -93,10 +93,13 @@ class LinkRunner:
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
         self._numbers = itertools.count(1)
         self._stopping = False
+        self._holds = 0
+        self._released = asyncio.Event()
+        self._released.set()
         self._log = _log.bind(peer=settings.peer)
         self._session = Session[Message](
-            lambda connection: Outbox(connection, self._frames, MAX_WAITING, HEARTBEAT_S),
-            lambda: self._handle(ev.Connected()),
+            lambda connection: Outbox(connection, self._frames, MAX_WAITING, weight, HEARTBEAT_S),
+            lambda: self._handle(ev.Connected(self._commit_number())),
             lambda frame: self._handle(ev.Received(decode(frame))),
             lambda _: self._handle(ev.Disconnected()),
             defect,
@@ -145,9 +148,21 @@ class LinkRunner:
             await asyncio.sleep(_TICK_S)
             self._handle(ev.Tick())
 
-    def store_restored(self) -> None:
-        """This site's store turned out to be a restored back-up."""
+    def hold(self) -> None:
+        """Use nothing until `release`: the store was restored, and what it says is about to be corrected."""
+        self._holds += 1
+        self._released.clear()
         self._handle(ev.StoreRestored())
+
+    async def quiet(self) -> None:
+        """Return when no commit of this link is under way."""
+        await self._commits.finished()
+
+    def release(self) -> None:
+        """Go on, from what is durable now, once this was called as often as `hold`."""
+        self._holds -= 1
+        if self._holds == 0:
+            self._released.set()
 
     # --- asks -----------------------------------------------------------------------------------------------------
 
@@ -218,7 +233,7 @@ class LinkRunner:
             return
         for run in split(messages) or [()]:
             number = self._commit_number()
-            proof = self._store.prove(self._settings.peer, number)
+            proof = self._store.prove(self._settings.peer, self._link.incarnation, number)
             yield encode(Frame(self._link.incarnation, self._link.peer_incarnation, number, proof, run))
 
     # --- effects --------------------------------------------------------------------------------------------------
@@ -252,10 +267,10 @@ class LinkRunner:
                 self._settle(handle)
             case ev.Disconnect(reason):
                 self._session.disconnect(reason)
-            case ev.RestoreNoticed(commit_number, proof):
-                self._restore_noticed(self, commit_number, proof)
+            case ev.RestoreNoticed():
+                self._restore_noticed(self, effect)
             case ev.Rebuild(reason):
-                self._log.error("store refused a commit", reason=reason)
+                self._log.error("the link starts over from the store", reason=reason)
                 if not self._stopping:
                     self._tasks.start(self._rebuild())
             case _:
@@ -304,11 +319,17 @@ class LinkRunner:
         await self._commits.finished()
         await self._feeding.finished()
         await self._session.end()
-        try:
-            self._load(await self._store.contents())
-        except QssError as error:
-            self._log.error("store cannot be read", reason=str(error))
-            self._tasks.start(self._rebuild())
+        while True:
+            await self._released.wait()
+            try:
+                contents = await self._store.contents()
+            except QssError as error:
+                self._log.error("store cannot be read", reason=str(error))
+                await asyncio.sleep(_REBUILD_PAUSE_S)
+                continue
+            if self._released.is_set():
+                self._load(contents)
+                return
 
     # --- key from the module --------------------------------------------------------------------------------------
 

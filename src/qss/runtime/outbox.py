@@ -17,23 +17,28 @@ class Outbox[M]:
         connection: Connection,
         frames: Callable[[Sequence[M]], Iterable[bytes]],
         max_waiting: int,
+        weight: Callable[[M], int] = lambda _: 1,
         heartbeat_s: float | None = None,
     ) -> None:
         """Send what `frames` makes of messages, each frame when the one before has left.
 
-        It is asked for the frames of no messages after `heartbeat_s` of silence. At most `max_waiting` messages wait.
+        It is asked for the frames of no messages after `heartbeat_s` of silence. What waits has a weight of at most
+        `max_waiting`.
         """
         self._connection = connection
         self._frames = frames
         self._max_waiting = max_waiting
         self._heartbeat_s = heartbeat_s
+        self._weight = weight
         self._waiting: list[M] = []
+        self._waiting_weight = 0
         self._wake = asyncio.Event()
 
     def put(self, messages: Sequence[M]) -> None:
         """Queue messages. Raises `ConnectionLost` if the peer has not taken the last `max_waiting`."""
-        if len(self._waiting) + len(messages) > self._max_waiting:
-            raise ConnectionLost(f"the peer has not taken {self._max_waiting} messages")
+        self._waiting_weight += sum(map(self._weight, messages))
+        if self._waiting_weight > self._max_waiting:
+            raise ConnectionLost("the peer does not take what it is sent")
         self._waiting.extend(messages)
         self._wake.set()
 
@@ -46,6 +51,6 @@ class Outbox[M]:
             except TimeoutError:
                 pass
             self._wake.clear()
-            messages, self._waiting = self._waiting, []
+            messages, self._waiting, self._waiting_weight = self._waiting, [], 0
             for frame in self._frames(messages):
                 await self._connection.send(frame)

@@ -38,6 +38,8 @@ class Session[M]:
         self._tasks = Tasks(defect)
         self._outbox: Outbox[M] | None = None
         self._connection: Connection | None = None
+        self._next: Connection | None = None
+        """The newest connection, which waits for the one before to end."""
         self._served: asyncio.Event | None = None
         self._stopped = False
 
@@ -48,11 +50,15 @@ class Session[M]:
 
     async def serve(self, connection: Connection) -> None:
         """Serve this connection until it ends."""
+        superseded, self._next = self._next, connection
+        if superseded is not None:
+            await superseded.close()
         while self._served is not None:
             await self._end_connection()
-        if self._stopped:
+        if self._stopped or self._next is not connection:
             await connection.close()
             return
+        self._next = None
         served = self._served = asyncio.Event()
         self._connection = connection
         outbox = self._outbox = self._make_outbox(connection)
@@ -63,6 +69,7 @@ class Session[M]:
             self._connected()
             while True:
                 self._received(await connection.receive())
+                await asyncio.sleep(0)  # other links have their turn, however many frames have gathered
         except (ConnectionLost, RemoteProtocolError) as error:
             reason = str(error)
         finally:

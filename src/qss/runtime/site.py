@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from qss.core.reservation import LinkSettings
+from qss.core.reservation.events import RestoreNoticed
 from qss.model.errors import FenceLost, QssError, StoreError, StoreUnavailable
+from qss.model.identifiers import QksId
 from qss.model.incarnations import is_first
 from qss.model.records import PeerRecord
 from qss.ports.anchor import Anchor
@@ -21,6 +23,8 @@ from qss.runtime.tasks import Tasks
 
 _ANCHOR_S = 1.0
 """How far the anchor may lag behind the store, in seconds."""
+
+_RETRY_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -78,10 +82,10 @@ class Site:
                 "the anchor file is missing: this store may be a back-up, so all key it holds is burned",
                 remedy="keep the anchor file outside the data folder and its back-ups",
             )
-            contents = await self._mark_restored(contents, contents.commit_number)
+            contents = await self._begin_restored(contents, contents.commit_number)
         elif anchored is not None and contents.commit_number < anchored:
             _log.error("the store is older than its anchor: all key it holds is burned", found=contents.commit_number)
-            contents = await self._mark_restored(contents, anchored)
+            contents = await self._begin_restored(contents, anchored)
         self._anchor.write(self._commit_number)
         for runner in self.links.values():
             runner.start(contents, base)
@@ -111,34 +115,47 @@ class Site:
 
     # --- restores -------------------------------------------------------------------------------------------------
 
-    async def _mark_restored(self, contents: Contents, known: int) -> Contents:
-        """Note durably that every link must burn what it has, before any is used."""
-        peers = {record.peer: record for record in contents.peers}
-        records = [replace(peers.get(peer, PeerRecord(peer)), must_burn=True) for peer in {*self.links, *peers}]
-        await self._commit([*(PutPeer(record) for record in records), RaiseCommitNumber(known + 1)])
+    async def _begin_restored(self, contents: Contents, known: int) -> Contents:
+        await self._mark_restored({*self.links, *(record.peer for record in contents.peers)}, known)
         return await self._store.contents()
 
-    def _restored(self, noticed_by: LinkRunner, commit_number: int, proof: bytes) -> None:
-        """One neighbour knows a later state of this store: all other links must hear of it, if it can prove it."""
+    async def _mark_restored(self, peers: Collection[QksId], known: int) -> None:
+        """Note durably that these links must burn what they have before any is used; go on above `known`."""
+        records = {record.peer: record for record in (await self._store.contents()).peers}
+        marked = [replace(records.get(peer, PeerRecord(peer)), must_burn=True) for peer in peers]
+        await self._commit([*map(PutPeer, marked), RaiseCommitNumber(known + 1)])
+
+    def _restored(self, noticed_by: LinkRunner, notice: RestoreNoticed) -> None:
+        """One neighbour knows a later state of this store: no link may be used, if it can prove it, as it was."""
         peer = noticed_by.core.settings.peer
-        if not hmac.compare_digest(proof, self._store.prove(peer, commit_number)):
+        told = self._store.prove(peer, notice.incarnation, notice.commit_number)
+        if hmac.compare_digest(notice.proof, told):
+            _log.error("a neighbour knows a later state of this store: all key it holds is burned", peer=peer)
+            doubtful, known = list(self.links.values()), notice.commit_number
+        else:
             _log.error(
                 "a neighbour claims, without proof, to know a later state of this store: this link's key is burned",
                 peer=peer,
-                found=commit_number,
+                found=notice.commit_number,
             )
-            return
-        _log.error("a neighbour knows a later state of this store: all key it holds is burned", peer=peer)
-        for runner in self.links.values():
-            if runner is not noticed_by:
-                runner.store_restored()
-        self._tasks.start(self._raise_commit_number(commit_number))
+            doubtful, known = [noticed_by], 0
+        for runner in doubtful:
+            runner.hold()
+        self._tasks.start(self._burn_before_use(doubtful, known))
 
-    async def _raise_commit_number(self, known: int) -> None:
-        try:
-            await self._commit([RaiseCommitNumber(known + 1)])
-        except QssError as error:
-            _log.error("the commit number could not be raised", reason=str(error))
+    async def _burn_before_use(self, doubtful: Collection[LinkRunner], known: int) -> None:
+        for runner in doubtful:
+            await runner.quiet()
+        while True:
+            try:
+                await self._mark_restored([runner.core.settings.peer for runner in doubtful], known)
+            except QssError as error:
+                _log.error("what was restored cannot be noted, so it stays unused", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+            else:
+                break
+        for runner in doubtful:
+            runner.release()
 
     # --- the anchor -----------------------------------------------------------------------------------------------
 

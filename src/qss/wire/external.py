@@ -199,7 +199,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     commit: Count
     proof: Proof
     """Opaque to the receiver, which gives it back with the commit number in its next Hello (KRP 2.8)."""
-    messages: Annotated[tuple[Message, ...], Meta(max_length=MAX_LISTED)] = ()
+    messages: Annotated[tuple[Message, ...], Meta(max_length=MAX_MESSAGES)] = ()
     """None at all makes the frame a heartbeat."""
 
 
@@ -240,3 +240,8 @@ def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
         runs[-1].append(message)
         room -= size
     return [tuple(run) for run in runs]
+
+
+def weight(message: Message) -> int:
+    """Return how much of a queue's limit `message` takes: one, and one for every reservation that it lists."""
+    return 1 + len(message.reservations) if isinstance(message, Held | Confirm | Confirmed | Void) else 1

@@ -98,7 +98,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.pair.check()
             self.pair.balanced()
             # Honest ends never find fault with each other.
-            assert all("store" in reason for reason in self.pair.disconnect_reasons), self.pair.disconnect_reasons
+            assert all("the store" in reason for reason in self.pair.disconnect_reasons), self.pair.disconnect_reasons
 
     def teardown(self) -> None:
         """Whatever happened, the link works on."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qss.core.reservation import events as ev
 from qss.model.identifiers import ReservationId, StreamId
+from qss.model.records import BurnReason
 from qss.wire import external as wire
 from support.link_pair import ALICE, BOB, CAROL, End, LinkPair
 
@@ -59,7 +62,7 @@ def test_a_hello_that_comes_early_and_is_wrong_ends_the_connection_alone(lie: di
     pair.disconnect()
     pair.b.connected = pair.a.connected = True
     assert pair.b.unsynced
-    pair.handle(pair.b, ev.Connected())
+    pair.handle(pair.b, ev.Connected(pair.b.disk.commit_number))
     incarnation = pair.a.link.incarnation
     members: dict[str, object] = {
         "qks": "A",
@@ -73,7 +76,7 @@ def test_a_hello_that_comes_early_and_is_wrong_ends_the_connection_alone(lie: di
         "unconfirmed": (),
     }
     hello = wire.Hello(**{**members, **lie})  # type: ignore[arg-type]
-    pair.handle(pair.b, ev.Received(wire.Frame(incarnation, 0, 0, b"", (hello,))))
+    pair.handle(pair.b, ev.Received(wire.Frame(incarnation, 0, pair.a.disk.commit_number, b"", (hello,))))
     while pair.b.unsynced:
         pair.sync(pair.b)
     assert pair.disconnect_reasons
@@ -86,13 +89,82 @@ def test_a_restore_that_is_noticed_while_the_greeting_is_under_way_is_not_forgot
     pair = LinkPair().ready()
     pair.disconnect()
     pair.connect()
-    pair.handle(pair.a, ev.StoreRestored())  # its Hello has left, and does not say so
+    pair.hold(pair.a)  # its Hello has left, and does not say so
     pair.settle()
     pair.connect()
     pair.settle()
     for end in (pair.a, pair.b):
         assert not end.link.peer.must_burn
         assert sum(record.available for record in end.link.streams) == 0
+
+
+@pytest.mark.parametrize("then", ["crash", "fail"])
+def test_a_restore_that_only_the_peer_noticed_is_noticed_again_after_a_crash(then: str) -> None:
+    """The peer does not forget what it knew before the restored end has noted that it must burn."""
+    pair = LinkPair().ready()
+    backup = pair.b.disk.copy()
+    reservation = pair.reserve(pair.a)
+    pair.settle()
+    pair.fetch(reservation, BOB)
+    pair.settle()
+    pair.restore(pair.b, backup)
+    pair.connect()
+    while pair.b.noticed is None:
+        pair.receive(pair.b)
+        pair.receive(pair.a)
+        pair.sync(pair.a)
+    getattr(pair, then)(pair.b)
+    pair.connect()
+    pair.settle()
+    assert pair.b.link.up
+    assert burned_as_restored(pair.b)
+    again = pair.fetch(reservation, BOB)
+    pair.settle()
+    assert again in pair.refused
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_commit_that_fails_does_not_hide_a_restore(when: str) -> None:
+    pair = LinkPair().ready()
+    pair.key_arrives(pair.b)
+    (commit,) = pair.b.unsynced
+    pair.b.unsynced.clear()
+    if when == "before":
+        pair.handle(pair.b, ev.CommitFailed(commit.token, "the disk is full"))
+    pair.hold(pair.b)
+    if when == "after":
+        pair.handle(pair.b, ev.CommitFailed(commit.token, "the disk is full"))
+    pair.settle()
+    pair.connect()
+    pair.settle()
+    for end in (pair.a, pair.b):
+        assert burned_as_restored(end)
+
+
+def test_a_machine_that_is_put_back_while_it_runs_is_noticed() -> None:
+    """A snapshot with its memory: the incarnation is the one that is remembered, the commit number is not."""
+    pair = LinkPair().ready()
+    pair.disconnect()
+    back = pair.b.disk.copy()
+    snapshot = copy.deepcopy(pair.b.link)
+    pair.connect()
+    pair.settle()
+    pair.reserve(pair.a)
+    pair.settle()
+    pair.disconnect()
+    pair.b.disk, pair.b.link = back, snapshot
+    pair.connect()
+    pair.settle()
+    assert pair.b.link.up
+    for end in (pair.a, pair.b):
+        assert burned_as_restored(end)
+
+
+def burned_as_restored(end: End) -> int:
+    return sum(
+        tally.burned.get(BurnReason.RESTORED, 0)
+        for tally in (end.link.peer.past, *(record.tally for record in end.link.streams))
+    )
 
 
 def test_what_the_peer_claims_to_have_seen_comes_with_its_proof() -> None:

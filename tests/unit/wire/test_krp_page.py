@@ -67,7 +67,7 @@ def test_the_page_has_every_type() -> None:
     ("limit", "said"),
     [
         (external.MAX_FRAME_BYTES, "A frame has at most {:,} bytes"),
-        (external.MAX_LISTED, "up to {:,} of message"),
+        (external.MAX_MESSAGES, "up to {:,} of message"),
         (external.MAX_LISTED, "up to {:,} of id"),
     ],
 )

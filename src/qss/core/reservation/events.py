@@ -18,6 +18,9 @@ from qss.wire.external import Frame, Message
 class Connected:
     """A mutually authenticated connection to the peer stands."""
 
+    commit_number: int
+    """How far this site's store has come; everything that was sent before said so much or less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
@@ -108,7 +111,7 @@ class EraseFailed:
 
 @dataclass(frozen=True, slots=True)
 class StoreRestored:
-    """This site's store turned out to be a restored back-up: all key of this link is in doubt."""
+    """This site's store turned out to be a restored back-up: nothing may be used before that is noted durably."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +217,22 @@ class Erase:
 
 @dataclass(frozen=True, slots=True)
 class RestoreNoticed:
-    """The peer knows a later state of this site's store: it was restored. All links must hear of it."""
+    """The peer knows a later state of this site's store: it was restored, and all key of this link is in doubt.
 
+    Note durably that it must burn (and so must all links, if the proof holds), then make a new `Link`.
+    """
+
+    incarnation: int
+    """This site's, as the peer remembers it."""
     commit_number: int
-    """The commit number that the peer remembers."""
+    """The commit number that the peer remembers of it."""
     proof: bytes
     """What the peer had with it: whether this site told it that number (KRP 2.8)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """A commit failed. Make a new `Link` from what is durable, once every commit under way has its verdict."""
+    """Memory cannot be relied upon. Make a new `Link` from what is durable, once no commit is under way."""
 
     reason: str
 

@@ -16,6 +16,7 @@ Invariant 4 holds after every operation: ingested = available + reserved + deliv
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -152,11 +153,14 @@ class StreamLedger:
 
     def take_erasable(self, busy: list[Range]) -> tuple[Range, ...]:
         """Return, and forget, what is to be erased; ranges being read (`busy`) or not stored yet wait for next time."""
-        parts = union(self._erasable)
-        ready = [
-            part for part in parts if part.stop <= self.durable_mark and not any(part.intersection(b) for b in busy)
-        ]
-        self._erasable = [part for part in parts if part not in ready]
+        ready: list[Range] = []
+        later: list[Range] = []
+        in_use = union(busy)
+        for part in union(self._erasable):
+            at = bisect_right(in_use, part.start, key=lambda used: used.stop)  # the first that ends behind its start
+            used = at < len(in_use) and in_use[at].start < part.stop
+            (later if used or part.stop > self.durable_mark else ready).append(part)
+        self._erasable = later
         return tuple(ready)
 
     # --- balance --------------------------------------------------------------------------------------------------

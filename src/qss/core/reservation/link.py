@@ -72,9 +72,13 @@ class Link:
         self._recovery = Recovery(self._state, incarnation, base, self._exchange.confirm, self._exchange.burn_unfetched)
         self._mine: wire.Hello | None = None
         self._early: wire.Hello | None = None
+        self._commit_number = 0
+        self._at_fault = False
+        """The peer has broken the protocol on this connection."""
         self._hello_commit = 0
         self._hello_proof = b""
         self._peer_incarnation = 0
+        self._failure: QssError = StoreUnavailable("the link has not failed")
         self._load(streams, reservations)
 
     def _load(self, streams: tuple[StreamRecord, ...], reservations: tuple[ReservationRecord, ...]) -> None:
@@ -106,8 +110,8 @@ class Link:
 
     def _dispatch(self, event: ev.Event) -> None:
         match event:
-            case ev.Connected():
-                self._connected()
+            case ev.Connected(commit_number):
+                self._connected(commit_number)
             case ev.Disconnected():
                 self._disconnected()
             case ev.Received(frame):
@@ -181,8 +185,10 @@ class Link:
 
     # --- the connection -------------------------------------------------------------------------------------------
 
-    def _connected(self) -> None:
+    def _connected(self, commit_number: int) -> None:
         self.phase = link_after(self.phase, LinkStep.CONNECTED)
+        self._commit_number = commit_number
+        self._at_fault = False
         self._state.epoch += 1
         self._greet_when_settled()
 
@@ -215,6 +221,8 @@ class Link:
             self._early = hello
             return
         assert self._mine is not None
+        if self._recovery.in_doubt(self._mine, self._commit_number, hello, self._hello_commit):
+            return  # whoever has forgotten something comes again, and says so
         held = self._recovery.compare(self._mine, hello, self._hello_commit, self._hello_proof)
         self._peer_incarnation = hello.incarnation
         self._state.send(held)
@@ -232,6 +240,8 @@ class Link:
         self._streams.tidy()
 
     def _received(self, frame: wire.Frame) -> None:
+        if self._at_fault:
+            return  # the connection is about to end
         with self._disconnecting_on_fault():
             self._check_incarnations(frame)
             self._remember(frame)
@@ -244,6 +254,7 @@ class Link:
         try:
             yield
         except (RemoteProtocolError, InvalidIdentifier) as error:
+            self._at_fault = True
             self._state.effect(ev.Disconnect(str(error)))
 
     def _take(self, message: wire.Message) -> None:
@@ -309,23 +320,32 @@ class Link:
         error = StoreUnavailable(
             "this site's store refuses to write; nothing was delivered; try again later, or tell this site's operator"
         )
+        self._fail(LinkStep.COMMIT_FAILED, error, "the store refused a commit", reason)
+
+    def _store_restored(self) -> None:
+        error = StoreUnavailable(
+            "this site's store was restored from a back-up; nothing was delivered; try again in a few seconds"
+        )
+        self._fail(LinkStep.STORE_RESTORED, error, "the store was restored from a back-up", "it was restored")
+
+    def _fail(self, step: LinkStep, error: QssError, farewell: str, reason: str) -> None:
+        """Refuse everything, now and until the runtime has made a new `Link`."""
+        self._failure = error
         self._exchange.abandon_all(error)
         self._holdings.abandon_all(error)
-        self.phase = link_after(self.phase, LinkStep.COMMIT_FAILED)
+        connected = self.phase is not LinkPhase.DOWN
+        self.phase = link_after(self.phase, step)
         self._state.up = self._state.exchanged = False
-        self._state.effect(ev.Disconnect("the store refused a commit"))
+        if connected:
+            self._state.effect(ev.Disconnect(farewell))
         self._state.effect(ev.Rebuild(reason))
 
     def _handle_failed(self, event: ev.Event) -> ev.Effects:
-        error: QssError = StoreUnavailable(
-            "this site's store refused to write a moment ago; nothing was consumed; "
-            "free space on its disk if it is full, then try again"
-        )
         match event:
             case ev.Reserve():
-                return (ev.Refused(event.reservation, error),)
+                return (ev.Refused(event.reservation, self._failure),)
             case ev.Fetch():
-                return (ev.Refused(event.request, error),)
+                return (ev.Refused(event.request, self._failure),)
             case ev.KeyArrived():
                 return (ev.Discard(event.handle),)
             case ev.SourceOpened():
@@ -338,13 +358,6 @@ class Link:
         if ledger is not None:
             for part in event.parts:
                 ledger.erasable(part)
-
-    def _store_restored(self) -> None:
-        self._state.put_peer(replace(self._state.peer, must_burn=True))
-        self._state.exchanged = self._state.up = False
-        self._state.commit_now()
-        if self.phase is not LinkPhase.DOWN:
-            self._state.effect(ev.Disconnect("this site's store was restored from a back-up"))
 
     # --- time -----------------------------------------------------------------------------------------------------
 

@@ -9,10 +9,10 @@ A link at one end::
     GREETING   the peer's Hello is awaited                             HELLO ▶ SETTLING (Held sent)
     SETTLING   the peer's Held is awaited                              HELD ▶ UP
     UP         streams are filled, keys reserved and confirmed         —
-    FAILED     a commit was refused: memory is ahead of the store      the runtime makes a new Link
+    FAILED     a commit was refused, or the store was restored         the runtime makes a new Link
 
-From any state but FAILED, DISCONNECTED leads to DOWN and COMMIT_FAILED to FAILED. In FAILED every ask is refused and
-nothing else is heeded.
+From any state but FAILED, DISCONNECTED leads to DOWN, COMMIT_FAILED and STORE_RESTORED to FAILED. In FAILED every ask
+is refused and nothing else is heeded.
 
 A master's request at its own end::
 
@@ -55,6 +55,7 @@ class LinkStep(StrEnum):
     HELD = "held"
     DISCONNECTED = "disconnected"
     COMMIT_FAILED = "commit failed"
+    STORE_RESTORED = "store restored"
 
 
 class AskPhase(StrEnum):
@@ -87,6 +88,7 @@ _LINK: dict[tuple[LinkPhase, LinkStep], LinkPhase] = {
         for step, after in (
             (LinkStep.DISCONNECTED, LinkPhase.DOWN),
             (LinkStep.COMMIT_FAILED, LinkPhase.FAILED),
+            (LinkStep.STORE_RESTORED, LinkPhase.FAILED),
         )
     },
 }

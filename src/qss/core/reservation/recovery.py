@@ -63,31 +63,37 @@ class Recovery:
             tuple(row.id.value for row in state.rows.values() if not row.confirmed)[:MAX_LISTED],
         )
 
+    def in_doubt(self, mine: Hello, commit_number: int, theirs: Hello, their_commit_number: int) -> bool:
+        """Whether an end is behind and does not say so: it must note that before anything is compared (KRP 2.2).
+
+        The peer finds out by this end's Hello. For this end, the effect `RestoreNoticed` sees to it.
+        """
+        if theirs.qks != self._state.settings.peer:
+            raise RemoteProtocolError(f"expected site {self._state.settings.peer}, found {theirs.qks!r}")
+        behind_here = not mine.restored and _behind(mine, commit_number, theirs)
+        if behind_here:
+            self._state.effect(RestoreNoticed(theirs.seen_incarnation, theirs.seen_commit, theirs.seen_proof))
+        return behind_here or (not theirs.restored and _behind(theirs, their_commit_number, mine))
+
     def compare(self, mine: Hello, theirs: Hello, commit_number: int, proof: bytes) -> Held:
         """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4).
 
         `commit_number` and `proof` are what the peer's Hello came with.
         """
         state = self._state
-        if theirs.qks != state.settings.peer:
-            raise RemoteProtocolError(f"expected site {state.settings.peer}, found {theirs.qks!r}")
-        behind_here = _behind(mine, theirs.seen_incarnation, theirs.seen_commit)
-        behind_there = _behind(theirs, mine.seen_incarnation, mine.seen_commit)
         held: tuple[bytes, ...] = ()
-        if mine.restored or theirs.restored or behind_here or behind_there:  # KRP 2.2
+        if mine.restored or theirs.restored:  # KRP 2.2
             self._burn_everything()
         else:
             self._align(mine, theirs)
             held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
-        if behind_here:
-            state.effect(RestoreNoticed(theirs.seen_commit, theirs.seen_proof))
         state.put_peer(
             replace(
                 state.peer,
                 incarnation=theirs.incarnation,
                 commit_seen=commit_number,
                 commit_proof=proof,
-                must_burn=state.peer.must_burn and not mine.restored,  # it may have been noticed after our Hello
+                must_burn=False,
             )
         )
         return Held(held)
@@ -142,10 +148,11 @@ class Recovery:
         self._state.touch(ledger)
 
 
-def _behind(hello: Hello, seen_incarnation: int, seen_commit: int) -> bool:
-    """Whether the Hello's sender has forgotten what the other end remembers of it (KRP 2.2).
+def _behind(hello: Hello, commit_number: int, other: Hello) -> bool:
+    """Whether the sender of `hello` has forgotten what the other end remembers of it (KRP 2.2).
 
-    A process that goes on has the incarnation that is remembered. A new one must have begun with all that was
-    durable before; commits that it made since say nothing.
+    A process that goes on has the incarnation that is remembered, and goes on from the commit number too, unless its
+    machine was put back. A new one must have begun with all that was durable before; commits since say nothing.
     """
-    return hello.incarnation != seen_incarnation and hello.base < seen_commit
+    reached = commit_number if hello.incarnation == other.seen_incarnation else hello.base
+    return reached < other.seen_commit
