@@ -10,6 +10,7 @@ import apsw
 import pytest
 import structlog
 
+from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import LinkPhase
 from qss.model.errors import (
     BadRequest,
@@ -24,6 +25,7 @@ from qss.model.errors import (
 )
 from qss.model.keys import Key, KeyRequest
 from qss.model.records import BurnReason
+from qss.ports.store import Contents
 from support.pki import Pki
 from support.two_sites import ALICE, BOB, CAROL, TwoSites
 
@@ -321,6 +323,53 @@ async def test_a_defect_in_a_links_core_fails_the_site(tmp_path, pki) -> None:
             with pytest.raises(ZeroDivisionError):
                 await sites.a.site.failed
         del sites.a.link.core.handle
+
+
+async def test_after_a_defect_nothing_more_reaches_the_store_or_anybody(tmp_path, pki, monkeypatch) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        await asyncio.sleep(0.5)  # the confirmation is durable
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        before = (await sites.b.store.contents()).reservations
+        monkeypatch.setattr(StreamLedger, "deliver_reserved", broken)
+        with pytest.raises(ZeroDivisionError):
+            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,))
+        monkeypatch.undo()
+        assert sites.b.site.failed.done()
+        for asking in (
+            sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)),
+            sites.b.key_server.get_key(BOB, ALICE, KeyRequest()),
+        ):
+            with pytest.raises(PeerUnavailable):
+                await asyncio.wait_for(asking, 5)
+        await asyncio.sleep(0.5)
+        assert (await sites.b.store.contents()).reservations == before
+        with pytest.raises(ZeroDivisionError):
+            await sites.b.site.failed
+
+
+async def test_a_connection_that_comes_while_the_link_starts_over_does_not_hang_it(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        contents = sites.b.store.contents
+
+        async def slowly() -> Contents:
+            read = await contents()
+            await asyncio.sleep(1.0)
+            return read
+
+        sites.b.store.contents = slowly
+        sites.b.store.full = True
+        with pytest.raises(Unavailable):
+            await sites.b.key_server.get_key(BOB, ALICE, KeyRequest())
+        sites.b.store.full = False
+        await asyncio.sleep(2.0)
+        sites.b.store.contents = contents
+        await sites.until_keys(20)
 
 
 async def test_a_store_that_another_process_took_fails_the_site(tmp_path, pki) -> None:

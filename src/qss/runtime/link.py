@@ -93,6 +93,7 @@ class LinkRunner:
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
         self._numbers = itertools.count(1)
         self._stopping = False
+        self._defective = False
         self._holds = 0
         self._released = asyncio.Event()
         self._released.set()
@@ -137,6 +138,10 @@ class LinkRunner:
         self._handle(ev.Tick())  # what waits for a commit without hurry, or for erasure
         await self._commits.finished()
         await self._tasks.finished()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Answer everybody who waits: nothing more comes from this link."""
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(
@@ -192,6 +197,8 @@ class LinkRunner:
         self._waiting[request] = future
         try:
             self._handle(event)
+            if self._defective:
+                self._give_up()
             parts = await future
             return await self._read(parts)
         finally:
@@ -239,10 +246,14 @@ class LinkRunner:
     # --- effects --------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
+        if self._defective:
+            return
         try:
             effects = self._link.handle(event, *self._clocks())
         except Exception as error:
-            self._defect(error)  # memory may be half changed: nothing but a new start from the store is safe
+            self._defective = True  # memory may be half changed: nothing of it may reach the store, or anybody
+            self._give_up()
+            self._defect(error)
             raise
         for effect in effects:
             self._perform(effect)
@@ -269,6 +280,8 @@ class LinkRunner:
                 self._session.disconnect(reason)
             case ev.RestoreNoticed():
                 self._restore_noticed(self, effect)
+            case ev.BurnedRestored(bits):
+                self._log.warning("a store was restored: all key of this link was burned", bits=bits)
             case ev.Rebuild(reason):
                 self._log.error("the link starts over from the store", reason=reason)
                 if not self._stopping:
@@ -318,8 +331,8 @@ class LinkRunner:
         await asyncio.sleep(_REBUILD_PAUSE_S)
         await self._commits.finished()
         await self._feeding.finished()
-        await self._session.end()
         while True:
+            await self._session.end()
             await self._released.wait()
             try:
                 contents = await self._store.contents()
@@ -327,7 +340,8 @@ class LinkRunner:
                 self._log.error("store cannot be read", reason=str(error))
                 await asyncio.sleep(_REBUILD_PAUSE_S)
                 continue
-            if self._released.is_set():
+            # A connection that came meanwhile has greeted a link that heeds nothing: it has to go first.
+            if self._released.is_set() and self._session.security is None:
                 self._load(contents)
                 return
 

@@ -92,12 +92,14 @@ class Site:
 
     async def stop(self) -> None:
         """Stop all links, then let go of the store."""
-        await asyncio.gather(*(runner.stop() for runner in self.links.values()))
-        await self._tasks.cancelled()
-        await self._store.close()
-        await asyncio.to_thread(self._write_anchor)
-        if not self.failed.done():
-            self.failed.cancel()
+        try:
+            await asyncio.gather(*(runner.stop() for runner in self.links.values()))
+        finally:
+            await self._tasks.cancelled()
+            await self._store.close()
+            await asyncio.to_thread(self._write_anchor)
+            if not self.failed.done():
+                self.failed.cancel()
 
     async def _commit(self, batch: Sequence[SealedChange]) -> int:
         try:

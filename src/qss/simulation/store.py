@@ -14,7 +14,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from qss.model.errors import FenceLost, HeadMismatch, QssError, StoreError, StoreInUse
 from qss.model.identifiers import QksId, ReservationId, StreamId
@@ -218,6 +218,8 @@ class _Savepoint:
                 self._put_block(block)
             case DropBlock(stream, start):
                 self._drop(disk.blocks, (stream, start))
+            case _:
+                assert_never(change)
 
     def refuse_orphans(self, batch: Sequence[Change]) -> None:
         """Raise `HeadMismatch` if a block was put whose stream is not there."""

@@ -12,7 +12,7 @@ from qss.core.reservation import events as ev
 from qss.model.identifiers import ReservationId, StreamId
 from qss.model.records import BurnReason
 from qss.wire import external as wire
-from support.link_pair import ALICE, BOB, CAROL, End, LinkPair
+from support.link_pair import ALICE, BOB, CAROL, Disk, End, LinkPair
 
 MINE = ReservationId.from_entropy(b"\x01" * 16)
 OTHER = ReservationId.from_entropy(b"\x02" * 16)
@@ -247,3 +247,37 @@ def _named(message: wire.Message, stream: StreamId) -> wire.Message:
         members = {name: getattr(message, name) for name in message.__struct_fields__}
         return type(message)(**{**members, "stream": stream.value})  # type: ignore[no-any-return]
     return message
+
+
+def test_a_peer_that_never_greets_loses_its_connection() -> None:
+    pair = LinkPair().ready()
+    pair.disconnect()
+    pair.b.connected = True
+    pair.handle(pair.b, ev.Connected(0))
+    pair.now += 9.9
+    pair.handle(pair.b, ev.Tick())
+    assert not pair.disconnect_reasons
+    pair.now += 0.2
+    pair.handle(pair.b, ev.Tick())
+    assert pair.disconnect_reasons == ["the states were not exchanged in time"]
+
+
+def test_a_closed_stream_that_the_peer_does_not_know_is_burned() -> None:
+    """The other end was made anew: what this end has left can never be agreed on."""
+    pair = LinkPair().ready()
+    pair.end_session(pair.a)
+    pair.end_session(pair.b)
+    pair.settle()
+    (left,) = [record for record in pair.a.link.streams if record.limit is not None]
+    assert left.available
+    pair.disconnect()
+    pair.b.disk = Disk()
+    pair.a.disk.peer = None  # and has been forgotten, so nobody takes it for restored
+    for end in (pair.a, pair.b):
+        pair.crash(end)
+    pair.connect()
+    pair.settle()
+    pair.tick(2.0)
+    pair.settle()
+    assert left.stream not in {record.stream for record in pair.a.link.streams}
+    assert pair.a.link.peer.past.burned[BurnReason.CLOSED] == 8 * left.available

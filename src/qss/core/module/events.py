@@ -1,4 +1,4 @@
-"""What can happen to a module (events) and what it wants done (effects): plain values, so that runs can be replayed.
+"""What can happen to a module (events) and what it wants done (effects): plain values, and no key.
 
 Bytes of blocks and device frames stay in the shell, which keeps them under block numbers and handles.
 """

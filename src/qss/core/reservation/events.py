@@ -231,6 +231,13 @@ class RestoreNoticed:
 
 
 @dataclass(frozen=True, slots=True)
+class BurnedRestored:
+    """One end's store was restored, so everything that this end had available or reserved was burned: tell people."""
+
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuild:
     """Memory cannot be relied upon. Make a new `Link` from what is durable, once no commit is under way."""
 
@@ -248,6 +255,7 @@ Effect = (
     | Refused
     | Erase
     | RestoreNoticed
+    | BurnedRestored
     | Rebuild
 )
 Effects = Sequence[Effect]

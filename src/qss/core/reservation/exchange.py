@@ -4,7 +4,7 @@ The owner sends Reserve and Grant at once when it allocates, so they arrive in t
 non-owner's head moves over them without a gap. Reserved says that the range is durable at its sender.
 
 A master's request goes through the states of `AskPhase` (see `phases`). Any other way out gives the range up at this
-end; the other end follows by Void or, when the connection is gone, by the next exchange of states (step 2.4). Bits
+end; the other end follows by Void or, when the connection is gone, by the next exchange of states (KRP 2.5). Bits
 count as delivered from the first commit on: "delivered" means that they may have left.
 """
 

@@ -73,6 +73,7 @@ class Link:
         self._mine: wire.Hello | None = None
         self._early: wire.Hello | None = None
         self._commit_number = 0
+        self._greet_by = 0.0
         self._at_fault = False
         """The peer has broken the protocol on this connection."""
         self._hello_commit = 0
@@ -188,6 +189,7 @@ class Link:
     def _connected(self, commit_number: int) -> None:
         self.phase = link_after(self.phase, LinkStep.CONNECTED)
         self._commit_number = commit_number
+        self._greet_by = self._state.now + self._state.settings.greeting_s
         self._at_fault = False
         self._state.epoch += 1
         self._greet_when_settled()
@@ -362,6 +364,13 @@ class Link:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        if (
+            self.phase not in (LinkPhase.DOWN, LinkPhase.UP)
+            and not self._at_fault
+            and self._greet_by <= self._state.now
+        ):
+            self._at_fault = True
+            self._state.effect(ev.Disconnect("the states were not exchanged in time"))
         self._exchange.expire_pending()
         self._holdings.expire()
         self._streams.tidy()

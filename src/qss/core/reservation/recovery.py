@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from qss.core.reservation.events import CloseSource, RestoreNoticed
+from qss.core.reservation.events import BurnedRestored, CloseSource, RestoreNoticed
 from qss.core.reservation.ledger import Bucket, StreamLedger
 from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
@@ -122,6 +122,7 @@ class Recovery:
             if peer is None or here is None:
                 # The peer has used it up, or never heard of it: nothing more can be agreed on it.
                 self._close(ledger, ledger.record.head)
+                ledger.skip_to(ledger.end, BurnReason.CLOSED)  # where a limit was agreed before
                 continue
             ledger.skip_to(peer.head, BurnReason.SKIPPED)
             ledger.peer_mark = peer.mark
@@ -131,6 +132,7 @@ class Recovery:
 
     def _burn_everything(self) -> None:
         state = self._state
+        before = sum(8 * ledger.available + ledger.record.tally.reserved for ledger in state.ledgers.values())
         for row in list(state.rows.values()):
             if row.side is Side.SLAVE:
                 self._burn_unfetched(row, BurnReason.RESTORED)
@@ -139,6 +141,7 @@ class Recovery:
         for ledger in state.ledgers.values():
             ledger.skip_to(ledger.end, BurnReason.RESTORED)
             self._close(ledger, ledger.record.head)
+        state.effect(BurnedRestored(before))
 
     def _close(self, ledger: StreamLedger, limit: int) -> None:
         if not ledger.record.closed:

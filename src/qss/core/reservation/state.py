@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Send
 from qss.core.reservation.ledger import StreamLedger
@@ -37,6 +38,8 @@ class LinkSettings:
     """How long keys wait for their slaves."""
     reply_timeout_s: float = 5.0
     """How long a master waits for the other end."""
+    greeting_s: float = 10.0
+    """How long the exchange of states may take once a connection stands."""
     retry_s: float = 1.0
     """Pause between attempts to open a key stream."""
     min_key_bytes: int = 8
@@ -209,7 +212,8 @@ class LinkState:
 
     def settle(self, token: int) -> None:
         """The commit of this token is durable: do what waited for it."""
-        for reservation in [r for r, inserted in self.undurable.items() if inserted == token]:
+        # Tokens stand in the order of their commits, and commits form a chain.
+        for reservation, _ in list(takewhile(lambda item: item[1] <= token, self.undurable.items())):
             del self.undurable[reservation]
         for then in self._awaited.pop(token, ()):
             then()

@@ -90,6 +90,7 @@ class QkdModule:
         self._runs = Tasks(defect)
         self._tasks = Tasks(defect)
         self._defect = defect
+        self._defective = False
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
@@ -173,6 +174,7 @@ class QkdModule:
         """End the connection, the stream and the device, and take no further connection. Can be called twice."""
         await self._session.stop()
         self._drop_queue()
+        await self._tasks.cancelled()
         await self._runs.finished()
 
     # --- the peer module ------------------------------------------------------------------------------------------
@@ -215,11 +217,14 @@ class QkdModule:
     # --- effects --------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
+        if self._defective:
+            return
         try:
             effects = self._core.handle(event, self._clock())
         except (DeviceError, RemoteProtocolError):
             raise  # whoever asked for a stream that cannot be had, or the peer, is told
         except Exception as error:
+            self._defective = True
             self._defect(error)
             raise
         for effect in effects:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import apsw
 
@@ -77,6 +77,8 @@ def _apply(connection: apsw.Connection, change: Change) -> None:
             _put_block(connection, block)
         case DropBlock(stream, start):
             connection.execute("DELETE FROM blocks WHERE stream = ? AND start = ?", (stream.value, start))
+        case _:
+            assert_never(change)
 
 
 def _put_stream(connection: apsw.Connection, record: StreamRecord) -> None:
