@@ -11,6 +11,7 @@ import qss.servers.counts
 import qss.wire.status
 from qss.app.configuration import load
 from qss.app.overview import OUTCOMES
+from qss.model.records import BurnReason
 from qss.wire.metrics import Metric
 
 ROOT = Path(__file__).parents[2]
@@ -144,3 +145,8 @@ def test_the_tutorial_configures_both_ends_of_one_link(tmp_path: Path) -> None:
     assert a.links[0].address == b.external.listen
     assert b.links[0].address == a.external.listen
     assert (a.saes, a.pairs) == (b.saes, b.pairs)
+
+
+def test_the_store_page_has_every_reason_of_a_burned_bit_and_no_other() -> None:
+    text = (REFERENCE / "store.md").read_text("utf-8").partition("Reasons of burned bits: ")[2].partition("\n\n")[0]
+    assert re.findall(r"`([a-z]+)` \(", text) == [str(reason) for reason in BurnReason]
