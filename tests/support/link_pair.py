@@ -97,7 +97,9 @@ class End:
         self.noticed = None
         End.lives += 1
         self.disk.incarnation = End.lives
-        self.base = self.disk.commit_number
+        if self.disk.peer is not None and self.disk.peer.exchanged:
+            self.disk.peer = replace(self.disk.peer, base=self.disk.commit_number, exchanged=False)
+            self.disk.commit_number += 1
         self.waiting: set[object] = set()
         self.load()
 
@@ -106,7 +108,6 @@ class End:
         self.link = Link(
             self.settings,
             self.disk.incarnation,
-            self.base,
             tuple(self.disk.streams.values()),
             tuple(self.disk.rows.values()),
             self.disk.peer,

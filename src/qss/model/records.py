@@ -155,6 +155,10 @@ class PeerRecord:
     """The highest durable commit number it has reported; a lower one later means that its store was restored."""
     commit_proof: bytes = b""
     """What came with that number: shows the peer that the number is its own (KRP 2.8)."""
+    base: int = 0
+    """This end's commit number at its first start after states were last exchanged: what it cannot have forgotten."""
+    exchanged: bool = False
+    """States were exchanged since this end's last start; its next start raises `base`."""
     must_burn: bool = False
     """This end's store was restored, and the link's key has not been burned yet."""
     past: Tally = field(default_factory=Tally)

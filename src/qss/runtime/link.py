@@ -84,7 +84,6 @@ class LinkRunner:
         self._clocks = clocks
         self._link: Link
         self._fence = 0
-        self._base = 0
         self._tasks = Tasks(defect)
         self._commits = Tasks(defect)
         self._feeding = Tasks(defect)
@@ -109,9 +108,8 @@ class LinkRunner:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def start(self, contents: Contents, base: int) -> None:
-        """Begin from what is durable; `base` is the commit number with which this incarnation began."""
-        self._base = base
+    def start(self, contents: Contents) -> None:
+        """Begin from what is durable."""
         self._load(contents)
         self._tasks.start(self._tick())
 
@@ -121,7 +119,6 @@ class LinkRunner:
         self._link = Link(
             self._settings,
             mine.incarnation,
-            self._base,
             mine.streams,
             mine.reservations,
             mine.peers[0] if mine.peers else None,

@@ -75,7 +75,7 @@ class Site:
     async def _begin(self) -> None:
         contents = await self._store.start()
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
-        base = contents.commit_number
+        began = contents.commit_number
         anchored = self._anchor.read()
         if anchored is None and not is_first(contents.incarnation):
             _log.error(
@@ -86,9 +86,10 @@ class Site:
         elif anchored is not None and contents.commit_number < anchored:
             _log.error("the store is older than its anchor: all key it holds is burned", found=contents.commit_number)
             contents = await self._begin_restored(contents, anchored)
+        contents = await self._raise_bases(contents, began)
         self._anchor.write(self._commit_number)
         for runner in self.links.values():
-            runner.start(contents, base)
+            runner.start(contents)
 
     async def stop(self) -> None:
         """Stop all links, then let go of the store."""
@@ -114,6 +115,14 @@ class Site:
         """End the site: it cannot go on."""
         if not self.failed.done():
             self.failed.set_exception(error)
+
+    async def _raise_bases(self, contents: Contents, began: int) -> Contents:
+        """Note durably, before anything else changes, what this start has not forgotten (KRP 2.1)."""
+        risen = [replace(record, base=began, exchanged=False) for record in contents.peers if record.exchanged]
+        if not risen:
+            return contents
+        await self._commit([PutPeer(record) for record in risen])
+        return await self._store.contents()
 
     # --- restores -------------------------------------------------------------------------------------------------
 

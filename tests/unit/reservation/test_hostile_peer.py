@@ -123,6 +123,37 @@ def test_a_restore_that_only_the_peer_noticed_is_noticed_again_after_a_crash(the
     assert again in pair.refused
 
 
+def test_a_restored_store_that_has_gone_on_and_is_started_again_is_noticed() -> None:
+    """What it has committed since the restore, without its neighbour, does not hide what it has forgotten."""
+    pair = LinkPair().ready()
+    backup = pair.b.disk.copy()
+    reservation = pair.reserve(pair.a)
+    pair.settle()
+    pair.fetch(reservation, BOB)
+    pair.settle()
+    reached = pair.b.disk.commit_number
+    pair.restore(pair.b, backup)
+    pair.b.disk.commit_number = reached + 10
+    pair.crash(pair.b)
+    pair.connect()
+    pair.settle()
+    assert pair.b.link.up
+    assert burned_as_restored(pair.b)
+
+
+def test_what_is_remembered_of_the_peer_becomes_durable_without_any_other_commit() -> None:
+    pair = LinkPair().ready()
+    pair.tick(10.0)
+    pair.settle()
+    say_number = pair.b.disk.commit_number + 100
+    frame = wire.Frame(pair.b.link.incarnation, pair.a.link.incarnation, say_number, b"its proof", ())
+    pair.handle(pair.a, ev.Received(frame))
+    pair.tick(10.0)
+    pair.sync(pair.a)
+    assert pair.a.disk.peer is not None
+    assert (pair.a.disk.peer.commit_seen, pair.a.disk.peer.commit_proof) == (say_number, b"its proof")
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_commit_that_fails_does_not_hide_a_restore(when: str) -> None:
     pair = LinkPair().ready()

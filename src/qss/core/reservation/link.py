@@ -31,9 +31,13 @@ from qss.model.identifiers import StreamId
 from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
+_REMEMBER_S = 10.0
+"""How long what is remembered of the peer may wait for a commit to ride along with."""
+
 _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
     LinkPhase.WAITING: (wire.Hello,),
     LinkPhase.GREETING: (wire.Hello,),
+    LinkPhase.COMPARING: (wire.Held,),
     LinkPhase.SETTLING: (wire.Held,),
     LinkPhase.UP: (
         wire.Open,
@@ -58,7 +62,6 @@ class Link:
         self,
         settings: LinkSettings,
         incarnation: int,
-        base: int,
         streams: tuple[StreamRecord, ...] = (),
         reservations: tuple[ReservationRecord, ...] = (),
         peer: PeerRecord | None = None,
@@ -69,15 +72,18 @@ class Link:
         self._exchange = Exchange(self._state)
         self._holdings = Holdings(self._state, self._exchange.burn_unfetched)
         self._streams = Streams(self._state)
-        self._recovery = Recovery(self._state, incarnation, base, self._exchange.confirm, self._exchange.burn_unfetched)
+        self._recovery = Recovery(self._state, incarnation, self._exchange.confirm, self._exchange.burn_unfetched)
         self._mine: wire.Hello | None = None
         self._early: wire.Hello | None = None
+        self._early_held: wire.Held | None = None
         self._commit_number = 0
         self._greet_by = 0.0
+        self._remember_at = 0.0
         self._at_fault = False
         """The peer has broken the protocol on this connection."""
+        self._told = (0, b"")
+        """The peer's commit number and proof in the frame that came last."""
         self._hello_commit = 0
-        self._hello_proof = b""
         self._peer_incarnation = 0
         self._failure: QssError = StoreUnavailable("the link has not failed")
         self._load(streams, reservations)
@@ -198,7 +204,7 @@ class Link:
         state = self._state
         self.phase = link_after(self.phase, LinkStep.DISCONNECTED)
         state.up = False
-        self._mine = self._early = None
+        self._mine = self._early = self._early_held = None
         self._peer_incarnation = 0
         state.to_confirm.clear()
         state.to_acknowledge.clear()
@@ -225,16 +231,35 @@ class Link:
         assert self._mine is not None
         if self._recovery.in_doubt(self._mine, self._commit_number, hello, self._hello_commit):
             return  # whoever has forgotten something comes again, and says so
-        held = self._recovery.compare(self._mine, hello, self._hello_commit, self._hello_proof)
+        held = self._recovery.compare(self._mine, hello)
         self._peer_incarnation = hello.incarnation
-        self._state.send(held)
         self.phase = link_after(self.phase, LinkStep.HELLO)
+        # The peer remembers this end's numbers from Held on, so the note that it does comes first (KRP 2.4).
+        self._state.when_durable(partial(self._compared, self._state.epoch, held))
+
+    def _compared(self, epoch: int, held: wire.Held) -> None:
+        if epoch != self._state.epoch or self.phase is not LinkPhase.COMPARING:
+            return
+        self.phase = link_after(self.phase, LinkStep.COMPARED)
+        self._state.send(held)
+        if self._early_held is not None:
+            with self._disconnecting_on_fault():
+                self._held(self._early_held)
 
     def _held(self, held: wire.Held) -> None:
         assert self._mine is not None
+        if self.phase is LinkPhase.COMPARING:
+            if self._early_held is not None:
+                raise RemoteProtocolError("a second Held came")
+            self._early_held = held
+            return
         self._recovery.settle(self._mine, held)
         self.phase = link_after(self.phase, LinkStep.HELD)
         state = self._state
+        commit_seen, proof = self._told
+        state.put_peer(
+            replace(state.peer, incarnation=self._peer_incarnation, commit_seen=commit_seen, commit_proof=proof)
+        )
         state.up = state.exchanged = True
         state.commit_now()  # KRP 2.6: what the exchange changed does not wait for the next tick
         state.to_confirm.extend(row.id for row in state.rows.values() if row.side is Side.MASTER)
@@ -293,11 +318,12 @@ class Link:
                 assert_never(message)
 
     def _remember(self, frame: wire.Frame) -> None:
-        """Note how far the peer's store has come; it becomes durable with whatever is committed next."""
+        """Note how far the peer's store has come; it becomes durable with what is committed next, or soon."""
+        self._told = (frame.commit, frame.proof)
         if any(isinstance(message, wire.Hello) for message in frame.messages):
-            self._hello_commit, self._hello_proof = frame.commit, frame.proof
+            self._hello_commit = frame.commit
         peer = self._state.peer
-        if self._peer_incarnation and frame.commit > peer.commit_seen:
+        if self._state.up and frame.commit > peer.commit_seen:
             self._state.peer = replace(peer, commit_seen=frame.commit, commit_proof=frame.proof)
 
     def _check_incarnations(self, frame: wire.Frame) -> None:
@@ -371,6 +397,9 @@ class Link:
         ):
             self._at_fault = True
             self._state.effect(ev.Disconnect("the states were not exchanged in time"))
+        if self._remember_at <= self._state.now:
+            self._remember_at = self._state.now + _REMEMBER_S
+            self._state.flush_peer()
         self._exchange.expire_pending()
         self._holdings.expire()
         self._streams.tidy()

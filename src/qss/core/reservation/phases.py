@@ -6,7 +6,8 @@ A link at one end::
     ─────────  ──────────────────────────────────────────────────────  ───────────────────────────────────────────────
     DOWN       no connection                                           CONNECTED ▶ WAITING
     WAITING    connected; reservations are still on their way to disk  SETTLED ▶ GREETING (Hello sent)
-    GREETING   the peer's Hello is awaited                             HELLO ▶ SETTLING (Held sent)
+    GREETING   the peer's Hello is awaited                             HELLO ▶ COMPARING
+    COMPARING  what followed from both Hellos is on its way to disk    COMPARED ▶ SETTLING (Held sent)
     SETTLING   the peer's Held is awaited                              HELD ▶ UP
     UP         streams are filled, keys reserved and confirmed         —
     FAILED     a commit was refused, or the store was restored         the runtime makes a new Link
@@ -41,6 +42,7 @@ class LinkPhase(StrEnum):
     DOWN = "down"
     WAITING = "waiting"
     GREETING = "greeting"
+    COMPARING = "comparing"
     SETTLING = "settling"
     UP = "up"
     FAILED = "failed"
@@ -52,6 +54,7 @@ class LinkStep(StrEnum):
     CONNECTED = "connected"
     SETTLED = "settled"
     HELLO = "hello"
+    COMPARED = "compared"
     HELD = "held"
     DISCONNECTED = "disconnected"
     COMMIT_FAILED = "commit failed"
@@ -79,7 +82,8 @@ class AskStep(StrEnum):
 _LINK: dict[tuple[LinkPhase, LinkStep], LinkPhase] = {
     (LinkPhase.DOWN, LinkStep.CONNECTED): LinkPhase.WAITING,
     (LinkPhase.WAITING, LinkStep.SETTLED): LinkPhase.GREETING,
-    (LinkPhase.GREETING, LinkStep.HELLO): LinkPhase.SETTLING,
+    (LinkPhase.GREETING, LinkStep.HELLO): LinkPhase.COMPARING,
+    (LinkPhase.COMPARING, LinkStep.COMPARED): LinkPhase.SETTLING,
     (LinkPhase.SETTLING, LinkStep.HELD): LinkPhase.UP,
     **{
         (phase, step): after

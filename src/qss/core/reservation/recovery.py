@@ -29,13 +29,11 @@ class Recovery:
         self,
         state: LinkState,
         incarnation: int,
-        base: int,
         confirm: Callable[[ReservationRecord], None],
         burn_unfetched: Callable[[ReservationRecord, BurnReason], None],
     ) -> None:
         self._state = state
         self._incarnation = incarnation
-        self._base = base
         self._confirm = confirm
         self._burn_unfetched = burn_unfetched
 
@@ -45,7 +43,7 @@ class Recovery:
         return Hello(
             state.settings.here,
             self._incarnation,
-            self._base,
+            state.peer.base,
             state.peer.incarnation,
             state.peer.commit_seen,
             state.peer.commit_proof,
@@ -75,11 +73,8 @@ class Recovery:
             self._state.effect(RestoreNoticed(theirs.seen_incarnation, theirs.seen_commit, theirs.seen_proof))
         return behind_here or (not theirs.restored and _behind(theirs, their_commit_number, mine))
 
-    def compare(self, mine: Hello, theirs: Hello, commit_number: int, proof: bytes) -> Held:
-        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4).
-
-        `commit_number` and `proof` are what the peer's Hello came with.
-        """
+    def compare(self, mine: Hello, theirs: Hello) -> Held:
+        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4)."""
         state = self._state
         held: tuple[bytes, ...] = ()
         if mine.restored or theirs.restored:  # KRP 2.2
@@ -87,15 +82,7 @@ class Recovery:
         else:
             self._align(mine, theirs)
             held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
-        state.put_peer(
-            replace(
-                state.peer,
-                incarnation=theirs.incarnation,
-                commit_seen=commit_number,
-                commit_proof=proof,
-                must_burn=False,
-            )
-        )
+        state.put_peer(replace(state.peer, exchanged=True, must_burn=False))
         return Held(held)
 
     def settle(self, mine: Hello, held: Held) -> None:

@@ -164,6 +164,10 @@ class LinkState:
         """Store the bytes under `handle` with the next commit."""
         self._keys.append((stream, start, handle))
 
+    def flush_peer(self) -> None:
+        """Have what is remembered of the peer written with the next commit, if it has changed."""
+        self._peer_touched |= self.peer != self._peer_written
+
     def put_peer(self, peer: PeerRecord) -> None:
         """Remember something of the peer with the next commit."""
         self.peer = peer

@@ -33,7 +33,7 @@ from qss.ports.store import (
 
 _INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _PUT_RESERVATION = "REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_PUT_PEER = "REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_PEER = "REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _BLOCK_BEFORE = "SELECT start + length FROM blocks WHERE stream = ? AND start < ? ORDER BY start DESC LIMIT 1"
 # Blocks of a stream never overlap, so at most one that begins before the part reaches into it.
 _BLOCKS = """

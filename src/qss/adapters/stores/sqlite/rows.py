@@ -84,6 +84,8 @@ def peer_row(record: PeerRecord) -> Row:
         record.incarnation,
         record.commit_seen,
         record.commit_proof,
+        record.base,
+        int(record.exchanged),
         int(record.must_burn),
         *_tally_values(record.past),
         record.past_ingested,
@@ -92,9 +94,17 @@ def peer_row(record: PeerRecord) -> Row:
 
 def peer_record(row: Row) -> PeerRecord:
     """Read a row of `peers`."""
-    peer, incarnation, commit_seen, commit_proof, must_burn, *tally, past_ingested = row
+    peer, incarnation, commit_seen, commit_proof, base, exchanged, must_burn, *tally, past_ingested = row
     return PeerRecord(
-        QksId(peer), incarnation, commit_seen, commit_proof, bool(must_burn), _tally(*tally), past_ingested
+        QksId(peer),
+        incarnation,
+        commit_seen,
+        commit_proof,
+        base,
+        bool(exchanged),
+        bool(must_burn),
+        _tally(*tally),
+        past_ingested,
     )
 
 

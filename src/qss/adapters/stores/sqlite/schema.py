@@ -67,6 +67,8 @@ CREATE TABLE peers (
     incarnation INTEGER NOT NULL,
     commit_seen INTEGER NOT NULL,
     commit_proof BLOB NOT NULL,
+    base INTEGER NOT NULL,
+    exchanged INTEGER NOT NULL,
     must_burn INTEGER NOT NULL,
     past_reserved_bits INTEGER NOT NULL,
     past_delivered_bits INTEGER NOT NULL,
