@@ -224,7 +224,7 @@ class Exchange:
         row = replace(state.rows[reservation], confirmed=True)
         state.put_row(row)
         state.deliver(reservation, tuple((row.stream, row.key_range(position)) for position in range(row.count)))
-        state.ledgers[row.stream].erasable(row.range)
+        state.ledgers[row.stream].free(row.range)
         state.to_confirm.append(reservation)
 
     def _give_up(

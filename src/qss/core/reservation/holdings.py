@@ -46,7 +46,7 @@ class Holdings:
             if state.rows[row.id].fetched_by_all(key_id.position):
                 ledger = state.ledgers[row.stream]
                 ledger.deliver_reserved(row.key_bytes)
-                ledger.erasable(row.key_range(key_id.position))
+                ledger.free(row.key_range(key_id.position))
         for row in [state.rows[reservation] for reservation in changed]:
             if row.confirmed and row.complete:
                 state.drop_row(row)

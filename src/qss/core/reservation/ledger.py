@@ -45,6 +45,7 @@ class StreamLedger:
         """Bytes that the peer has reported as durable."""
         self.peer_final: int | None = None
         """The peer's final mark, once it has closed the stream."""
+        self._freed: list[Range] = []
         self._erasable: list[Range] = []
 
     @property
@@ -99,7 +100,7 @@ class StreamLedger:
             limit=limit,
             tally=self._burned(BurnReason.CLOSED, self.end - limit),
         )
-        self._erasable.append(Range(limit, self._record.mark))
+        self._freed.append(Range(limit, self._record.mark))
 
     # --- allocation -----------------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class StreamLedger:
         start, stop = self._record.head, min(head, self.end)
         if stop > start:
             self._moved(head=stop, tally=self._burned(reason, stop - start))
-            self._erasable.append(Range(start, stop))
+            self._freed.append(Range(start, stop))
 
     # --- afterwards -----------------------------------------------------------------------------------------------
 
@@ -137,13 +138,22 @@ class StreamLedger:
         length = sum(map(len, parts))
         tally = self._added(bucket, -length)
         self._moved(tally=tally + Tally(burned={reason: 8 * length}) if length else tally)
-        self._erasable.extend(parts)
+        self._freed.extend(parts)
 
     # --- erasure --------------------------------------------------------------------------------------------------
 
-    def erasable(self, part: Range) -> None:
-        """Note that nobody needs these bytes any more."""
-        self._erasable.append(part)
+    def free(self, part: Range) -> None:
+        """Note that nobody needs these bytes any more, once what has changed is durable."""
+        self._freed.append(part)
+
+    def take_freed(self) -> list[Range]:
+        """Return, and forget, what the commit that is being made frees."""
+        freed, self._freed = self._freed, []
+        return freed
+
+    def erasable(self, parts: Sequence[Range]) -> None:
+        """Note that these bytes may be erased: nothing durable says that they are needed."""
+        self._erasable.extend(parts)
 
     def erasable_except(self, needed: list[Range]) -> None:
         """After a start: all before the head, and beyond the limit, may be erased except `needed`."""

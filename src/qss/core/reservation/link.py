@@ -384,8 +384,7 @@ class Link:
     def _erase_failed(self, event: ev.EraseFailed) -> None:
         ledger = self._state.ledgers.get(event.stream)
         if ledger is not None:
-            for part in event.parts:
-                ledger.erasable(part)
+            ledger.erasable(event.parts)
 
     # --- time -----------------------------------------------------------------------------------------------------
 

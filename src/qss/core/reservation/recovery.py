@@ -112,6 +112,7 @@ class Recovery:
                 ledger.skip_to(ledger.end, BurnReason.CLOSED)  # where a limit was agreed before
                 continue
             ledger.skip_to(peer.head, BurnReason.SKIPPED)
+            self._state.touch(ledger)
             ledger.peer_mark = peer.mark
             impossible = peer.head > here.mark or here.head > peer.mark
             if peer.closed or here.closed or impossible:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 
 from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Send
@@ -229,7 +230,8 @@ class LinkState:
         if self._hurry or (flush and touched):
             token = self._next_token
             self._next_token += 1
-            self._awaited[token] = self._then
+            freed = [(ledger, ledger.take_freed()) for ledger in map(self.ledgers.__getitem__, self._touched)]
+            self._awaited[token] = [*self._then, *(partial(ledger.erasable, parts) for ledger, parts in freed)]
             effects.append(
                 Commit(
                     token,
