@@ -12,6 +12,9 @@ from qss.wire.sync import Check, Close, Credit, Message, Open, Verdict
 
 # --- events -------------------------------------------------------------------------------------------------------
 
+PlainMessage = Open | Close | Check | Verdict | Credit
+"""What a core may see of Sync: all but device frames."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:
@@ -29,7 +32,7 @@ class Disconnected:
 class Received:
     """A message came from the peer. Device frames come as `FrameCame`, for they may be secret."""
 
-    message: Open | Close | Check | Verdict | Credit
+    message: PlainMessage
 
 
 @dataclass(frozen=True, slots=True)

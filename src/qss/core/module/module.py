@@ -6,9 +6,8 @@ Not here: bytes of any block, and the QKS's right to a stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import assert_never
 
 from qss.core.module import events as ev
 from qss.core.module.blocks import BlockChecks
@@ -57,29 +56,6 @@ class Module:
         self._peer_phase = PeerPhase.ABSENT
         self._peer_open: wire.Open | None = None
         self._begin_run()
-        self._on_event: dict[type, Callable[[Any], None]] = {
-            ev.Connected: self._connected,
-            ev.Disconnected: self._disconnected,
-            ev.Received: self._received,
-            ev.FrameCame: self._frame_came,
-            ev.FrameSent: self._frame_sent,
-            ev.FrameTaken: self._frame_taken,
-            ev.OpenStream: self._open_stream,
-            ev.CloseStream: self._close_stream,
-            ev.BlockRead: self._block_read,
-            ev.Tagged: self._tagged,
-            ev.DeviceFailed: self._device_failed,
-            ev.Delivered: self._delivered,
-            ev.Destroyed: self._destroyed,
-            ev.Tick: self._tick,
-        }
-        self._on_message: dict[type, Callable[[Any], None]] = {
-            wire.Open: self._peer_opens,
-            wire.Close: self._peer_closes,
-            wire.Check: lambda message: self._blocks.peer_checks(message, self._now),
-            wire.Verdict: lambda message: self._blocks.peer_judges(message),
-            wire.Credit: self._credited,
-        }
 
     def _begin_run(self) -> None:
         self._blocks = BlockChecks(self._counts, self._messages, self._effects)
@@ -99,10 +75,43 @@ class Module:
         self._now = now
         self._messages.clear()
         self._effects.clear()
-        self._on_event[type(event)](event)
+        self._dispatch(event)
         self._ask_for_block()
         sent = (ev.Send(tuple(self._messages)),) if self._messages else ()
         return (*sent, *self._effects)
+
+    def _dispatch(self, event: ev.Event) -> None:
+        match event:
+            case ev.Connected():
+                self._connected()
+            case ev.Disconnected(reason):
+                self._disconnected(reason)
+            case ev.Received(message):
+                self._received(message)
+            case ev.FrameCame(handle):
+                self._frame_came(handle)
+            case ev.FrameSent():
+                self._frame_sent()
+            case ev.FrameTaken():
+                self._frame_taken()
+            case ev.OpenStream():
+                self._open_stream(event)
+            case ev.CloseStream(stream):
+                self._close_stream(stream)
+            case ev.BlockRead():
+                self._block_read(event)
+            case ev.Tagged():
+                self._tagged(event)
+            case ev.DeviceFailed(reason):
+                self._device_failed(reason)
+            case ev.Delivered(length):
+                self._counts.delivered += length
+            case ev.Destroyed(length):
+                self._counts.unused += length
+            case ev.Tick():
+                self._tick()
+            case _:
+                assert_never(event)
 
     # --- queries --------------------------------------------------------------------------------------------------
 
@@ -128,21 +137,40 @@ class Module:
 
     # --- the connection -------------------------------------------------------------------------------------------
 
-    def _connected(self, _: ev.Connected) -> None:
+    def _connected(self) -> None:
         self._phase = after(self._phase, Step.CONNECTED)
 
-    def _disconnected(self, event: ev.Disconnected) -> None:
+    def _disconnected(self, reason: str) -> None:
         if self._phase in (Phase.OPENING, Phase.RUNNING):
-            self._end_stream(f"the Sync connection ended: {event.reason}")
+            self._end_stream(f"the Sync connection ended: {reason}")
         self._phase = after(self._phase, Step.DISCONNECTED)
         self._peer_phase, self._peer_open = PeerPhase.ABSENT, None
 
-    def _received(self, event: ev.Received) -> None:
-        message = event.message
+    def _received(self, message: ev.PlainMessage) -> None:
         if self._phase is Phase.DOWN:
             raise LocalProtocolError("a message came without a connection")
-        if isinstance(message, wire.Open | wire.Close) or self._heeds_peer(type(message).__name__):
-            self._on_message[type(message)](message)
+        match message:
+            case wire.Open():
+                self._peer_opens(message)
+            case wire.Close():
+                self._peer_closes(message)
+            case wire.Check() | wire.Verdict() | wire.Credit():
+                if self._heeds_peer(type(message).__name__):
+                    self._take(message)
+            case _:
+                assert_never(message)
+
+    def _take(self, message: wire.Check | wire.Verdict | wire.Credit) -> None:
+        """Take in a message of the running stream."""
+        match message:
+            case wire.Check():
+                self._blocks.peer_checks(message, self._now)
+            case wire.Verdict():
+                self._blocks.peer_judges(message)
+            case wire.Credit(frames):
+                self._credited(frames)
+            case _:
+                assert_never(message)
 
     def _heeds_peer(self, what: str) -> bool:
         """Whether a message of a running stream is of this end's stream, or late (see `phases`)."""
@@ -217,8 +245,8 @@ class Module:
         if self._phase in (Phase.OPENING, Phase.RUNNING) and self._stream.value == message.stream:
             self._close("the other end closed it")
 
-    def _close_stream(self, event: ev.CloseStream) -> None:
-        if self._phase in (Phase.OPENING, Phase.RUNNING) and self._stream == event.stream:
+    def _close_stream(self, stream: StreamId) -> None:
+        if self._phase in (Phase.OPENING, Phase.RUNNING) and self._stream == stream:
             self._close("its key server closed it")
 
     def _close(self, reason: str) -> None:
@@ -271,44 +299,36 @@ class Module:
         self._tagging, self._reading = None, False
         self._blocks.tagged(event, self._now)
 
-    def _device_failed(self, event: ev.DeviceFailed) -> None:
+    def _device_failed(self, reason: str) -> None:
         self._running("the device failed")
-        self._close(f"the device cannot go on: {event.reason}")
+        self._close(f"the device cannot go on: {reason}")
 
-    def _frame_came(self, event: ev.FrameCame) -> None:
+    def _frame_came(self, handle: int) -> None:
         """Sync 5.1."""
         if self._heeds_peer("Device"):
             self._window.came()
-            self._effects.append(ev.ToDevice(event.handle))
+            self._effects.append(ev.ToDevice(handle))
 
-    def _frame_sent(self, _: ev.FrameSent) -> None:
+    def _frame_sent(self) -> None:
         """Sync 5.2."""
         self._running("the device sent a frame")
         self._window.sent()
 
-    def _frame_taken(self, _: ev.FrameTaken) -> None:
+    def _frame_taken(self) -> None:
         """Sync 5.3."""
         self._running("the device took a frame")
         granted = self._window.taken()
         if granted:
             self._messages.append(wire.Credit(granted))
 
-    def _credited(self, message: wire.Credit) -> None:
+    def _credited(self, frames: int) -> None:
         """Sync 5.3."""
-        self._window.granted(message.frames)
+        self._window.granted(frames)
         self._effects.append(ev.MaySend())
-
-    # --- the key server -------------------------------------------------------------------------------------------
-
-    def _delivered(self, event: ev.Delivered) -> None:
-        self._counts.delivered += event.length
-
-    def _destroyed(self, event: ev.Destroyed) -> None:
-        self._counts.unused += event.length
 
     # --- time -----------------------------------------------------------------------------------------------------
 
-    def _tick(self, _: ev.Tick) -> None:
+    def _tick(self) -> None:
         if self._phase is Phase.OPENING and self._now - self._opened_at > self._settings.open_timeout_s:
             self._close(f"the other end did not join within {self._settings.open_timeout_s:g} s")  # Sync 3.6
         due = self._blocks.stuck_since() if self._phase is Phase.RUNNING else None
