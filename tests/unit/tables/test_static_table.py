@@ -1,4 +1,4 @@
-"""The configured routing table: this site, its neighbours, and nothing further away."""
+"""The configured routing table: ways to this site and its neighbours, and homes further away without one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ A, B, C = map(QksId, "ABC")
 OWN, NEXT, FAR, UNKNOWN = (SaeId(f"sae:{name}") for name in ("own", "next", "far", "unknown"))
 
 
-def test_only_this_site_and_its_neighbours_are_reached() -> None:
+def test_there_are_ways_to_this_site_and_its_neighbours_and_every_home_is_known() -> None:
     table: RoutingTable = StaticTable(A, frozenset({B}), {OWN: A, NEXT: B, FAR: C})
     assert table.route(OWN) == Route(OWN, next_hop=A, dest=A, cost=0, length=0)
     assert table.route(NEXT) == Route(NEXT, next_hop=B, dest=B, cost=1, length=1)
-    assert table.route(FAR) is None
+    assert table.route(FAR) == Route(FAR, next_hop=None, dest=C, cost=0, length=0)
     assert table.route(UNKNOWN) is None

@@ -1,4 +1,7 @@
-"""A routing table that is configured: the home sites of SAEs, and no ways but those to this site and its neighbours."""
+"""A routing table that is configured: the home sites of SAEs, and the ways to this site and its neighbours.
+
+There are no ways through other sites: whoever is at home further away is known, and cannot be reached.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ class StaticTable:
 
     def __init__(self, here: QksId, neighbours: frozenset[QksId], homes: Mapping[SaeId, QksId]) -> None:
         self._routes = {
-            sae: Route(sae, next_hop=site, dest=site, cost=length, length=length)
+            sae: Route(sae, next_hop=site if near else None, dest=site, cost=length, length=length)
             for sae, site in homes.items()
-            for length in (0 if site == here else 1,)
-            if site == here or site in neighbours
+            for near, length in ((site == here or site in neighbours, int(site in neighbours)),)
         }
 
     def route(self, sae: SaeId) -> Route | None:
-        """Return the way to an SAE's home site, or None if the SAE is unknown or at home further away."""
+        """Return an SAE's home site and the way there, or None if the SAE is unknown."""
         return self._routes.get(sae)
