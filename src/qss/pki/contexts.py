@@ -16,19 +16,25 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from qss.model.errors import PkiError
-from qss.pki.files import read
+from qss.model.certificates import site_of
+from qss.model.errors import PkiError, Unauthorised
+from qss.model.identifiers import QksId
+from qss.pki.files import read, read_private
 from qss.pki.keys import public_key_of, read_private_key, same_key
+from qss.pki.names import names_in
 
 # For TLS 1.2; those of TLS 1.3 are all authenticated and forward secret.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_GIVE_SITE = "give one whose URI is qks:{0}, such as `qss pki site {0}` makes"
 
 
 def server_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
     """Return a context for serving our own parts: TLS 1.3, and a client certificate under `authority` is demanded.
 
     `certificate` holds this site's certificate and perhaps those between it and its authority; `authority` holds one
-    certificate or more; all are PEM. Raises `PkiError` for files that are unreadable, do not match, or have expired.
+    certificate or more; all are PEM. Raises `PkiError` for files that are unreadable, do not match, or have expired,
+    and for a key that others can read.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, certificate, key, authority, ssl.TLSVersion.TLSv1_3)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -83,6 +89,21 @@ def application_context(certificate: Path, key: Path, authority: Path) -> ssl.SS
     return _context(ssl.PROTOCOL_TLS_CLIENT, certificate, key, authority, ssl.TLSVersion.TLSv1_2)
 
 
+def check_site(certificate: Path, site: QksId) -> datetime:
+    """Return when the certificate of `site` ends (UTC). Raises `PkiError` if it is not that site's.
+
+    Neighbours would take a site for the one that its certificate names, whatever its configuration says.
+    """
+    own = read_certificates(certificate)[0]
+    try:
+        named = site_of(names_in(own))
+    except Unauthorised as error:
+        raise PkiError(f"{certificate} is no site's certificate ({error}); {_GIVE_SITE.format(site)}") from error
+    if named != site:
+        raise PkiError(f"{certificate} is a certificate of site {named}, not {site}; {_GIVE_SITE.format(site)}")
+    return own.not_valid_after_utc
+
+
 def _context(protocol: int, certificate: Path, key: Path, authority: Path, minimum: ssl.TLSVersion) -> ssl.SSLContext:
     _check_pair(certificate, key)
     _check_authority(authority)
@@ -111,7 +132,7 @@ def _context(protocol: int, certificate: Path, key: Path, authority: Path, minim
 def _check_pair(certificate: Path, key: Path) -> None:
     own = read_certificates(certificate)[0]
     _check_dates(own, certificate)
-    private = read_private_key(read(key), str(key))
+    private = read_private_key(read_private(key), str(key))
     if not same_key(public_key_of(own, str(certificate)), private.public_key()):
         raise PkiError(f"{key} is not the key of {certificate}: give the pair that was made together")
 

@@ -82,6 +82,22 @@ def _host_name(host: str) -> x509.GeneralName:
     return x509.DNSName(host)
 
 
+def names_in(certificate: x509.Certificate) -> PeerCertificate:
+    """Return the names in a certificate of one's own, as a peer reads them. Raises `PkiError` if it is malformed."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise PkiError(f"the names in the certificate cannot be read ({error}); make it anew") from error
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return PeerCertificate(
+        common_name=str(common_names[0].value) if len(common_names) == 1 else None,
+        uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
+        dns_names=tuple(names.get_values_for_type(x509.DNSName)),
+    )
+
+
 def peer_certificate(decoded: Mapping[str, Any]) -> PeerCertificate:
     """Return the names in a certificate as `ssl.SSLSocket.getpeercert()` decodes it.
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from qss.model.errors import PkiError
-from qss.pki import contexts
+from qss.model.identifiers import QksId
+from qss.pki import contexts, files
 from qss.pki.folder import Pair
 from qss.pki.keys import new_private_key, private_key_pem
 from support.pki import Pki, application_context
@@ -176,6 +180,7 @@ def test_files_that_are_not_there(pki, tmp_path):
 def test_files_that_are_something_else(pki, tmp_path):
     pair = pki.site("A")
     junk = tmp_path / "junk.pem"
+    junk.touch(0o600)
     for content in (b"", b"junk", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         junk.write_bytes(content)
         assert f"{junk}: no certificate in PEM form" in refused(Pair(junk, pair.key), pki.authority)
@@ -185,14 +190,73 @@ def test_files_that_are_something_else(pki, tmp_path):
 
 def test_a_key_of_another_certificate(pki, tmp_path):
     other = tmp_path / "other.key"
+    other.touch(0o600)
     other.write_bytes(private_key_pem(new_private_key()))
     pair = pki.site("A")
     message = refused(Pair(pair.certificate, other), pki.authority)
     assert f"{other} is not the key of {pair.certificate}" in message
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610])
+def test_a_key_that_others_can_use(pki, tmp_path, mode):
+    pair = pki.site("A")
+    opened = tmp_path / "opened.key"
+    opened.write_bytes(pair.key.read_bytes())
+    opened.chmod(mode)
+    message = refused(Pair(pair.certificate, opened), pki.authority)
+    assert f"the private key {opened} can be used by others than its owner (mode 0{mode:o})" in message
+    assert f"`chmod 600 {opened}`" in message
+    with pytest.raises(PkiError, match="can be used by others"):
+        contexts.application_context(pair.certificate, opened, pki.authority)
+
+
+@pytest.mark.parametrize(
+    ("owner", "us", "mode", "fine"),
+    [
+        (0, 1000, 0o640, True),  # an administrator hands it to the node's group
+        (0, 1000, 0o440, True),  # a systemd credential
+        (0, 1000, 0o600, True),
+        (0, 1000, 0o660, False),
+        (0, 1000, 0o644, False),
+        (1000, 1000, 0o400, True),
+        (1000, 1000, 0o640, False),
+        (0, 0, 0o640, False),
+    ],
+)
+def test_a_group_may_read_what_root_owns(monkeypatch, tmp_path, owner, us, mode, fine):
+    key = tmp_path / "some.key"
+    key.write_bytes(b"key")
+    monkeypatch.setattr(os, "geteuid", lambda: us)
+    monkeypatch.setattr(os, "fstat", lambda _: os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 0, 3, 0, 0, 0)))
+    if fine:
+        assert files.read_private(key) == b"key"
+        return
+    with pytest.raises(PkiError) as caught:
+        files.read_private(key)
+    assert f"`chmod {'640' if owner == 0 != us else '600'} {key}`" in str(caught.value)
+
+
+def test_a_certificate_of_another_site(pki):
+    made = x509.load_pem_x509_certificate(pki.site("B").certificate.read_bytes())
+    assert contexts.check_site(pki.site("B").certificate, QksId("B")) == made.not_valid_after_utc
+    for site in ("A", "b"):
+        with pytest.raises(PkiError) as caught:
+            contexts.check_site(pki.site("B").certificate, QksId(site))
+        assert str(caught.value) == (
+            f"{pki.site('B').certificate} is a certificate of site B, not {site}; "
+            f"give one whose URI is qks:{site}, such as `qss pki site {site}` makes"
+        )
+
+
+def test_a_certificate_that_is_no_sites(pki):
+    for pair in (pki.sae("sae:alice"), pki.nameless(), pki.folder.authority):
+        with pytest.raises(PkiError, match=r"is no site's certificate .*names 0 sites.*give one whose URI is qks:A"):
+            contexts.check_site(pair.certificate, QksId("A"))
+
+
 def test_an_encrypted_key_does_not_ask_at_the_terminal(pki, tmp_path):
     locked = tmp_path / "locked.key"
+    locked.touch(0o600)
     encryption = BestAvailableEncryption(b"passphrase")
     locked.write_bytes(new_private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
     message = refused(Pair(pki.site("A").certificate, locked), pki.authority)
