@@ -34,8 +34,8 @@ class TwoModules:
     def __init__(
         self, device_a: Device | None = None, device_b: Device | None = None, settings: ModuleSettings | None = None
     ) -> None:
-        self.a = QkdModule(device_a or fast_simulator(), DeviceRole.INITIATOR, raise_defect, settings=settings)
-        self.b = QkdModule(device_b or fast_simulator(), DeviceRole.RESPONDER, raise_defect, settings=settings)
+        self.a = QkdModule(device_a or fast_simulator(), DeviceRole.INITIATOR, B, raise_defect, settings=settings)
+        self.b = QkdModule(device_b or fast_simulator(), DeviceRole.RESPONDER, A, raise_defect, settings=settings)
         self.connections: tuple[MemoryConnection, MemoryConnection] | None = None
         self._serving: set[asyncio.Task[None]] = set()
 

@@ -15,7 +15,7 @@ class Tasks:
 
     def __init__(self, defect: Defect) -> None:
         self._defect = defect
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their beginning
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
@@ -23,7 +23,7 @@ class Tasks:
     def start(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
         """Begin `work` as a task of this owner."""
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
@@ -34,11 +34,11 @@ class Tasks:
 
     async def cancelled(self) -> None:
         """Cancel all tasks, and wait until none is left."""
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         await self.finished()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._defect(error)

@@ -141,7 +141,7 @@ async def test_a_newer_connection_takes_the_place_of_an_older_one():
 
 
 async def test_of_many_connections_at_once_one_is_served():
-    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, raise_defect)
+    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, B, raise_defect)
     pairs = [memory_pair() for _ in range(5)]
     tasks = [asyncio.create_task(module.serve(near)) for near, _ in pairs]
     await asyncio.wait(tasks, timeout=0.05)
@@ -223,7 +223,7 @@ async def test_a_refused_opening_leaves_the_open_stream_alone():
 
 
 async def test_a_stopped_module_closes_whatever_it_is_given():
-    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, raise_defect)
+    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, B, raise_defect)
     await module.stop()
     near, far = memory_pair()
     await module.serve(near)
@@ -310,7 +310,7 @@ async def test_a_replayed_connection_gets_nothing_accepted():
 
 async def test_a_peer_that_takes_nothing_is_cut_off(monkeypatch):
     monkeypatch.setattr(qkd_module, "MAX_WAITING", 3)
-    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, raise_defect)
+    module = QkdModule(FaultyDevice(), DeviceRole.INITIATOR, B, raise_defect)
     near, far = memory_pair(room=1)
     task = asyncio.create_task(module.serve(near))
     await until(lambda: module.status().phase is Phase.IDLE)
@@ -357,6 +357,16 @@ async def test_nothing_that_a_module_shows_shows_key():
     shown += repr(logs) + repr(chunk)
     for form in (repr(bits[8:12])[2:-1], bits[8:12].hex(), str(list(bits[8:12]))[1:-1]):
         assert form not in shown
+
+
+async def test_the_log_says_which_neighbour_it_is_about():
+    with capture_logs() as logs:
+        async with TwoModules(FaultyDevice(flipped({0}))) as modules:
+            opened = await modules.open(976)
+            await chunks(modules.a, opened.stream, 1)
+    said = {(line["event"], line["peer"], line.get("subject")) for line in logs if line["role"] == "initiator"}
+    assert said >= {("connected", "B", "sync"), ("block burned: the ends differ", "B", None)}
+    assert {line["peer"] for line in logs if line["role"] == "responder"} == {"A"}
 
 
 async def test_an_unknown_stream_is_not_joined_silently():

@@ -72,13 +72,17 @@ class QkdModule:
         self,
         device: Device,
         role: DeviceRole,
+        peer: QksId,
         defect: Defect,
         *,
         entropy: Callable[[int], bytes] = os.urandom,
         settings: ModuleSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Wrap `device`; `role` is `INITIATOR` at the site with the lower ID. `entropy` names streams."""
+        """Wrap `device`; `role` is `INITIATOR` at the site with the lower ID. `entropy` names streams.
+
+        `peer` is the site at the other end, for the log.
+        """
         self._device = device
         self._role = role
         self._entropy = entropy
@@ -94,14 +98,14 @@ class QkdModule:
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
-        self._log = _log.bind(role=role.value)
+        self._log = _log.bind(peer=peer, role=role.value)
         self._session = Session[sync.Message](
             lambda connection: Outbox(connection, _frames, MAX_WAITING),
             self._connected,
             self._received,
             self._disconnected,
             defect,
-            self._log,
+            self._log.bind(subject="sync"),
         )
 
     # --- the key source -------------------------------------------------------------------------------------------
