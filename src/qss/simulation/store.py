@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from qss.model.errors import FenceLost, HeadMismatch, QssError, StoreError, StoreInUse
+from qss.model.errors import FenceLost, HeadMismatch, QssError, StoreError, StoreInUse, StoreUnavailable
 from qss.model.identifiers import QksId, ReservationId, StreamId
 from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.ranges import Range
@@ -53,6 +53,8 @@ class SimulatedDisk:
     blocks: dict[tuple[StreamId, int], SealedBlock] = field(default_factory=dict)
     in_use: bool = False
     """A store is started on it."""
+    full: bool = False
+    """It refuses writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class SimulatedStore:
         self._sync = sync
         self._started = False
         self._waiting: list[_Ticket] = []
+        self._on_its_way: list[_Ticket] = []
         self._syncing: asyncio.Task[None] | None = None
 
     async def start(self) -> Contents:
@@ -123,9 +126,14 @@ class SimulatedStore:
             await self._syncing
         self._let_go()
 
-    async def crash(self) -> None:
-        """Lose power: what is not on the disk is gone, and nobody who waits for it is ever answered."""
+    async def crash(self, *, synced: bool = False) -> None:
+        """Lose power: what is not on the disk is gone, and nobody who waits for it is ever answered.
+
+        With `synced`, what was being synced has just reached the disk.
+        """
         self._waiting.clear()
+        if synced and not self._disk.full:
+            _transaction(self._disk, self._on_its_way)
         if self._syncing is not None:
             self._syncing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -136,7 +144,9 @@ class SimulatedStore:
     async def _make_durable(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
+            self._on_its_way = group
             await self._sync()
+            self._on_its_way = []
             _settle(group, _transaction(self._disk, group))
         self._syncing = None
 
@@ -157,6 +167,8 @@ def _overlaps(block: SealedBlock, part: Range) -> bool:
 
 
 def _transaction(disk: SimulatedDisk, group: Sequence[_Ticket]) -> list[int | QssError]:
+    if disk.full:
+        return [StoreUnavailable("the simulated disk is full; make room") for _ in group]
     refusals = [_try(disk, ticket) for ticket in group]
     if not all(refusals):
         disk.commit_number += 1
