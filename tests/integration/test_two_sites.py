@@ -407,7 +407,7 @@ async def test_an_anchor_that_somebody_spoils_is_reported_once_and_the_site_goes
                 sites.a.site._write_anchor()
         told = [entry for entry in logs if entry["event"] == "the anchor cannot be written"]
         assert len(told) == 1
-        assert "remove it if the store is known not to be a back-up" in told[0]["reason"]
+        assert "remove it: all key gathered so far is then burned" in told[0]["reason"]
         (tmp_path / "A.anchor").unlink()
         sites.a.site._write_anchor()
         assert sites.a.anchor.read() == sites.a.site._commit_number

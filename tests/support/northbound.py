@@ -112,7 +112,10 @@ class Northbound:
         return SyncClient(self.url, pair.certificate, pair.key, self.pki.authority)
 
     def counted(self) -> dict[tuple[str, str], float]:
-        return {(sample.labels[0][1], sample.labels[1][1]): sample.value for sample in self.counts.samples()}
+        """Return what was counted, by method and status."""
+        return {
+            (sample.labels[0][1], sample.labels[1][1]): sample.value for sample in self.counts.samples() if sample.value
+        }
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 
 from qss.app.catalogue import make_store, store_at
@@ -55,13 +56,23 @@ async def initialise(folder: Path, site: QksId, keyring: KeyRing) -> None:
 
 
 async def open_store(folder: Path, site: QksId, keyring: KeyRing) -> SealedStore:
-    """Return the store of `site`, unsealed and not yet started.
+    """Return the store of `site`, unsealed and not yet started: nothing is opened or locked.
 
     Raises `StoreError` if the folder is none, damaged, or another site's; `KeyRingError` if `keyring` does not open it.
     """
     wrapped = await asyncio.to_thread(_read_data_key_file, folder, site)
     data_key = await keyring.unwrap(wrapped, _context(site))
+    if not (folder / LEDGER).is_file():
+        raise StoreError(f"there is no store at {folder / LEDGER}; restore it from a back-up, or name the right folder")
     return Barrier(store_at(folder / LEDGER, site), data_key, site)
+
+
+def openness(folder: Path) -> str | None:
+    """Return what an operator should know of a data folder that others than its owner can enter, else None."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return None
+    return f"others than its owner can enter the data folder {folder} (mode {mode:04o}): `chmod 700 {folder}`"
 
 
 def _context(site: QksId) -> bytes:

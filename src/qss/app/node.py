@@ -20,10 +20,10 @@ from typing import Protocol
 import structlog
 
 from qss.app import site_tables as tables
-from qss.app.catalogue import anchor_of, device_of, identity_of, keyring_of, routing_table_of
-from qss.app.configuration import notes
-from qss.app.data_folder import open_store
+from qss.app.catalogue import anchor_of, device_of, identity_of, routing_table_of
+from qss.app.certificate_expiry import watch_expiry
 from qss.app.overview import Overview
+from qss.app.preparation import prepare
 from qss.core.keyserver.policy import PairPolicy, PairRule
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
@@ -31,7 +31,6 @@ from qss.model.addresses import Address
 from qss.model.certificates import site_of
 from qss.model.errors import Unauthorised
 from qss.model.identifiers import QksId, SaeId
-from qss.pki.contexts import client_context, northbound_context, probe_context, server_context
 from qss.ports.device import DeviceRole
 from qss.ports.routing_table import RoutingTable
 from qss.runtime.connecting import call_site, keep_connected
@@ -55,8 +54,6 @@ SYNC_PATH = "/sync"
 
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
-
-_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class _Protocol(Protocol):
@@ -89,10 +86,10 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
     Raises what keeps it from starting: `PkiError`, `KeyRingError`, `StoreError`, `StoreUnavailable`, `ListenError`.
     """
     here = configuration.site.id
-    for note in notes(configuration):
-        _log.warning("configuration", note=note)
-    contexts = _Contexts(configuration)
-    store = await open_store(configuration.site.data, here, keyring_of(configuration.keyring))
+    prepared = await prepare(configuration)
+    for note in prepared.notes:
+        _log.warning("found before the start", note=note)
+    contexts = prepared.contexts
     async with AsyncExitStack() as stack:
 
         def defect(error: BaseException) -> None:
@@ -103,7 +100,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             stack.push_async_callback(module.stop)
         planner = _planner(configuration)
         plans = [LinkPlan(_settings(configuration, link, planner), modules[link.peer]) for link in configuration.links]
-        site = Site(store, anchor_of(configuration.site), plans, _clocks)
+        site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks)
         await site.start()
         stack.push_async_callback(site.stop)
 
@@ -115,17 +112,18 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         )
         stack.push_async_callback(neighbours.close)
         await neighbours.start()
-        calls = Tasks(site.fail)
-        stack.push_async_callback(calls.cancelled)
+        tasks = Tasks(site.fail)
+        stack.push_async_callback(tasks.cancelled)
+        tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
         for link in configuration.links:
             if here < link.peer:  # KRP 1.1, Sync 1.1
                 serve_sync = modules[link.peer].serve
-                _dial(calls, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
-                _dial(calls, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, serve_sync)
+                _dial(tasks, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
+                _dial(tasks, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, serve_sync)
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound)
-        overview = Overview(configuration, site, modules)
+        overview = Overview(configuration, site, modules, prepared.certificate_expires)
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,
@@ -136,7 +134,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         await admin.start()
 
         key_server = KeyServer(here, configuration.northbound.key_limits(), planner, site.links, os.urandom)
-        northbound = _northbound(configuration.northbound, contexts, Etsi014(key_server, identity, counts), counts)
+        northbound = _northbound(
+            configuration.northbound, contexts.northbound, Etsi014(key_server, identity, counts), counts
+        )
         stack.push_async_callback(northbound.close, DRAIN_S)
         await northbound.start()
 
@@ -147,18 +147,6 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
 def _clocks() -> tuple[float, float]:
     return time.monotonic(), time.time()
-
-
-class _Contexts:
-    """The TLS contexts of one site: made first, because they fail without having changed anything."""
-
-    def __init__(self, configuration: tables.SiteConfiguration) -> None:
-        own = (configuration.tls.certificate, configuration.tls.key)
-        self.server = server_context(*own, configuration.tls.authority)
-        self.client = client_context(*own, configuration.tls.authority)
-        self.probe = probe_context(*own, configuration.tls.authority)
-        minimum = _TLS[configuration.northbound.minimum_tls]
-        self.northbound = northbound_context(*own, configuration.northbound_authority, minimum)
 
 
 def _planner(configuration: tables.SiteConfiguration) -> RequestPlanner:
@@ -192,7 +180,7 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
 
 def _module(here: QksId, link: tables.Link, defect: Defect) -> QkdModule:
     role = DeviceRole.INITIATOR if here < link.peer else DeviceRole.RESPONDER
-    return QkdModule(device_of(link.device), role, defect)
+    return QkdModule(device_of(link.device), role, link.peer, defect)
 
 
 def _routes(configuration: tables.SiteConfiguration, site: Site, modules: dict[QksId, QkdModule]) -> dict[str, Route]:
@@ -218,17 +206,17 @@ async def _serve_peer(serving: dict[QksId, _Serve], connection: Connection) -> N
 
 
 def _dial(
-    calls: Tasks, context: ssl.SSLContext, link: tables.Link, path: str, protocol: _Protocol, serve: _Serve
+    tasks: Tasks, context: ssl.SSLContext, link: tables.Link, path: str, protocol: _Protocol, serve: _Serve
 ) -> None:
     """Keep a connection to the neighbour."""
     call = partial(
         call_site, link.peer, f"wss://{link.address}{path}", context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES
     )
-    calls.start(keep_connected(link.peer, call, serve), f"connection to {link.peer}{path}")
+    tasks.start(keep_connected(link.peer, call, serve), f"connection to {link.peer}{path}")
 
 
 def _northbound(
-    table: tables.Northbound, contexts: _Contexts, handler: Etsi014, counts: RequestCounts
+    table: tables.Northbound, context: ssl.SSLContext, handler: Etsi014, counts: RequestCounts
 ) -> HttpsListener:
     limits = Limits(
         max_body_bytes=table.max_body_bytes, max_connections=table.max_connections, request_s=table.request_timeout_s
@@ -236,7 +224,7 @@ def _northbound(
     return HttpsListener(
         table.listen.host,
         table.listen.port,
-        contexts.northbound,
+        context,
         handler,
         limits=limits,
         on_refusal=counts.add_refusal,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from qss import __version__
 from qss.app.site_tables import Link, SiteConfiguration
 from qss.model.identifiers import QksId
-from qss.model.records import StreamRecord, Tally
+from qss.model.records import BurnReason, StreamRecord, Tally
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import ModuleStatus, QkdModule
 from qss.runtime.site import Site
@@ -30,8 +31,15 @@ OUTCOMES = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfi
 class Overview:
     """Implements `qss.servers.admin.AdminService` for one site."""
 
-    def __init__(self, configuration: SiteConfiguration, site: Site, modules: Mapping[QksId, QkdModule]) -> None:
+    def __init__(
+        self,
+        configuration: SiteConfiguration,
+        site: Site,
+        modules: Mapping[QksId, QkdModule],
+        certificate_expires: datetime,
+    ) -> None:
         self._configuration = configuration
+        self._certificate_expires = certificate_expires
         self._site = site
         self._modules = modules
         self.serving = False
@@ -56,6 +64,7 @@ class Overview:
             uuid=str(self._configuration.site.uuid),
             version=__version__,
             ready=self.ready(),
+            certificate_expires=self._certificate_expires,
             links=tuple(
                 _link(link, self._site.links[link.peer], self._modules[link.peer]) for link in self._configuration.links
             ),
@@ -68,9 +77,9 @@ class Overview:
 
 def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus:
     link = runner.core
-    burned = Counter({str(reason): bits for reason, bits in link.peer.past.burned.items()})
-    for record in link.streams:
-        burned.update({str(reason): bits for reason, bits in record.tally.burned.items()})
+    burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
+    for tally in (link.peer.past, *(record.tally for record in link.streams)):
+        burned.update(tally.burned)
     return LinkStatus(
         peer=configured.peer,
         uuid=str(configured.uuid),
@@ -80,14 +89,13 @@ def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus
             *(_live(record) for record in link.streams),
             _balance(PAST, link.peer.past_ingested, 0, link.peer.past),
         ),
-        burned=burned,
+        burned={str(reason): bits for reason, bits in burned.items()},
         module=_module(module.status()),
     )
 
 
 def _live(record: StreamRecord) -> StreamBalance:
-    end = record.mark if record.limit is None else record.limit
-    return _balance(str(record.stream), 8 * record.mark, 8 * (end - record.head), record.tally)
+    return _balance(str(record.stream), 8 * record.mark, 8 * record.available, record.tally)
 
 
 def _balance(stream: str, ingested: int, available: int, tally: Tally) -> StreamBalance:

@@ -1,14 +1,20 @@
-"""`qss node`: runs one site in the foreground until SIGTERM or Ctrl-C, which drain it and stop it cleanly."""
+"""`qss node`: runs one site in the foreground until SIGTERM or Ctrl-C, which drain it and stop it cleanly.
+
+What ends it otherwise is told in one line: of the log where that is JSON, so that whoever collects it can read it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from qss.model.errors import QssError
 
 if TYPE_CHECKING:
     from qss.app.site_tables import SiteConfiguration
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="The site's configuration (docs/reference/configuration.md).",
 )
-@click.option("--check", is_flag=True, help="Read the configuration, say what is wrong with it, and start nothing.")
+@click.option("--check", is_flag=True, help="Look at all that a start needs, say what is wrong, start nothing.")
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -35,20 +41,47 @@ def command(
     log_format: str,
 ) -> None:
     """Run a site: its key server, its QKD modules and its store."""
-    from qss.app.configuration import load, notes
+    if check:
+        _check(config)
+        return
     from qss.app.logs import configure_logs
+
+    configure_logs(log_format)
+    try:
+        _start(config)
+    except QssError as error:
+        if log_format != "json":
+            raise
+        _log_the_end(error)
+        sys.exit(1)
+
+
+def _check(config: Path) -> None:
+    from qss.app.certificate_expiry import expiry_note
+    from qss.app.configuration import load
+    from qss.app.preparation import prepare
+
+    prepared = asyncio.run(prepare(load(config)))
+    for note in (*prepared.notes, expiry_note(prepared.certificate_expires, datetime.now(UTC))):
+        if note is not None:
+            click.echo(f"note: {note}")
+    click.echo(f"{config} can be used")
+
+
+def _start(config: Path) -> None:
+    from qss.app.configuration import load
     from qss.app.process import harden_process
 
     configuration = load(config)
-    if check:
-        for note in notes(configuration):
-            click.echo(f"note: {note}")
-        click.echo(f"{config} can be used")
-        return
-    configure_logs(log_format)
     harden_process()
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
         runner.run(_run(configuration))
+
+
+def _log_the_end(error: QssError) -> None:
+    import structlog
+
+    structlog.get_logger("qss").error("the node cannot go on", error=type(error).__name__, reason=str(error))
 
 
 def _event_loop() -> type[asyncio.AbstractEventLoop] | None:
@@ -63,12 +96,17 @@ async def _run(configuration: SiteConfiguration) -> None:
     import structlog
 
     from qss.app.node import running
+    from qss.app.service_manager import READY, STOPPING, notify
 
     log = structlog.get_logger("qss")
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopped.set)
+    loop.add_signal_handler(
+        signal.SIGHUP,
+        lambda: log.warning("SIGHUP is ignored", remedy="restart the node to have it read its files anew"),
+    )
     async with running(configuration) as node:
         log.info(
             "serving",
@@ -77,8 +115,10 @@ async def _run(configuration: SiteConfiguration) -> None:
             external=str(node.external),
             admin=str(node.admin),
         )
+        notify(READY)
         node.failed.add_done_callback(lambda _: stopped.set())
         await stopped.wait()
+        notify(STOPPING)
         log.info("stopping", site=configuration.site.id)
         failure = node.failed.exception() if node.failed.done() else None
     if failure is not None:

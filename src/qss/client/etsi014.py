@@ -149,7 +149,7 @@ def _reason(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return f"the key server's certificate is not accepted ({error.certificate_error})"
         case aiohttp.ClientConnectorError():
-            return f"cannot connect ({error.os_error})"
+            return f"cannot connect ({error.os_error}); check the address, and whether the node is running there"
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
             return "the answer is no well-formed HTTP, or ended early: check that the address is a key server's"
         case _:

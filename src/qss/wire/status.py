@@ -6,12 +6,16 @@ Bits are counted, never shown. Per stream: ingested = available + reserved + del
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import msgspec
 
 from qss.wire.metrics import Metric, Sample
 
 READY = Metric("qss_ready", "gauge", "Whether the site takes requests: 1 or 0.")
+CERTIFICATE_EXPIRY = Metric(
+    "qss_certificate_expiry_timestamp_seconds", "gauge", "When the site's own certificate ends, in seconds since 1970."
+)
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
@@ -84,6 +88,8 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str
     version: str
     ready: bool
+    certificate_expires: datetime
+    """When the site's own certificate ends; aware, UTC."""
     links: tuple[LinkStatus, ...]
 
 
@@ -95,6 +101,7 @@ def render_status(status: SiteStatus) -> bytes:
 def status_samples(status: SiteStatus) -> Iterator[Sample]:
     """Yield what a status counts, as metrics."""
     yield Sample(READY, (), int(status.ready))
+    yield Sample(CERTIFICATE_EXPIRY, (), int(status.certificate_expires.timestamp()))
     for link in status.links:
         peer = ("peer", link.peer)
         yield Sample(LINK_UP, (peer,), int(link.up))

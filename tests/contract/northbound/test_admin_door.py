@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -17,7 +18,14 @@ from qss.servers.door import HttpsListener
 from qss.wire.status import SiteStatus, status_samples
 from support.pki import Pki, application_context
 
-STATUS = SiteStatus(site="A", uuid="6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01", version="1", ready=True, links=())
+STATUS = SiteStatus(
+    site="A",
+    uuid="6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01",
+    version="1",
+    ready=True,
+    certificate_expires=datetime(2027, 3, 1, tzinfo=UTC),
+    links=(),
+)
 
 
 class Service:

@@ -135,7 +135,7 @@ def test_a_damaged_anchor_is_told_and_not_overwritten(path, content) -> None:
     path.write_bytes(content)
     for use in (AnchorFile(path).read, lambda: AnchorFile(path).write(8)):
         with pytest.raises(
-            StoreError, match="holds no commit number; remove it if the store is known not to be a back-up"
+            StoreError, match="holds no commit number; remove it: all key gathered so far is then burned"
         ):
             use()
     assert path.read_bytes() == content

@@ -319,10 +319,8 @@ async def test_what_is_no_data_folder_is_refused_with_the_command_that_makes_one
         await open_store(folder, A, keyring)
     await initialise(folder, A, keyring)
     (folder / LEDGER).unlink()
-    store = await open_store(folder, A, keyring)
     with pytest.raises(StoreError, match="there is no store at"):
-        await store.start()
-    await store.close()
+        await open_store(folder, A, keyring)
     (folder / DATA_KEY).unlink()
     (folder / DATA_KEY).mkdir()
     with pytest.raises(StoreUnavailable, match="cannot be read"):

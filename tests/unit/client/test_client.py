@@ -100,7 +100,9 @@ async def test_nobody_listens(pki) -> None:
     port = server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
-    assert "cannot connect" in await unreachable(client_of(pki, f"https://127.0.0.1:{port}"))
+    told = await unreachable(client_of(pki, f"https://127.0.0.1:{port}"))
+    assert "cannot connect" in told
+    assert told.endswith("check the address, and whether the node is running there")
 
 
 async def test_a_server_of_another_authority_is_not_trusted(pki, tmp_path) -> None:

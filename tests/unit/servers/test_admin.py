@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
@@ -35,6 +36,7 @@ STATUS = SiteStatus(
     uuid="6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01",
     version="1",
     ready=True,
+    certificate_expires=datetime(2027, 3, 1, 12, tzinfo=UTC),
     links=(
         LinkStatus(
             peer="B",
@@ -106,7 +108,9 @@ async def test_probes_say_what_is_wrong() -> None:
 async def test_the_site_and_its_administrators_see_status_and_metrics(identity) -> None:
     status = await ask("/status", identity)
     assert status.status == 200
-    assert json.loads(status.body)["links"][0]["streams"][0]["available"] == 40
+    content = json.loads(status.body)
+    assert content["links"][0]["streams"][0]["available"] == 40
+    assert content["certificate_expires"] == "2027-03-01T12:00:00Z"
     assert (await ask("/metrics", identity)).status == 200
 
 
@@ -137,6 +141,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_ready Whether the site takes requests: 1 or 0.\n"
         "# TYPE qss_ready gauge\n"
         "qss_ready 1\n"
+        "# HELP qss_certificate_expiry_timestamp_seconds When the site's own certificate ends, in seconds since 1970.\n"
+        "# TYPE qss_certificate_expiry_timestamp_seconds gauge\n"
+        "qss_certificate_expiry_timestamp_seconds 1803902400\n"
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
         "# TYPE qss_link_up gauge\n"
         'qss_link_up{peer="B"} 0\n'
@@ -166,8 +173,22 @@ async def test_metrics_have_the_text_format() -> None:
         'qss_device_seeded{peer="B"} 0\n'
         "# HELP qss_requests_total Requests answered at the northbound interface.\n"
         "# TYPE qss_requests_total counter\n"
+        'qss_requests_total{method="dec_keys",status="200"} 0\n'
+        'qss_requests_total{method="dec_keys",status="400"} 0\n'
+        'qss_requests_total{method="dec_keys",status="401"} 0\n'
+        'qss_requests_total{method="dec_keys",status="503"} 0\n'
         'qss_requests_total{method="enc_keys",status="200"} 1\n'
+        'qss_requests_total{method="enc_keys",status="400"} 0\n'
+        'qss_requests_total{method="enc_keys",status="401"} 0\n'
+        'qss_requests_total{method="enc_keys",status="503"} 0\n'
+        'qss_requests_total{method="none",status="200"} 0\n'
+        'qss_requests_total{method="none",status="400"} 0\n'
+        'qss_requests_total{method="none",status="401"} 0\n'
         'qss_requests_total{method="none",status="503"} 1\n'
+        'qss_requests_total{method="status",status="200"} 0\n'
+        'qss_requests_total{method="status",status="400"} 0\n'
+        'qss_requests_total{method="status",status="401"} 0\n'
+        'qss_requests_total{method="status",status="503"} 0\n'
     )
 
 

@@ -41,7 +41,8 @@ class AnchorFile:
             ) from error
         if not (text.isascii() and text.isdigit()):
             raise StoreError(
-                f"the anchor {self._path} holds no commit number; remove it if the store is known not to be a back-up"
+                f"the anchor {self._path} holds no commit number; remove it: "
+                "all key gathered so far is then burned, for nobody can tell any more whether the store is a back-up"
             )
         return int(text)
 

@@ -1,0 +1,118 @@
+"""What a site tells its administrators: numbers that add up, and whether it takes requests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+
+from qss.app.overview import OUTCOMES, Overview
+from qss.core.module import Counts, Phase
+from qss.core.reservation import Link, LinkSettings
+from qss.model.identifiers import QksId, StreamId
+from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
+from qss.ports.device import DeviceStatus
+from qss.runtime.module import ModuleStatus
+from qss.wire.status import PAST, STATES
+
+A, B = QksId("A"), QksId("B")
+SKIPPED, RESTORED = BurnReason.SKIPPED, BurnReason.RESTORED
+LIVE = StreamRecord(
+    StreamId(b"1" * 16),
+    B,
+    1024,
+    head=1000,
+    mark=5000,
+    closed=True,
+    limit=4000,
+    tally=Tally(reserved=3000, delivered=4000, burned={RESTORED: 1000, SKIPPED: 8000}),
+)
+BEHIND = replace(LIVE, stream=StreamId(b"2" * 16), head=0, mark=2000, tally=Tally())
+"""The other end has more of it than this one: the agreed end lies beyond what is here."""
+PEER = PeerRecord(
+    B, past=Tally(delivered=100, relayed=20, burned={RESTORED: 3}), past_ingested=123
+)  # fmt: skip
+EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
+COUNTS = Counts(read=100, check=10, accepted=50, delivered=20, unused=5, unequal=30, unfinished=10)
+
+
+@pytest.fixture
+async def site():
+    link = Link(LinkSettings(A, B, lambda *_: True), 1, streams=(LIVE, BEHIND), peer=PEER)
+    runner = SimpleNamespace(core=link, security="TLSv1.3")
+    return SimpleNamespace(links={B: runner}, failed=asyncio.get_running_loop().create_future())
+
+
+@pytest.fixture
+async def overview(site):
+    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True)
+    module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, None, None, "TLSv1.2", COUNTS, device))
+    uuid = UUID(int=1)
+    configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=uuid), links=(SimpleNamespace(peer=B, uuid=uuid),))
+    return Overview(configuration, site, {B: module}, EXPIRES)
+
+
+def balances(overview):
+    (link,) = overview.status().links
+    return {balance.stream: {state: getattr(balance, state) for state in STATES} for balance in link.streams}
+
+
+def adds_up(bits):
+    return bits["ingested"] == sum(bits.values()) - bits["ingested"]
+
+
+async def test_each_streams_bits_add_up(overview):
+    shown = balances(overview)
+    assert set(shown) == {str(LIVE.stream), str(BEHIND.stream), PAST}
+    assert all(adds_up(bits) for bits in shown.values()), shown
+    assert shown[str(LIVE.stream)] == {
+        "ingested": 40_000,
+        "available": 24_000,
+        "reserved": 3000,
+        "delivered": 4000,
+        "relayed": 0,
+        "burned": 9000,
+    }
+    assert shown[PAST]["ingested"] == 123
+
+
+async def test_burned_bits_are_those_of_live_and_past_streams_by_reason(overview):
+    (link,) = overview.status().links
+    assert {reason: bits for reason, bits in link.burned.items() if bits} == {RESTORED: 1003, SKIPPED: 8000}
+    assert sum(link.burned.values()) == sum(bits["burned"] for bits in balances(overview).values())
+
+
+async def test_a_module_counts_bytes_and_bits_are_shown(overview):
+    (link,) = overview.status().links
+    assert link.module.bits == {outcome: 8 * getattr(COUNTS, outcome) for outcome in OUTCOMES}
+    assert link.module.bits["read"] == 800
+    assert link.module.device.seeded
+    assert (link.security, link.module.security) == ("TLSv1.3", "TLSv1.2")
+    assert not link.up
+
+
+async def test_metrics_say_what_the_status_says(overview):
+    shown = balances(overview)
+    streams = {
+        (labels["stream"], labels["state"]): sample.value
+        for sample in overview.metrics()
+        if sample.metric.name == "qss_stream_bits"
+        for labels in [dict(sample.labels)]
+    }
+    assert streams == {(stream, state): bits[state] for stream, bits in shown.items() for state in STATES}
+
+
+async def test_it_is_ready_while_it_serves_and_alive_until_the_site_has_failed(overview, site):
+    assert (overview.alive(), overview.ready(), overview.status().ready) == (True, False, False)
+    overview.serving = True
+    assert (overview.alive(), overview.ready(), overview.status().ready) == (True, True, True)
+    overview.stop_serving()
+    assert (overview.alive(), overview.ready()) == (True, False)
+    overview.serving = True
+    site.failed.set_exception(ValueError("unforeseen"))
+    assert (overview.alive(), overview.ready(), overview.status().ready) == (False, False, False)
+    assert site.failed.exception() is not None  # taken note of
