@@ -1,7 +1,7 @@
 # For people and for CI alike. Every target does its own set-up, once: again only after uv.lock or pyproject.toml changed.
 # Recipes are silent and set-up speaks on stderr, so that stdout carries what the programs print.
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint scenarios bench
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo    three sites on this machine deliver keys; ARGS="--once --json" passes arguments on'
 	@echo 'make test    lint, then all tests; names at its end what this machine could not run'
 	@echo 'make lint    formatting, style, types and import contracts'
+	@echo 'make scenarios   simulated sites under faults; ARGS="--seconds 3600" or ARGS="--seed 7"'
 	@echo 'make bench   the benchmarks; ARGS="..." passes arguments on'
 
 demo: $(STAMP)
@@ -24,6 +25,9 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+scenarios: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python -m scenarios $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/getkey.py $(ARGS)

@@ -1,39 +1,17 @@
 """Tests in virtual time: the loop's clock goes on only when nothing else is to be done, and then at once.
 
 Not for tests with threads, sockets or processes: these take real time. What waits for something that can never happen
-fails instead of hanging.
+fails instead of hanging (`qss.simulation.clock`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-
-class _Selector(selectors.SelectSelector):
-    """Never waits: what would be waited for has passed."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise AssertionError("nothing will ever happen: every task waits, and none for a time")
-        if not ready and timeout is not None:
-            self.now += max(0.0, timeout)
-        return ready
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now
+from qss.simulation.clock import VirtualTimeLoop
 
 
 def in_virtual_time[**P](test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -41,7 +19,7 @@ def in_virtual_time[**P](test: Callable[P, Coroutine[Any, Any, None]]) -> Callab
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=_Loop) as runner:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             runner.run(_alone(test(*args, **kwargs)))
 
     return run

@@ -1,0 +1,144 @@
+"""What must hold in every run: the checker knows what every stream holds, and keeps its own book of all deliveries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+
+from qss.core.reservation import Link
+from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
+from qss.model.keys import Key
+from qss.model.ranges import Range
+from qss.model.records import ReservationRecord, Side, StreamRecord
+from qss.runtime.feed import BUFFER_BYTES
+from scenarios.world import SimulatedSite, World
+
+
+class Book:
+    """Every delivery of a run, and what is wrong with it. Violations go to the world's list, with the event log."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._bytes: dict[KeyId, bytes] = {}
+        self._delivered: set[tuple[KeyId, SaeId]] = set()
+        self._parties: dict[KeyId, frozenset[SaeId]] = {}
+        self._link: dict[KeyId, frozenset[QksId]] = {}
+        self.deliveries = 0
+
+    def asked(self, keys: tuple[Key, ...], count: int, size: int, master: SaeId, slaves: tuple[SaeId, ...]) -> None:
+        """A master was answered."""
+        if len(keys) != count or any(len(key.material) != size // 8 for key in keys):
+            self._wrong(f"{master} asked for {count} keys of {size} bits and got {len(keys)}")
+        for key in keys:
+            if key.key_id in self._parties:
+                self._wrong(f"{key.key_id} was given to a master twice")
+            self._parties[key.key_id] = frozenset({master, *slaves})
+            self._link[key.key_id] = frozenset({self._world.homes[master], self._world.homes[slaves[0]]})
+            self._deliver(key, master)
+
+    def fetched(self, keys: tuple[Key, ...], asked: tuple[KeyId, ...], slave: SaeId) -> None:
+        """A slave was answered."""
+        if tuple(key.key_id for key in keys) != asked:
+            self._wrong(f"{slave} asked for other keys than it got")
+        for key in keys:
+            self._deliver(key, slave)
+
+    def _deliver(self, key: Key, sae: SaeId) -> None:
+        self.deliveries += 1
+        material = key.material.reveal()
+        self._world.log(self._world.homes[sae], "delivered", f"{key.key_id} to {sae}")
+        if sae not in self._parties.get(key.key_id, ()):
+            self._wrong(f"{key.key_id} went to {sae}, who has no part in it")
+        if (key.key_id, sae) in self._delivered:
+            self._wrong(f"{key.key_id} was delivered to {sae} twice")
+        self._delivered.add((key.key_id, sae))
+        if self._bytes.setdefault(key.key_id, material) != material:
+            self._wrong(f"{key.key_id} stands for two keys")
+
+    def _wrong(self, what: str) -> None:
+        self._world.log("----", "VIOLATION", what)
+        self._world.violations.append(what)
+
+    # --- afterwards -----------------------------------------------------------------------------------------------
+
+    def check_reuse(self, link: frozenset[QksId], streams: dict[StreamId, int]) -> None:
+        """No bit of a stream serves two keys. `streams` are all that the link has had, and their lengths."""
+        channel = self._world.road(*link).channel
+        contents = {stream: channel.content(stream, length) for stream, length in streams.items()}
+        taken: dict[StreamId, list[Range]] = defaultdict(list)
+        for key_id, material in self._bytes.items():
+            if self._link[key_id] != link:
+                continue
+            for stream, content in contents.items():
+                start = content.find(material)
+                if start >= 0:
+                    taken[stream].append(Range(start, start + len(material)))
+                    break
+            else:
+                self._wrong(f"{key_id} is of no key stream of its link")
+        for stream, parts in taken.items():
+            for part, later in pairwise(sorted(parts)):
+                if part.stop > later.start:
+                    self._wrong(f"bytes {later.start} to {part.stop} of {stream} serve two keys")
+
+    def check_site(self, site: SimulatedSite) -> None:
+        """The books of a running site balance, in memory and on disk, and nothing is missing that somebody needs."""
+        for peer in site.neighbours:
+            link = site.site.links[peer].core
+            self._check_balance(site.here, link.streams, link.reservations)
+            self._check_bounds(site, link)
+        self._check_balance(
+            site.here, tuple(site.disk.streams.values()), tuple(site.disk.reservations.values()), site=site
+        )
+        self._check_nothing_in_the_clear(site)
+
+    def _check_bounds(self, site: SimulatedSite, link: Link) -> None:
+        """What a link holds stays within what it was told."""
+        settings = link.settings
+        if len(link.reservations) > settings.max_reservations:
+            self._wrong(f"{site.here} holds {len(link.reservations)} reservations with {settings.peer}")
+        available = sum(record.available for record in link.streams)
+        if available > settings.capacity_bytes + BUFFER_BYTES:
+            self._wrong(f"{site.here} holds {available} bytes with {settings.peer}")
+
+    def _check_nothing_in_the_clear(self, site: SimulatedSite) -> None:
+        for block in site.disk.blocks.values():
+            record = site.disk.streams[block.stream]
+            content = self._world.road(site.here, record.peer).channel.content(block.stream, block.start + 16)
+            if content[block.start :] in block.sealed:
+                self._wrong(f"the block of {block.stream} at {block.start} is not sealed on the disk of {site.here}")
+
+    def _check_balance(
+        self,
+        here: QksId,
+        streams: tuple[StreamRecord, ...],
+        rows: tuple[ReservationRecord, ...],
+        site: SimulatedSite | None = None,
+    ) -> None:
+        for record in streams:
+            tally = record.tally
+            accounted = 8 * record.available + tally.reserved + tally.delivered + tally.relayed + tally.burned_total
+            if accounted != 8 * record.mark:
+                self._wrong(f"{record.stream} at {here} does not balance: {record}")
+            mine = [row for row in rows if row.stream == record.stream and row.side is Side.SLAVE]
+            waiting = [part for row in mine for part in row.unfetched()]
+            if tally.reserved != 8 * sum(map(len, waiting)):
+                self._wrong(f"{record.stream} at {here} reserves {tally.reserved} bits, its rows {waiting}")
+            if site is not None:
+                held = [
+                    Range(b.start, b.start + b.length) for b in site.disk.blocks.values() if b.stream == record.stream
+                ]
+                for part in [*waiting, Range(record.head, record.end)]:
+                    if sum(len(common) for block in held if (common := block.intersection(part))) != len(part):
+                        self._wrong(f"bytes of {part} of {record.stream} are not on the disk of {here}")
+
+    def check_erased(self, site: SimulatedSite) -> None:
+        """Nothing is on a disk that nobody needs. For a site that has come to rest."""
+        for block in site.disk.blocks.values():
+            record = site.disk.streams[block.stream]
+            rows = [r for r in site.disk.reservations.values() if r.stream == block.stream and r.side is Side.SLAVE]
+            needed = [*(part for row in rows for part in row.unfetched()), Range(record.head, record.end)]
+            place = Range(block.start, block.start + block.length)
+            kept = sum(len(common) for part in needed if (common := place.intersection(part)))
+            if kept != len(place):
+                self._wrong(f"{place} of {block.stream} is still on the disk of {site.here}, needed are {kept} bytes")

@@ -1,0 +1,320 @@
+"""One run: applications ask and fetch, things break at random, everything is healed, and the books are looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+
+from qss.model.errors import QssError, Unavailable
+from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
+from qss.model.keys import KeyRequest
+from qss.simulation.store import SimulatedDisk
+from scenarios.checks import Book
+from scenarios.world import Road, SimulatedSite, World
+
+LINE = ((("A", "B"), ("B", "C")), {"alice": "A", "anna": "A", "bob": "B", "bella": "B", "carol": "C"})
+TRIANGLE = (
+    (("A", "B"), ("B", "C"), ("A", "C")),
+    {"alice": "A", "bob": "B", "bella": "B", "carol": "C", "chris": "C"},
+)
+PAIR = ((("A", "B"),), {"alice": "A", "anna": "A", "bob": "B", "bella": "B"})
+
+BUSY_S = 20.0
+"""How long things happen, in virtual seconds."""
+
+HEALING_S = 45.0
+"""Longest time until all works again when nothing more breaks."""
+
+
+@dataclass
+class Outcome:
+    """What came of a run."""
+
+    seed: int
+    violations: list[str]
+    events: list[str]
+    deliveries: int
+    faults: int
+
+
+class Scenario:
+    """The run of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        roads, saes = Random(seed).choice((PAIR, LINE, TRIANGLE))
+        self.seed = seed
+        self.world = World(seed, roads, saes)
+        self.book = Book(self.world)
+        self.chance = self.world.random
+        self.backups: dict[QksId, SimulatedDisk] = {}
+        self.faults = 0
+        self.streams: dict[frozenset[QksId], dict[StreamId, int]] = {
+            frozenset(road.ends): {} for road in self.world.roads
+        }
+        self._set_the_weather()
+
+    def _set_the_weather(self) -> None:
+        chance, world = self.chance, self.world
+        latency = chance.choice((0.0005, 0.02, 0.2))
+        unruly = chance.random() < 0.25  # a network that no TLS connection shows: frames lost, doubled, overtaken
+        world.in_order = not unruly
+        world.slow_disk_s = chance.choice((0.0005, 0.005, 0.1))
+        world.reserved_s = chance.choice((3.0, 30.0))
+
+        def weather() -> tuple[float, ...]:
+            copies = 1
+            if unruly and chance.random() < 0.02:
+                copies = chance.choice((0, 2))
+            return tuple(chance.expovariate(1 / latency) for _ in range(copies))
+
+        world.weather = weather
+
+    def run(self) -> Outcome:
+        """Run it, in no real time."""
+        loop = self.world.loop
+        asyncio.set_event_loop(None)
+        try:
+            loop.run_until_complete(self._run())
+        except RuntimeError as error:
+            self.world.violations.append(f"the run came to a halt: {error}")
+        finally:
+            _close(loop)
+        world = self.world
+        return Outcome(self.seed, world.violations, world.events, self.book.deliveries, self.faults)
+
+    async def _run(self) -> None:
+        world = self.world
+        for site in world.sites.values():
+            await site.start()
+        busy = [
+            asyncio.create_task(self._repeat(0.15, self._ask)),
+            asyncio.create_task(self._repeat(2.0, self._break_something)),
+            asyncio.create_task(self._repeat(0.5, self._look)),
+        ]
+        await asyncio.sleep(BUSY_S)
+        for task in busy:
+            task.cancel()
+        await asyncio.wait(busy)
+        world.breakpoints.clear()
+        await self._heal()
+        await self._look()
+        for road in world.roads:
+            self.book.check_reuse(frozenset(road.ends), self.streams[frozenset(road.ends)])
+        for site in world.sites.values():
+            if site.running:
+                await site.site.stop()
+                site.running = False
+                self.book.check_erased(site)
+
+    async def _repeat(self, mean_s: float, what: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self.chance.expovariate(1 / mean_s))
+            await what()
+
+    async def _look(self) -> None:
+        for site in self.world.sites.values():
+            if site.running:
+                self.book.check_site(site)
+                for peer in site.neighbours:
+                    lengths = self.streams[frozenset((site.here, peer))]
+                    for record in site.site.links[peer].core.streams:
+                        lengths[record.stream] = max(record.mark, lengths.get(record.stream, 0))
+
+    # --- applications ---------------------------------------------------------------------------------------------
+
+    async def _ask(self) -> None:
+        chance, world = self.chance, self.world
+        master = chance.choice(list(world.homes))
+        site = world.sites[world.homes[master]]
+        peer = chance.choice(site.neighbours)
+        there = [sae for sae, home in world.homes.items() if home == peer]
+        slaves = tuple(chance.sample(there, chance.randint(1, len(there))))
+        request = KeyRequest(chance.randint(1, 4), chance.choice((64, 128, 256, 1024)), slaves[1:])
+        if site.running:
+            site.spawn(self._master(site, master, slaves, request))
+
+    async def _master(self, site: SimulatedSite, master: SaeId, slaves: tuple[SaeId, ...], request: KeyRequest) -> None:
+        try:
+            keys = await site.key_server.get_key(master, slaves[0], request)
+        except Unavailable as error:
+            self.world.log(site.here, "refused", f"{master}: {error}")
+            return
+        assert request.size is not None
+        self.book.asked(keys, request.number, request.size, master, slaves)
+        key_ids = tuple(key.key_id for key in keys)
+        for slave in slaves:
+            if self.chance.random() < 0.9:
+                self.world.loop.call_later(
+                    self.chance.expovariate(1.0),
+                    self._send_slave,
+                    slave,
+                    master,
+                    key_ids,
+                    not_named(self.world, slaves),
+                )
+
+    def _send_slave(self, slave: SaeId, master: SaeId, key_ids: tuple[KeyId, ...], stranger: SaeId | None) -> None:
+        site = self.world.sites[self.world.homes[slave]]
+        if not site.running:
+            self.world.loop.call_later(1.0, self._send_slave, slave, master, key_ids, stranger)
+            return
+        site.spawn(self._slave(site, slave, master, key_ids))
+        if stranger is not None and self.chance.random() < 0.1:
+            site.spawn(self._slave(site, stranger, master, key_ids))
+        if self.chance.random() < 0.1:
+            site.spawn(self._slave(site, slave, master, key_ids[:1]))  # asks twice: is served once
+
+    async def _slave(self, site: SimulatedSite, slave: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> None:
+        for _ in range(5):
+            try:
+                keys = await site.key_server.get_key_with_ids(slave, master, key_ids)
+            except Unavailable:
+                await asyncio.sleep(0.5)
+            except QssError as error:
+                self.world.log(site.here, "refused", f"{slave}: {error}")
+                return
+            else:
+                self.book.fetched(keys, key_ids, slave)
+                return
+
+    # --- faults ---------------------------------------------------------------------------------------------------
+
+    async def _break_something(self) -> None:
+        self.faults += 1
+        site = self.chance.choice(list(self.world.sites.values()))
+        road = self.chance.choice(self.world.roads)
+        fault = self.chance.choice(
+            (
+                lambda: self._crash(site),
+                lambda: self._crash(site),
+                lambda: self._cut(road),
+                lambda: self._cut(road),
+                lambda: self._partition(road),
+                lambda: self._freeze(road),
+                lambda: self._end_session(road),
+                lambda: self._fill_disk(site),
+                lambda: self._jump(site),
+                lambda: self._back_up(site),
+                lambda: self._back_up(site),
+                lambda: self._restore(site),
+            )
+        )
+        self.world.at_step(self.chance.randint(1, 200), fault)
+
+    async def _crash(self, site: SimulatedSite) -> None:
+        await site.crash(synced=self.chance.random() < 0.5)
+        self.world.loop.call_later(self.chance.expovariate(1.0), self._start_later, site)
+
+    def _start_later(self, site: SimulatedSite) -> None:
+        if not site.running:
+            self.world.at_step(1, site.start)
+
+    async def _cut(self, road: Road) -> None:
+        self.world.log("-".join(road.ends), "cut")
+        for connection in road.connections:
+            connection.cut()
+
+    async def _partition(self, road: Road) -> None:
+        road.closed_until = self.world.loop.time() + self.chance.uniform(0.5, 8.0)
+        await self._cut(road)
+
+    async def _freeze(self, road: Road) -> None:
+        self.world.log("-".join(road.ends), "freeze")
+        for connection in road.connections:
+            connection.freeze()
+            self.world.loop.call_later(self.chance.uniform(5.0, 6.7), connection.cut, "the other end was silent")
+
+    async def _end_session(self, road: Road) -> None:
+        self.world.log("-".join(road.ends), "session ends")
+        road.channel.break_session()
+
+    async def _fill_disk(self, site: SimulatedSite) -> None:
+        self.world.log(site.here, "disk full")
+        site.disk.full = True
+        self.world.loop.call_later(self.chance.expovariate(0.5), self._make_room, site)
+
+    def _make_room(self, site: SimulatedSite) -> None:
+        self.world.log(site.here, "disk has room")
+        site.disk.full = False
+
+    async def _jump(self, site: SimulatedSite) -> None:
+        site.wall_offset += self.chance.choice((-86_400.0, -5.0, 5.0, 86_400.0))
+        self.world.log(site.here, "clock", f"{site.wall_offset:+g} s")
+
+    async def _back_up(self, site: SimulatedSite) -> None:
+        self.backups[site.here] = self.world.backup(site.here)
+        self.world.log(site.here, "back-up", f"commit {self.backups[site.here].commit_number}")
+
+    async def _restore(self, site: SimulatedSite) -> None:
+        """Put a back-up in the place of a site's disk: the anchor stays, or is lost."""
+        backup = self.backups.get(site.here)
+        lost = self.chance.random() < 0.5
+        # The anchor may lag by a second: a back-up that is as young cannot be told from the disk itself.
+        if backup is None or not (lost or backup.commit_number < (site.anchor.number or 0)):
+            return
+        await site.crash()
+        self.world.log(site.here, "restore", f"commit {backup.commit_number}, anchor {'lost' if lost else 'kept'}")
+        site.disk = backup
+        self.backups[site.here] = self.world.backup(site.here)
+        if lost:
+            site.anchor.number = None
+        self.world.loop.call_later(self.chance.expovariate(1.0), self._start_later, site)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    async def _heal(self) -> None:
+        """Mend everything; then every pair of neighbours gets keys again."""
+        world = self.world
+        world.log("----", "all is mended")
+        world.weather, world.in_order = (lambda: (0.001,)), True
+        for road in world.roads:
+            road.closed_until = 0.0
+            await self._cut(road)
+        for site in world.sites.values():
+            site.disk.full = False
+            if not site.running:
+                await site.start()
+        deadline = world.loop.time() + HEALING_S
+        for road in world.roads:
+            for here, there in (road.ends, road.ends[::-1]):
+                await self._must_work(here, there, deadline)
+        await asyncio.sleep(2.0)  # erasures
+
+    async def _must_work(self, here: QksId, there: QksId, deadline: float) -> None:
+        world = self.world
+        master = next(sae for sae, home in world.homes.items() if home == here)
+        slave = next(sae for sae, home in world.homes.items() if home == there)
+        reason: object = "nothing was tried"
+        while world.loop.time() < deadline:
+            for site in world.sites.values():
+                if not site.running:
+                    await site.start()
+            try:
+                keys = await world.sites[here].key_server.get_key(master, slave, KeyRequest(1, 128))
+                self.book.asked(keys, 1, 128, master, (slave,))
+                fetched = await world.sites[there].key_server.get_key_with_ids(slave, master, (keys[0].key_id,))
+                self.book.fetched(fetched, (keys[0].key_id,), slave)
+            except QssError as error:
+                reason = error
+                await asyncio.sleep(0.5)
+            else:
+                return
+        world.violations.append(f"{here} and {there} do not work again: {reason}")
+
+
+def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:
+    """Return an application at the slaves' site that is not among them."""
+    return next(
+        (sae for sae, home in world.homes.items() if home == world.homes[slaves[0]] and sae not in slaves), None
+    )
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left))
+    loop.close()

@@ -1,0 +1,311 @@
+"""Several sites in virtual time: the real runtime on simulated disks, over simulated connections and quantum channels.
+
+Everything above the ports is what `qss node` runs: cores, links, sites, key servers, the barrier. One seed decides all
+that is random, so a run can be repeated step by step. What is not synced when a site crashes is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from qss.barrier import Barrier
+from qss.core.keyserver.policy import PairPolicy, PairRule
+from qss.core.keyserver.requests import RequestPlanner
+from qss.core.reservation import LinkSettings
+from qss.model.errors import ConnectionLost, DeviceError, QssError, StreamEnded
+from qss.model.identifiers import QksId, SaeId, StreamId
+from qss.model.key_material import KeyMaterial
+from qss.model.keys import KeyLimits
+from qss.ports.key_source import OpenedStream
+from qss.runtime.connecting import keep_connected
+from qss.runtime.key_server import KeyServer
+from qss.runtime.site import LinkPlan, Site
+from qss.simulation.clock import VirtualTimeLoop
+from qss.simulation.network import SimulatedConnection, Weather
+from qss.simulation.store import SimulatedDisk, SimulatedStore
+from qss.transport.connection import Connection
+
+EPOCH = 1_800_000_000.0
+"""The wall clock when a run begins, in seconds since the epoch."""
+
+CHUNK_BYTES = 256
+CHUNKS_PER_SECOND = 8
+
+_owner: ContextVar[SimulatedSite | None] = ContextVar("owner", default=None)
+
+
+class SimulatedAnchor:
+    """A site's anchor; it survives crashes."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def read(self) -> int | None:
+        return self.number
+
+    def write(self, commit_number: int) -> None:
+        self.number = max(commit_number, self.number or 0)
+
+
+class QuantumChannel:
+    """A pair of devices and modules: both ends get the same chunks at the same time, until the session breaks."""
+
+    def __init__(self, world: World, ends: tuple[QksId, QksId]) -> None:
+        self._world = world
+        self._ends = ends
+        self._session: tuple[StreamId, float, asyncio.Event] | None = None
+
+    def content(self, stream: StreamId, length: int) -> bytes:
+        """Return the first `length` bytes of a stream, to whoever checks."""
+        return hashlib.shake_256(b"quantum" + stream.value).digest(length)
+
+    def break_session(self) -> None:
+        """End the stream at both ends."""
+        if self._session is not None:
+            self._session[2].set()
+            self._session = None
+
+    async def open_connect(
+        self, source: QksId, destination: QksId, stream: StreamId | None, chunk_bytes: int | None
+    ) -> OpenedStream:
+        await asyncio.sleep(0.01)
+        if not all(self._world.sites[end].running for end in self._ends):
+            raise DeviceError("the other module is away")
+        if stream is None:
+            self.break_session()
+            name = StreamId.from_entropy(self._world.entropy(16))
+            self._session = name, self._world.loop.time(), asyncio.Event()
+            return OpenedStream(name, CHUNK_BYTES)
+        if self._session is None or self._session[0] != stream:
+            raise DeviceError("there is no such session")
+        return OpenedStream(stream, CHUNK_BYTES)
+
+    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
+        if self._session is None or self._session[0] != stream:
+            raise StreamEnded("the session has ended")
+        _, began, ended = self._session
+        wait = began + (index + 1) / CHUNKS_PER_SECOND - self._world.loop.time()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), max(0.0, wait))
+        if ended.is_set():
+            raise StreamEnded("the session has ended")
+        return KeyMaterial(self.content(stream, (index + 1) * CHUNK_BYTES)[index * CHUNK_BYTES :])
+
+    async def close(self, stream: StreamId) -> None:
+        if self._session is not None and self._session[0] == stream:
+            self.break_session()
+
+
+@dataclass
+class Road:
+    """The way between two neighbours: a connection now and then, and what may be wrong with it."""
+
+    ends: tuple[QksId, QksId]
+    channel: QuantumChannel
+    closed_until: float = 0.0
+    connections: list[SimulatedConnection] = field(default_factory=list)
+
+
+class SimulatedSite:
+    """One site: its disk and anchor last, its process comes and goes."""
+
+    def __init__(self, world: World, here: QksId, neighbours: tuple[QksId, ...]) -> None:
+        self.world = world
+        self.here = here
+        self.neighbours = neighbours
+        self.disk = SimulatedDisk()
+        self.anchor = SimulatedAnchor()
+        self.data_key = KeyMaterial(world.entropy(32))
+        self.wall_offset = 0.0
+        self.running = False
+        self._starting = False
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self.site: Site
+        self.key_server: KeyServer
+        self.store: SimulatedStore
+        self._context: Context
+
+    def clocks(self) -> tuple[float, float]:
+        now = self.world.loop.time()
+        return now, EPOCH + now + self.wall_offset
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that ends when the site's process does."""
+        return self._context.run(asyncio.get_running_loop().create_task, work)
+
+    async def start(self) -> None:
+        """Start the process, if it does not run."""
+        if self.running or self._starting:
+            return
+        self._starting = True
+        self._context = copy_context()
+        self._context.run(_owner.set, self)
+        self.world.log(self.here, "start", f"incarnation {self.disk.incarnation}, commit {self.disk.commit_number}")
+        await self.spawn(self._start())
+        self._starting = False
+
+    async def _start(self) -> None:
+        world, limits = self.world, KeyLimits(max_key_per_request=16, max_key_size=4096)
+        policy = PairPolicy([PairRule("*", frozenset({"*"}))])
+        planner = RequestPlanner(self.here, limits, policy, world.homes.get, frozenset(self.neighbours))
+        self.store = SimulatedStore(self.disk, world.sync, world.entropy)
+        plans = [
+            LinkPlan(
+                LinkSettings(
+                    self.here,
+                    peer,
+                    partial(planner.admits, peer),
+                    max_reservations=200,
+                    reserved_s=world.reserved_s,
+                    reply_timeout_s=2.0,
+                    max_keys=16,
+                    max_key_bytes=512,
+                    capacity_bytes=16_384,
+                ),
+                world.road(self.here, peer).channel,
+            )
+            for peer in self.neighbours
+        ]
+        self.site = Site(Barrier(self.store, self.data_key, self.here), self.anchor, plans, self.clocks)
+        try:
+            await self.site.start()
+        except QssError as error:
+            world.log(self.here, "start failed", str(error))
+            self.site.failed.cancel()
+            return
+        self.site.failed.add_done_callback(self._failed)
+        self.key_server = KeyServer(self.here, limits, planner, self.site.links, world.entropy)
+        self.running = True
+        for peer in self.neighbours:
+            if self.here < peer:
+                self.spawn(keep_connected(peer, partial(world.connect, self.here, peer), self.site.links[peer].serve))
+
+    def _failed(self, failed: asyncio.Future[None]) -> None:
+        if not failed.cancelled() and self.running:
+            self.world.violations.append(f"site {self.here} has failed: {failed.exception()!r}")
+
+    def accept(self, peer: QksId, connection: Connection) -> None:
+        """Take a connection that a neighbour has made."""
+        self.spawn(self.site.links[peer].serve(connection))
+
+    async def crash(self, *, synced: bool = False) -> None:
+        """Kill the process. With `synced`, what was on its way to the disk has just arrived there."""
+        if not self.running:
+            return
+        self.running = False
+        self.world.log(self.here, "crash", "after a sync" if synced else "")
+        await self.store.crash(synced=synced)
+        for peer in self.neighbours:
+            road = self.world.road(self.here, peer)
+            road.channel.break_session()
+            for connection in road.connections:
+                connection.cut()
+        while self.tasks:
+            for task in list(self.tasks):
+                task.cancel()
+            await asyncio.wait(list(self.tasks))
+        if not self.site.failed.done():
+            self.site.failed.cancel()
+
+
+class World:
+    """Sites, the roads between them, time and chance."""
+
+    def __init__(self, seed: int, roads: tuple[tuple[str, str], ...], saes: dict[str, str]) -> None:
+        self.random = random.Random(seed)
+        random.seed(seed)  # for what jitters its pauses
+        self.loop = VirtualTimeLoop(self._between_steps)
+        self.loop.set_task_factory(_make_task)
+        self.homes = {SaeId(sae): QksId(site) for sae, site in saes.items()}
+        self.reserved_s = 30.0
+        self.weather: Weather = lambda: (self.random.expovariate(500),)
+        self.in_order = True
+        self.slow_disk_s = 0.002
+        self.events: list[str] = []
+        self.violations: list[str] = []
+        self.steps = 0
+        self.breakpoints: dict[int, Callable[[], Awaitable[None]]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        names = sorted({QksId(end) for road in roads for end in road})
+        self._roads = {
+            frozenset(road): Road(ends := (QksId(road[0]), QksId(road[1])), QuantumChannel(self, ends))
+            for road in roads
+        }
+        self.sites = {
+            name: SimulatedSite(
+                self, name, tuple(sorted(QksId(o) for road in roads for o in road if name in road and o != name))
+            )
+            for name in names
+        }
+
+    def entropy(self, length: int) -> bytes:
+        """Return bytes that the seed decides."""
+        return self.random.randbytes(length)
+
+    async def sync(self) -> None:
+        """A disk's sync."""
+        await asyncio.sleep(self.random.expovariate(1 / self.slow_disk_s))
+
+    def log(self, who: str, what: str, more: str = "") -> None:
+        """Note an event."""
+        self.events.append(f"{self.loop.time():9.4f} {who:4} {what}{': ' if more else ''}{more}")
+
+    def road(self, one: QksId, other: QksId) -> Road:
+        """Return the road between two neighbours."""
+        return self._roads[frozenset((one, other))]
+
+    @property
+    def roads(self) -> list[Road]:
+        """All roads."""
+        return list(self._roads.values())
+
+    async def connect(self, here: QksId, peer: QksId) -> Connection:
+        """Call a neighbour. Raises `ConnectionLost` if it cannot be reached."""
+        await asyncio.sleep(0.002)
+        road = self.road(here, peer)
+        if self.loop.time() < road.closed_until or not self.sites[peer].running:
+            raise ConnectionLost("nobody answers")
+        mine, theirs = SimulatedConnection.pair(here, peer, self.weather, in_order=self.in_order)
+        road.connections = [connection for connection in road.connections if not connection.is_broken] + [mine]
+        self.sites[peer].accept(here, theirs)
+        return mine
+
+    def at_step(self, steps: int, what: Callable[[], Awaitable[None]]) -> None:
+        """Do something after so many more steps of the loop, whatever is under way then."""
+        self.breakpoints[self.steps + steps] = what
+
+    def _between_steps(self) -> None:
+        self.steps += 1
+        what = self.breakpoints.pop(self.steps, None)
+        if what is not None:
+            task = self.loop.create_task(_as_coroutine(what))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def backup(self, site: QksId) -> SimulatedDisk:
+        """Return a copy of a site's disk as it is now."""
+        copied = deepcopy(self.sites[site].disk)
+        copied.in_use = copied.full = False
+        return copied
+
+
+async def _as_coroutine(what: Callable[[], Awaitable[None]]) -> None:
+    await what()
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    task = asyncio.Task(work, loop=loop, **options)
+    owner = _owner.get()
+    if owner is not None:
+        owner.tasks[task] = None
+        task.add_done_callback(owner.tasks.pop)
+    return task
