@@ -9,7 +9,7 @@ from random import Random
 
 from qss.model.errors import QssError, Unavailable
 from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
-from qss.model.keys import KeyRequest
+from qss.model.keys import KeyIdsRequest, KeyRequest
 from qss.simulation.store import SimulatedDisk
 from scenarios.checks import Book
 from scenarios.world import Road, SimulatedSite, World
@@ -169,7 +169,7 @@ class Scenario:
     async def _slave(self, site: SimulatedSite, slave: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> None:
         for _ in range(5):
             try:
-                keys = await site.key_server.get_key_with_ids(slave, master, key_ids)
+                keys = await site.key_server.get_key_with_ids(slave, master, KeyIdsRequest(key_ids))
             except Unavailable:
                 await asyncio.sleep(0.5)
             except QssError as error:
@@ -294,7 +294,9 @@ class Scenario:
             try:
                 keys = await world.sites[here].key_server.get_key(master, slave, KeyRequest(1, 128))
                 self.book.asked(keys, 1, 128, master, (slave,))
-                fetched = await world.sites[there].key_server.get_key_with_ids(slave, master, (keys[0].key_id,))
+                fetched = await world.sites[there].key_server.get_key_with_ids(
+                    slave, master, KeyIdsRequest((keys[0].key_id,))
+                )
                 self.book.fetched(fetched, (keys[0].key_id,), slave)
             except QssError as error:
                 reason = error

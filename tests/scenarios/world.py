@@ -19,6 +19,7 @@ from typing import Any
 
 from qss.barrier import Barrier
 from qss.core.keyserver.policy import PairPolicy, PairRule
+from qss.core.keyserver.quotas import QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.errors import ConnectionLost, DeviceError, QssError, StreamEnded
@@ -183,7 +184,8 @@ class SimulatedSite:
             self.site.failed.cancel()
             return
         self.site.failed.add_done_callback(self._failed)
-        self.key_server = KeyServer(self.here, limits, planner, self.site.links, world.entropy)
+        quotas = Quotas(QuotaPlan())
+        self.key_server = KeyServer(self.here, limits, planner, quotas, self.site.links, world.entropy, world.loop.time)
         self.running = True
         for peer in self.neighbours:
             if self.here < peer:

@@ -13,9 +13,10 @@ from itertools import pairwise
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.core.reservation.phases import LinkPhase
+from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
+from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord
 from qss.wire.external import Frame, decode, encode
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
@@ -32,6 +33,8 @@ class Disk:
     rows: dict[ReservationId, ReservationRecord] = field(default_factory=dict)
     peer: PeerRecord | None = None
     bytes_held: dict[StreamId, int] = field(default_factory=dict)
+    answers: dict[bytes, AnswerRecord] = field(default_factory=dict)
+    recalls: dict[int, RecallRecord] = field(default_factory=dict)
 
     def copy(self) -> Disk:
         return Disk(
@@ -41,6 +44,8 @@ class Disk:
             dict(self.rows),
             self.peer,
             dict(self.bytes_held),
+            dict(self.answers),
+            dict(self.recalls),
         )
 
     def apply(self, commit: ev.Commit) -> None:
@@ -61,6 +66,14 @@ class Disk:
             self.rows[row.id] = row
         for reservation in commit.dropped_reservations:
             self.rows.pop(reservation, None)
+        for answer in commit.answers:
+            self.answers[answer.name.digest] = answer
+        for digest in commit.dropped_answers:
+            self.answers.pop(digest, None)
+        for recall in commit.recalls:
+            self.recalls[recall.number] = recall
+        for number in commit.dropped_recalls:
+            self.recalls.pop(number, None)
         if commit.peer is not None:
             self.peer = commit.peer
         self.commit_number += 1
@@ -111,6 +124,8 @@ class End:
             tuple(self.disk.streams.values()),
             tuple(self.disk.rows.values()),
             self.disk.peer,
+            tuple(self.disk.answers.values()),
+            tuple(self.disk.recalls.values()),
         )
 
 
@@ -123,10 +138,14 @@ class LinkPair:
         """How far the wall clock was set back or forth."""
         self.a, self.b = End("A", "B", **settings), End("B", "A", **settings)
         self.entropy = 0
+        self.requests = 0
         self.master_got: dict[ReservationId, tuple[tuple[StreamId, Range], ...]] = {}
         self.slave_got: dict[tuple[KeyId, SaeId], tuple[StreamId, Range]] = {}
-        self.fetches: dict[int, tuple[SaeId, tuple[KeyId, ...]]] = {}
+        self.fetches: dict[int, ev.Fetch] = {}
+        self.recalls: dict[int, int] = {}
+        """Bits that were burned at the recalling end, by request."""
         self.refused: dict[object, Exception] = {}
+        self._taken: dict[tuple[KeyId, SaeId], list[AskName | None]] = {}
         self.asked: dict[ReservationId, ev.Reserve] = {}
         self.disconnect_reasons: list[str] = []
 
@@ -154,10 +173,13 @@ class LinkPair:
                     end.told.add((end.link.incarnation, number))
                     frame = Frame(end.link.incarnation, end.link.peer_incarnation, number, b"proof", messages)
                     end.outgoing.append(encode(frame))
-            case ev.Deliver(request, parts):
+            case ev.Deliver(request, keys):
                 end.waiting.remove(request)
-                self._note_delivery(end, request, parts)
+                self._note_delivery(end, request, keys)
                 self.handle(end, ev.Released(request))
+            case ev.Recalled(request, bits):
+                end.waiting.remove(request)
+                self.recalls[int(str(request))] = bits
             case ev.Refused(request, error):
                 self.refused[request] = error
                 end.waiting.remove(request)
@@ -175,7 +197,7 @@ class LinkPair:
                     self._check_not_needed(end, stream, part)
             case ev.RestoreNoticed(incarnation, commit_number, _):
                 self.hold(end, commit_number if (incarnation, commit_number) in end.told else 0)
-            case ev.Discard() | ev.Rebuild() | ev.BurnedRestored():
+            case ev.Discard() | ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled():
                 pass
 
     def sync(self, end: End) -> None:
@@ -277,24 +299,40 @@ class LinkPair:
         for end in (self.a, self.b):
             self.handle(end, ev.Tick())
 
-    def reserve(self, end: End, count: int = 1, key_bytes: int = 16) -> ReservationId:
+    def reserve(self, end: End, count: int = 1, key_bytes: int = 16, name: AskName | None = None) -> ReservationId:
         reservation = ReservationId.from_entropy(self.fresh())
         master, slaves = (ALICE, (BOB, CAROL)) if end is self.a else (BOB, (ALICE,))
-        event = ev.Reserve(reservation, count, key_bytes, master, slaves)
+        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name)
         self.asked[reservation] = event
         end.waiting.add(reservation)
         self.handle(end, event)
         return reservation
 
-    def fetch(self, reservation: ReservationId, slave: SaeId, positions: tuple[int, ...] = (0,)) -> int:
+    def fetch(
+        self,
+        reservation: ReservationId,
+        slave: SaeId,
+        positions: tuple[int, ...] = (0,),
+        name: AskName | None = None,
+    ) -> int:
         ask = self.asked[reservation]
-        request = len(self.fetches) + 1
+        request = self._number()
         key_ids = tuple(reservation.key_id(position) for position in positions)
-        self.fetches[request] = (slave, key_ids)
+        self.fetches[request] = ev.Fetch(request, slave, ask.master, key_ids, name)
         end = self.a if HOME[slave] == "A" else self.b
         end.waiting.add(request)
-        self.handle(end, ev.Fetch(request, slave, ask.master, key_ids))
+        self.handle(end, self.fetches[request])
         return request
+
+    def recall(self, end: End, scope: Scope) -> int:
+        request = self._number()
+        end.waiting.add(request)
+        self.handle(end, ev.Recall(request, scope))
+        return request
+
+    def _number(self) -> int:
+        self.requests += 1
+        return self.requests
 
     def settle(self) -> None:
         """Let everything that is under way come to an end."""
@@ -320,23 +358,39 @@ class LinkPair:
 
     # --- invariants -----------------------------------------------------------------------------------------------
 
-    def _note_delivery(self, end: End, request: ReservationId | int, parts: tuple[tuple[StreamId, Range], ...]) -> None:
+    def _note_delivery(self, end: End, request: ev.Request, keys: tuple[KeyRun, ...]) -> None:
+        parts = {key_id: part for run in keys for key_id, part in zip(run.key_ids(), _parts(run), strict=True)}
         if isinstance(request, ReservationId):
-            assert request not in self.master_got, "delivered twice to the master"
-            assert self.asked[request].count == len(parts)
-            row = end.disk.rows[request]
-            assert [row.key_range(i) for i in range(row.count)] == [part for _, part in parts], "not durable"
-            self.master_got[request] = parts
-            keys = {request.key_id(i): part for i, part in enumerate(parts)}
+            self._note_master(end, request, parts)
         else:
-            slave, key_ids = self.fetches[request]
-            for key_id, part in zip(key_ids, parts, strict=True):
-                assert (key_id, slave) not in self.slave_got, "delivered twice to one slave"
-                self.slave_got[key_id, slave] = part
-            keys = dict(zip(key_ids, parts, strict=True))
-        for stream, key_range in keys.values():
+            self._note_slave(request, parts)
+        for stream, key_range in parts.values():
             assert end.disk.bytes_held[stream] >= key_range.stop, "delivered before it was durable here"
         self.check()
+
+    def _note_master(self, end: End, request: ReservationId, parts: dict[KeyId, tuple[StreamId, Range]]) -> None:
+        ask, first = self.asked[request], next(iter(parts)).reservation
+        assert first is not None
+        assert ask.count == len(parts)
+        got = tuple(parts.values())
+        if first == request:
+            assert request not in self.master_got, "delivered twice to the master"
+            row = end.disk.rows[request]
+            assert [row.key_range(i) for i in range(row.count)] == [part for _, part in got], "not durable"
+        else:
+            assert ask.name is not None
+            assert self.asked[first] == replace(ask, reservation=first), "the answer of another ask"
+        assert self.master_got.setdefault(first, got) == got
+
+    def _note_slave(self, request: int, parts: dict[KeyId, tuple[StreamId, Range]]) -> None:
+        ask = self.fetches[request]
+        assert tuple(parts) == ask.key_ids
+        for key_id, part in parts.items():
+            before = self.slave_got.setdefault((key_id, ask.caller), part)
+            assert before == part
+            names = self._taken.setdefault((key_id, ask.caller), [])
+            assert not names or (ask.name is not None and names[0] == ask.name), "delivered twice to one slave"
+            names.append(ask.name)
 
     def _all_delivered(self) -> dict[KeyId, set[tuple[StreamId, Range]]]:
         delivered: dict[KeyId, set[tuple[StreamId, Range]]] = {}
@@ -359,6 +413,9 @@ class LinkPair:
             assert stream != next_stream or part.stop <= next_part.start, "bits serve two keys"
 
     def _check_not_needed(self, end: End, stream: StreamId, part: Range) -> None:
+        for answer in end.disk.answers.values():
+            for run in answer.keys:
+                assert run.stream != stream or not run.range.intersection(part), "erased while an answer keeps it"
         for row in end.link.reservations:
             if row.stream == stream and row.side is Side.SLAVE:
                 for position in range(row.count):
@@ -393,6 +450,14 @@ class LinkPair:
                 self.key_arrives(end)
         self.settle()
         return self
+
+
+def _parts(run: KeyRun) -> tuple[tuple[StreamId, Range], ...]:
+    """The place of each key of a run."""
+    size = run.key_bytes
+    return tuple(
+        (run.stream, Range(start, start + size)) for start in range(run.start, run.start + size * run.count, size)
+    )
 
 
 __all__ = ["ALICE", "BOB", "CAROL", "Disk", "End", "LinkPair"]

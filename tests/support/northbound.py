@@ -14,7 +14,7 @@ from qss.model.certificates import PeerCertificate
 from qss.model.errors import KeysNotFound, Shortage, Unauthorised
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId
 from qss.model.key_material import KeyMaterial
-from qss.model.keys import Key, KeyLimits, KeyRequest, PairStatus
+from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
 from qss.pki.folder import Pair
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener, Limits
@@ -69,7 +69,8 @@ class FakeKeyService:
             keys.append(key)
         return tuple(keys)
 
-    async def get_key_with_ids(self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> tuple[Key, ...]:
+    async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
+        key_ids = request.key_ids
         self._authorise(("dec_keys", caller, master, key_ids), caller, ())
         rows = [self._held.get(key_id) for key_id in key_ids]
         if any(row is not None and caller not in row[2] for row in rows):

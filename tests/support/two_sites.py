@@ -15,6 +15,7 @@ from qss.adapters.stores.anchor import AnchorFile
 from qss.adapters.stores.sqlite import SqliteStore, create_store
 from qss.barrier import Barrier
 from qss.core.keyserver.policy import PairPolicy, PairRule
+from qss.core.keyserver.quotas import QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.errors import StoreUnavailable
@@ -94,7 +95,9 @@ class OneSite:
         )
         await self.site.start()
         self.link = self.site.links[self.peer]
-        self.key_server = KeyServer(self.here, limits, planner, self.site.links, os.urandom)
+        self.key_server = KeyServer(
+            self.here, limits, planner, Quotas(QuotaPlan()), self.site.links, os.urandom, time.monotonic
+        )
 
     async def stop(self) -> None:
         await self.site.stop()

@@ -132,6 +132,9 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
 
 def _capacity(i: int, link: Link) -> Iterator[Fault]:
     block_bits = 8 * (link.device.block_bytes or 0)
+    if link.relay_reserve_bits >= link.capacity_bits:
+        allowed = f"less than capacity_bits, which is {link.capacity_bits}: applications need key as well"
+        yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed
     if link.capacity_bits < block_bits:
         yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
 

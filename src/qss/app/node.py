@@ -25,6 +25,7 @@ from qss.app.certificate_expiry import watch_expiry
 from qss.app.overview import Overview
 from qss.app.preparation import prepare
 from qss.core.keyserver.policy import PairPolicy, PairRule
+from qss.core.keyserver.quotas import Quota, QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
@@ -133,7 +134,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.push_async_callback(admin.close)
         await admin.start()
 
-        key_server = KeyServer(here, configuration.northbound.key_limits(), planner, site.links, os.urandom)
+        limits, quotas = configuration.northbound.key_limits(), Quotas(_quota_plan(configuration))
+        key_server = KeyServer(here, limits, planner, quotas, site.links, os.urandom, time.monotonic)
         northbound = _northbound(
             configuration.northbound, contexts.northbound, Etsi014(key_server, identity, counts), counts
         )
@@ -163,6 +165,23 @@ def _home(table: RoutingTable, sae: SaeId) -> QksId | None:
     return None if route is None else route.dest
 
 
+def _quota_plan(configuration: tables.SiteConfiguration) -> QuotaPlan:
+    table = configuration.quotas
+    default = Quota(table.sae_bps, table.sae_keys)
+    return QuotaPlan(
+        sae=default,
+        pair=Quota(table.pair_bps, table.pair_keys),
+        burst_s=table.burst_s,
+        saes={
+            sae.id: Quota(
+                default.bps if sae.quota_bps is None else sae.quota_bps,
+                default.keys if sae.quota_keys is None else sae.quota_keys,
+            )
+            for sae in configuration.saes
+        },
+    )
+
+
 def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planner: RequestPlanner) -> LinkSettings:
     return LinkSettings(
         configuration.site.id,
@@ -170,11 +189,14 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
         partial(planner.admits, link.peer),
         max_reservations=link.max_reservations,
         reserved_s=configuration.lifetimes.reserved_s,
+        grace_s=configuration.lifetimes.grace_s,
+        stream_s=configuration.lifetimes.stream_s,
         reply_timeout_s=configuration.external.reply_timeout_s,
         min_key_bytes=configuration.northbound.min_key_size // 8,
         max_key_bytes=configuration.northbound.max_key_size // 8,
         max_keys=configuration.northbound.max_key_per_request,
         capacity_bytes=link.capacity_bits // 8,
+        relay_reserve_bytes=-(-link.relay_reserve_bits // 8),
     )
 
 

@@ -39,6 +39,8 @@ CredentialName = Annotated[
     ),
 ]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Rate = Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
+Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 KeySize = Annotated[int, Meta(ge=8, le=1 << 20, multiple_of=8)]
 
 
@@ -134,6 +136,18 @@ class Lifetimes(_Table, frozen=True, kw_only=True):
     """How long things are kept."""
 
     reserved_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 3600.0
+    grace_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    stream_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 604_800.0
+
+
+class Quotas(_Table, frozen=True, kw_only=True):
+    """How much key each master, and each pair of master and slave, may take. None: without limit."""
+
+    sae_bps: Rate | None = None
+    sae_keys: Outstanding | None = 100_000
+    pair_bps: Rate | None = None
+    pair_keys: Outstanding | None = 10_000
+    burst_s: Seconds = 60.0
 
 
 class _SetRate(_Table, frozen=True, kw_only=True):
@@ -166,6 +180,7 @@ class Link(_Table, frozen=True, kw_only=True):
     device: DeviceTable
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
+    relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
 
 
 class Sae(_Table, frozen=True, kw_only=True):
@@ -174,6 +189,8 @@ class Sae(_Table, frozen=True, kw_only=True):
     id: SaeName
     site: QksName
     uuid: UUID | None = None
+    quota_bps: Rate | None = None
+    quota_keys: Outstanding | None = None
 
 
 class Pair(_Table, frozen=True, kw_only=True):
@@ -193,6 +210,7 @@ class SiteConfiguration(_Table, frozen=True, kw_only=True):
     external: External
     admin: Admin
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    quotas: Quotas = field(default_factory=Quotas)
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()

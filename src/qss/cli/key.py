@@ -49,6 +49,11 @@ def _asking(ask: Callable[..., Any]) -> Callable[..., Any]:
     return ask
 
 
+_named: _Decorator = click.option(
+    "--name", metavar="NAME", help="An idempotency name: a repeat under it gets the same keys for a while."
+)
+
+
 @click.group("key")
 def command() -> None:
     """Ask a key server for keys (ETSI GS QKD 014). Keys are printed: mind who can see the terminal."""
@@ -59,12 +64,14 @@ def command() -> None:
 @click.option("--number", type=click.IntRange(min=1), default=1, show_default=True, help="How many keys.")
 @click.option("--size", type=click.IntRange(min=1), help="Bits of each key; the server's default if not given.")
 @click.option("--also", metavar="SAE", multiple=True, help="Another SAE that can take the same keys; can be repeated.")
+@_named
 @_asking
 def get(
     slave: str,
     number: int,
     size: int | None,
     also: tuple[str, ...],
+    name: str | None,
     url: str,
     cert: Path,
     key: Path,
@@ -73,16 +80,18 @@ def get(
 ) -> None:
     """Get fresh keys to share with the SAE SLAVE: each key's ID and the key in base64, a line each."""
     with _client(url, cert, key, ca) as client:
-        _print_keys(client.get_keys(slave, number, size, also), as_json=as_json)
+        _print_keys(client.get_keys(slave, number, size, also, name=name), as_json=as_json)
 
 
 @command.command("take")
 @click.argument("master", metavar="MASTER")
 @click.argument("key_ids", metavar="KEY_ID...", nargs=-1, required=True)
+@_named
 @_asking
 def take(
     master: str,
     key_ids: tuple[str, ...],
+    name: str | None,
     url: str,
     cert: Path,
     key: Path,
@@ -94,7 +103,7 @@ def take(
 
     wanted = [KeyId.parse(text) for text in key_ids]
     with _client(url, cert, key, ca) as client:
-        _print_keys(client.get_keys_with_ids(master, wanted), as_json=as_json)
+        _print_keys(client.get_keys_with_ids(master, wanted, name), as_json=as_json)
 
 
 @command.command("status")

@@ -18,7 +18,7 @@ from qss.client.errors import KeyServerUnreachable
 from qss.client.exchange import Exchange, ask_keys, ask_keys_with_ids, ask_status
 from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import KeyId, parse_sae_id
-from qss.model.keys import Key, KeyRequest, PairStatus
+from qss.model.keys import Key, KeyIdsRequest, KeyRequest, PairStatus
 from qss.pki.contexts import application_context
 
 TIMEOUT_S = 30.0
@@ -82,10 +82,13 @@ class Client:
         additional_slaves: Iterable[str] = (),
         extension_mandatory: Sequence[tuple[str, object]] = (),
         extension_optional: Sequence[tuple[str, object]] = (),
+        name: str | None = None,
     ) -> tuple[Key, ...]:
         """Return `number` fresh keys of `size` bits (None: the server's default) to share with `slave`.
 
         Every SAE of `additional_slaves` can fetch the same keys. Extensions are (name, value) pairs; values are JSON.
+        `name` is an idempotency name: asked again under it, a qss key server gives the same keys, for as long as it is
+        configured to. So a lost answer is no lost key.
         """
         request = KeyRequest(
             number,
@@ -93,12 +96,18 @@ class Client:
             tuple(parse_sae_id(name) for name in additional_slaves),
             tuple(extension_mandatory),
             tuple(extension_optional),
+            name,
         )
         return await self._exchange(ask_keys(parse_sae_id(slave), request))
 
-    async def get_keys_with_ids(self, master: str, key_ids: Iterable[KeyId]) -> tuple[Key, ...]:
-        """Return the keys that `master` got under `key_ids`, in their order. Each can be had once."""
-        return await self._exchange(ask_keys_with_ids(parse_sae_id(master), tuple(key_ids)))
+    async def get_keys_with_ids(
+        self, master: str, key_ids: Iterable[KeyId], name: str | None = None
+    ) -> tuple[Key, ...]:
+        """Return the keys that `master` got under `key_ids`, in their order. Each can be had once.
+
+        `name` is an idempotency name, as in `get_keys`.
+        """
+        return await self._exchange(ask_keys_with_ids(parse_sae_id(master), KeyIdsRequest(tuple(key_ids), name)))
 
     async def _exchange[T](self, exchange: Exchange[T]) -> T:
         try:

@@ -6,13 +6,13 @@ An answer that has other keys than were asked for is refused as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qss.client.errors import KeyServerRefused
 from qss.model.errors import BadRequest, RemoteProtocolError
-from qss.model.identifiers import KeyId, SaeId
-from qss.model.keys import Key, KeyRequest, PairStatus
+from qss.model.identifiers import SaeId
+from qss.model.keys import Key, KeyIdsRequest, KeyRequest, PairStatus
 from qss.wire.etsi014.answers import parse_error, parse_keys, parse_status
 from qss.wire.etsi014.paths import Method, render_path
 from qss.wire.etsi014.questions import render_key_ids, render_key_request
@@ -53,8 +53,9 @@ def ask_keys(slave: SaeId, request: KeyRequest) -> Exchange[tuple[Key, ...]]:
     return Exchange("POST", render_path(slave, Method.ENC_KEYS), render_key_request(request), read)
 
 
-def ask_keys_with_ids(master: SaeId, key_ids: Sequence[KeyId]) -> Exchange[tuple[Key, ...]]:
-    """Get key with key IDs (clause 6.4); the keys come in the order of `key_ids`."""
+def ask_keys_with_ids(master: SaeId, request: KeyIdsRequest) -> Exchange[tuple[Key, ...]]:
+    """Get key with key IDs (clause 6.4); the keys come in the order of their IDs."""
+    key_ids = request.key_ids
     if not key_ids or len(set(key_ids)) < len(key_ids):
         raise BadRequest("ask for one key ID or more, each once")
 
@@ -65,7 +66,7 @@ def ask_keys_with_ids(master: SaeId, key_ids: Sequence[KeyId]) -> Exchange[tuple
             raise RemoteProtocolError("the key server answered other keys than were asked for")
         return tuple(keys[key_id] for key_id in key_ids)
 
-    return Exchange("POST", render_path(master, Method.DEC_KEYS), render_key_ids(key_ids), read)
+    return Exchange("POST", render_path(master, Method.DEC_KEYS), render_key_ids(request), read)
 
 
 def _refusal(status: int, body: bytes) -> KeyServerRefused:

@@ -62,15 +62,16 @@ class SyncClient:
         additional_slaves: Iterable[str] = (),
         extension_mandatory: Sequence[tuple[str, object]] = (),
         extension_optional: Sequence[tuple[str, object]] = (),
+        name: str | None = None,
     ) -> tuple[Key, ...]:
         """As `Client.get_keys`."""
         return self._run(
-            self._client.get_keys(slave, number, size, additional_slaves, extension_mandatory, extension_optional)
+            self._client.get_keys(slave, number, size, additional_slaves, extension_mandatory, extension_optional, name)
         )
 
-    def get_keys_with_ids(self, master: str, key_ids: Iterable[KeyId]) -> tuple[Key, ...]:
+    def get_keys_with_ids(self, master: str, key_ids: Iterable[KeyId], name: str | None = None) -> tuple[Key, ...]:
         """As `Client.get_keys_with_ids`."""
-        return self._run(self._client.get_keys_with_ids(master, key_ids))
+        return self._run(self._client.get_keys_with_ids(master, key_ids, name))
 
     def _run[T](self, asking: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():

@@ -12,7 +12,8 @@ from qss.model.key_material import KeyMaterial
 class KeyRequest:
     """An ask for `number` keys of `size` bits (None: the server's default), for a slave SAE and perhaps more.
 
-    `extension_mandatory` and `extension_optional` are (name, value) pairs, values as JSON gave them.
+    `extension_mandatory` and `extension_optional` are (name, value) pairs, values as JSON gave them. `name` is the
+    idempotency name: a repeat of the ask under it gets the same keys.
     """
 
     number: int = 1
@@ -20,6 +21,15 @@ class KeyRequest:
     additional_slaves: tuple[SaeId, ...] = ()
     extension_mandatory: tuple[tuple[str, object], ...] = ()
     extension_optional: tuple[tuple[str, object], ...] = ()
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIdsRequest:
+    """An ask for the keys of these IDs, in their order. `name` is as in `KeyRequest`."""
+
+    key_ids: tuple[KeyId, ...]
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

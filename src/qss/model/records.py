@@ -7,10 +7,11 @@ ranges are bytes of the key stream; tallies are bits, as the balance of invarian
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
+from qss.model.answers import KeyRun
+from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 
 
@@ -36,6 +37,10 @@ class BurnReason(StrEnum):
     """Held at one end only when the stream ended, or too little for a key."""
     RESTORED = "restored"
     """In doubt, because one end's store was restored from a back-up."""
+    AGED = "aged"
+    """Held for longer than a key stream may last."""
+    VOIDED = "voided"
+    """Reserved, and recalled before it was fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class StreamRecord:
     limit: int | None = None
     """Agreed end of the stream: what both ends held when it closed. Bytes beyond it are burned."""
     tally: Tally = field(default_factory=Tally)
+    opened_at: float = 0.0
+    """Seconds since the epoch, by this end's clock."""
 
     @property
     def end(self) -> int:
@@ -118,6 +125,11 @@ class ReservationRecord:
         """The bytes of the stream that are set aside."""
         return Range(self.start, self.start + self.count * self.key_bytes)
 
+    @property
+    def run(self) -> KeyRun:
+        """All keys of the reservation."""
+        return KeyRun(self.id, self.stream, self.start, self.key_bytes, 0, self.count)
+
     def key_range(self, position: int) -> Range:
         """The bytes of the key at `position`."""
         start = self.start + position * self.key_bytes
@@ -132,12 +144,24 @@ class ReservationRecord:
         """Whether every slave at this end has fetched every key."""
         return all(mask == (1 << self.count) - 1 for mask in self.fetched)
 
+    def without(self, mask: int) -> ReservationRecord:
+        """Return the row with the keys at the positions of the bit mask out of every slave's reach."""
+        return replace(self, fetched=tuple(fetched | mask for fetched in self.fetched))
+
     def unfetched(self) -> tuple[Range, ...]:
         """Return the bytes that some slave at this end has yet to fetch, neighbouring keys as one range."""
+        return self.ranges_of(self.unfetched_mask())
+
+    def unfetched_mask(self) -> int:
+        """Return the positions of keys that some slave at this end has yet to fetch, as a bit mask."""
         everything = fetched = (1 << self.count) - 1
         for mask in self.fetched:
             fetched &= mask
-        positions = f"{everything ^ fetched:0{self.count}b}"[::-1]  # a "1" for each key that somebody lacks
+        return everything ^ fetched
+
+    def ranges_of(self, mask: int) -> tuple[Range, ...]:
+        """Return the bytes of the keys at the positions of a bit mask, neighbouring keys as one range."""
+        positions = f"{mask:0{self.count}b}"[::-1]  # a "1" for each key
         return tuple(
             Range(self.start + run.start() * self.key_bytes, self.start + run.end() * self.key_bytes)
             for run in re.finditer("1+", positions)
@@ -161,7 +185,34 @@ class PeerRecord:
     """States were exchanged since this end's last start; its next start raises `base`."""
     must_burn: bool = False
     """This end's store was restored, and the link's key has not been burned yet."""
+    recall_made: int = 0
+    """The number of the last recall that this end has made."""
+    recall_seen: int = 0
+    """The number of the peer's last recall that was carried out here."""
     past: Tally = field(default_factory=Tally)
     """Tallies of this link's streams that are gone."""
     past_ingested: int = 0
     """Bits ingested by this link's streams that are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which keys a recall is for: these (`key_ids`), all that an SAE has a part in (`sae`), or else all of the link."""
+
+    key_ids: tuple[KeyId, ...] = ()
+    sae: SaeId | None = None
+
+    def __str__(self) -> str:
+        if self.key_ids:
+            return f"{len(self.key_ids)} keys"
+        return f"all keys of {self.sae}" if self.sae is not None else "all keys of the link"
+
+
+@dataclass(frozen=True, slots=True)
+class RecallRecord:
+    """A recall that this end has carried out, and the peer is not known to have."""
+
+    peer: QksId
+    number: int
+    """Recalls of one end count from 1."""
+    scope: Scope

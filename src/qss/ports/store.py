@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from qss.model.answers import AnswerRecord
 from qss.model.identifiers import QksId, ReservationId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, StreamRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,36 @@ class PutPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class PutAnswer:
+    """Write an answer that can be given again, whether it is new or not."""
+
+    record: AnswerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropAnswer:
+    """Forget the answer under this name's digest; no error if there is none."""
+
+    peer: QksId
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutRecall:
+    """Write a recall that the peer is to hear of."""
+
+    record: RecallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropRecall:
+    """Forget a recall; no error if there is none."""
+
+    peer: QksId
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class RaiseCommitNumber:
     """Let commit numbers go on from at least this one (after a restore was noticed)."""
 
@@ -85,7 +116,18 @@ class DropBlock:
     start: int
 
 
-LedgerChange = PutStream | DropStream | PutReservation | DropReservation | PutPeer | RaiseCommitNumber
+LedgerChange = (
+    PutStream
+    | DropStream
+    | PutReservation
+    | DropReservation
+    | PutPeer
+    | PutAnswer
+    | DropAnswer
+    | PutRecall
+    | DropRecall
+    | RaiseCommitNumber
+)
 Change = LedgerChange | PutBlock | DropBlock
 
 
@@ -103,6 +145,8 @@ class Contents:
     streams: tuple[StreamRecord, ...] = ()
     reservations: tuple[ReservationRecord, ...] = ()
     peers: tuple[PeerRecord, ...] = ()
+    answers: tuple[AnswerRecord, ...] = ()
+    recalls: tuple[RecallRecord, ...] = ()
 
 
 class Store(Protocol):
@@ -192,4 +236,6 @@ def link_of(contents: Contents, peer: QksId) -> Contents:
         tuple(s for s in contents.streams if s.peer == peer),
         tuple(r for r in contents.reservations if r.peer == peer),
         tuple(p for p in contents.peers if p.peer == peer),
+        tuple(a for a in contents.answers if a.peer == peer),
+        tuple(r for r in contents.recalls if r.peer == peer),
     )

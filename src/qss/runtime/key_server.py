@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from qss.core.keyserver.requests import RequestPlanner
-from qss.model.errors import KeysNotFound
-from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, KeyId, QksId, ReservationId, SaeId
-from qss.model.keys import Key, KeyLimits, KeyRequest, PairStatus
+from qss.core.keyserver.quotas import Party, Quotas
+from qss.core.keyserver.requests import KeyPlan, RequestPlanner
+from qss.model.errors import QssError
+from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
+from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
 from qss.runtime.link import LinkRunner
 
 
@@ -19,14 +20,19 @@ class KeyServer:
         here: QksId,
         limits: KeyLimits,
         planner: RequestPlanner,
+        quotas: Quotas,
         links: Mapping[QksId, LinkRunner],
         entropy: Callable[[int], bytes],
+        clock: Callable[[], float],
     ) -> None:
+        """`entropy` names reservations; `clock` gives the seconds of a clock that never steps."""
         self._here = here
         self._limits = limits
         self._planner = planner
+        self._quotas = quotas
         self._links = links
         self._entropy = entropy
+        self._clock = clock
 
     def get_status(self, caller: SaeId, slave: SaeId) -> PairStatus:
         """Return what this site can serve to the pair now (ETSI GS QKD 014 clause 6.1)."""
@@ -38,16 +44,27 @@ class KeyServer:
         return PairStatus(self._here, peer, caller, slave, stored, most, self._limits)
 
     async def get_key(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> tuple[Key, ...]:
-        """Reserve fresh keys at both sites and return them to the master (clause 6.2)."""
+        """Reserve fresh keys at both sites and return them to the master (clause 6.2); to a repeat, the same."""
         plan = self._planner.plan_keys(caller, slave, request)
-        reservation = ReservationId.from_entropy(self._entropy(RESERVATION_ENTROPY_BYTES))
-        keys = await self._links[plan.peer].reserve(reservation, plan.count, plan.key_bytes, caller, plan.slaves)
-        return tuple(Key(reservation.key_id(position), material) for position, material in enumerate(keys))
+        link = self._links[plan.peer]
+        if plan.name is not None and link.core.knows(plan.name):
+            return await self._reserve(link, caller, plan)
+        bits = 8 * plan.count * plan.key_bytes
+        self._quotas.take(self._clock(), caller, plan.slaves, plan.count, bits, self._outstanding)
+        try:
+            return await self._reserve(link, caller, plan)
+        except QssError:
+            self._quotas.give_back(caller, plan.slaves, bits)
+            raise
 
-    async def get_key_with_ids(self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> tuple[Key, ...]:
-        """Return reserved keys to a slave: each once, all or none (clause 6.4)."""
-        peer = self._planner.plan_fetch(caller, master, len(key_ids))
-        if peer is None:
-            raise KeysNotFound
-        keys = await self._links[peer].fetch(caller, master, key_ids)
-        return tuple(Key(key_id, material) for key_id, material in zip(key_ids, keys, strict=True))
+    def _outstanding(self, party: Party) -> int:
+        return sum(link.core.outstanding(party) for link in self._links.values())
+
+    async def _reserve(self, link: LinkRunner, caller: SaeId, plan: KeyPlan) -> tuple[Key, ...]:
+        reservation = ReservationId.from_entropy(self._entropy(RESERVATION_ENTROPY_BYTES))
+        return await link.asks.reserve(reservation, plan.count, plan.key_bytes, caller, plan.slaves, plan.name)
+
+    async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
+        """Return reserved keys to a slave: each once, all or none (clause 6.4); to a repeat, the same."""
+        plan = self._planner.plan_fetch(caller, master, request)
+        return await self._links[plan.peer].asks.fetch(caller, master, plan.key_ids, plan.name)

@@ -14,28 +14,29 @@ from qss.core.reservation import events as ev
 from qss.model.errors import (
     ConnectionLost,
     DeviceError,
-    PeerUnavailable,
     QssError,
-    StoreError,
-    StoreUnavailable,
-    Unavailable,
 )
-from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
 from qss.ports.key_source import KeySource
 from qss.ports.store import (
     Contents,
+    DropAnswer,
+    DropRecall,
     DropReservation,
     DropStream,
+    PutAnswer,
     PutKey,
     PutPeer,
+    PutRecall,
     PutReservation,
     PutStream,
     SealedChange,
     SealedStore,
     link_of,
 )
+from qss.runtime.asks import Asks
 from qss.runtime.feed import Feed
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
@@ -54,8 +55,6 @@ Clocks = Callable[[], tuple[float, float]]
 
 _TICK_S = 0.2
 _REBUILD_PAUSE_S = 1.0
-
-Parts = tuple[tuple[StreamId, Range], ...]
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +87,6 @@ class LinkRunner:
         self._commits = Tasks(defect)
         self._feeding = Tasks(defect)
         self._feeds: dict[StreamId, Feed] = {}
-        self._waiting: dict[ReservationId | int, asyncio.Future[Parts]] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
         self._numbers = itertools.count(1)
         self._stopping = False
@@ -97,6 +95,8 @@ class LinkRunner:
         self._released = asyncio.Event()
         self._released.set()
         self._log = _log.bind(peer=settings.peer)
+        self.asks = Asks(store, self._handle, self._log)
+        """Where keys are asked for."""
         self._session = Session[Message](
             lambda connection: Outbox(connection, self._frames, MAX_WAITING, weight, HEARTBEAT_S),
             lambda: self._handle(ev.Connected(self._commit_number())),
@@ -122,6 +122,8 @@ class LinkRunner:
             mine.streams,
             mine.reservations,
             mine.peers[0] if mine.peers else None,
+            mine.answers,
+            mine.recalls,
         )
 
     async def stop(self) -> None:
@@ -135,15 +137,7 @@ class LinkRunner:
         self._handle(ev.Tick())  # what waits for a commit without hurry, or for erasure
         await self._commits.finished()
         await self._tasks.finished()
-        self._give_up()
-
-    def _give_up(self) -> None:
-        """Answer everybody who waits: nothing more comes from this link."""
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(
-                    PeerUnavailable("this site is shutting down; nothing was delivered; try again later")
-                )
+        self.asks.give_up()
 
     async def _tick(self) -> None:
         while True:
@@ -166,7 +160,7 @@ class LinkRunner:
         if self._holds == 0:
             self._released.set()
 
-    # --- asks -----------------------------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------------
 
     @property
     def core(self) -> Link:
@@ -177,53 +171,6 @@ class LinkRunner:
     def security(self) -> str | None:
         """How the connection is secured; None without one."""
         return self._session.security
-
-    async def reserve(
-        self, reservation: ReservationId, count: int, key_bytes: int, master: SaeId, slaves: tuple[SaeId, ...]
-    ) -> tuple[KeyMaterial, ...]:
-        """Reserve keys at both ends and return them. Raises `Unavailable` or `Unauthorised`."""
-        return await self._ask(reservation, ev.Reserve(reservation, count, key_bytes, master, slaves))
-
-    async def fetch(self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> tuple[KeyMaterial, ...]:
-        """Return reserved keys to a slave, all or none. Raises `BadRequest`, `Unauthorised` or `Unavailable`."""
-        request = next(self._numbers)
-        return await self._ask(request, ev.Fetch(request, caller, master, key_ids))
-
-    async def _ask(self, request: ReservationId | int, event: ev.Reserve | ev.Fetch) -> tuple[KeyMaterial, ...]:
-        future: asyncio.Future[Parts] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = future
-        try:
-            self._handle(event)
-            if self._defective:
-                self._give_up()
-            parts = await future
-            return await self._read(parts)
-        finally:
-            del self._waiting[request]
-            self._handle(ev.Released(request))
-
-    async def _read(self, parts: Parts) -> tuple[KeyMaterial, ...]:
-        """Read the ranges, neighbouring ones in one go."""
-        keys: list[KeyMaterial] = []
-        at = 0
-        while at < len(parts):
-            stream, first = parts[at]
-            end = at
-            while end + 1 < len(parts) and parts[end + 1] == (stream, _next(parts[end][1], parts[end + 1][1])):
-                end += 1
-            whole = await self._read_key(stream, Range(first.start, parts[end][1].stop))
-            keys.extend(whole[part.start - first.start : part.stop - first.start] for _, part in parts[at : end + 1])
-            at = end + 1
-        return tuple(keys)
-
-    async def _read_key(self, stream: StreamId, part: Range) -> KeyMaterial:
-        try:
-            return await self._store.read_key(stream, part)
-        except (Unavailable, StoreError) as error:  # its text names files of this machine
-            self._log.error("key cannot be read", reason=str(error))
-            raise StoreUnavailable(
-                "this site's store cannot be read; nothing was delivered; tell its operator"
-            ) from error
 
     # --- the peer -------------------------------------------------------------------------------------------------
 
@@ -244,12 +191,13 @@ class LinkRunner:
 
     def _handle(self, event: ev.Event) -> None:
         if self._defective:
+            self.asks.give_up()
             return
         try:
             effects = self._link.handle(event, *self._clocks())
         except Exception as error:
             self._defective = True  # memory may be half changed: nothing of it may reach the store, or anybody
-            self._give_up()
+            self.asks.give_up()
             self._defect(error)
             raise
         for effect in effects:
@@ -261,10 +209,14 @@ class LinkRunner:
                 self._commits.start(self._make_durable(self._link, effect))
             case ev.Send(messages):
                 self._session.send(messages)
-            case ev.Deliver(request, parts):
-                self._answer(request, parts)
+            case ev.Deliver(request, keys):
+                self.asks.deliver(request, keys)
             case ev.Refused(request, error):
-                self._answer(request, error)
+                self.asks.refuse(request, error)
+            case ev.Recalled(request, bits):
+                self.asks.recalled(request, bits)
+            case ev.PeerRecalled(scope, bits):
+                self._log.warning("the neighbour recalled keys that were not fetched", keys=str(scope), bits=bits)
             case ev.Erase(stream, parts):
                 self._tasks.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(stream, chunk_bytes):
@@ -286,21 +238,16 @@ class LinkRunner:
             case _:
                 assert_never(effect)
 
-    def _answer(self, request: ReservationId | int, answer: Parts | QssError) -> None:
-        future = self._waiting.get(request)
-        if future is None or future.done():  # the asker has gone: its key counts as delivered
-            self._handle(ev.Released(request))
-        elif isinstance(answer, QssError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
     async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]
         batch += [PutReservation(record) for record in commit.reservations]
         batch += [DropReservation(self._settings.peer, reservation) for reservation in commit.dropped_reservations]
         batch += [PutKey(stream, start, self._stored[handle][0]) for stream, start, handle in commit.keys]
         batch += [DropStream(stream) for stream in commit.dropped_streams]
+        batch += [PutAnswer(record) for record in commit.answers]
+        batch += [DropAnswer(self._settings.peer, digest) for digest in commit.dropped_answers]
+        batch += [PutRecall(record) for record in commit.recalls]
+        batch += [DropRecall(self._settings.peer, number) for number in commit.dropped_recalls]
         if commit.peer is not None:
             batch.append(PutPeer(commit.peer))
         event: ev.Event = ev.Committed(commit.token)
@@ -391,8 +338,3 @@ class LinkRunner:
         _, future = self._stored.pop(handle)
         if not future.done():
             future.set_result(None)
-
-
-def _next(before: Range, part: Range) -> Range | None:
-    """Return `part` if it begins where `before` ends."""
-    return part if part.start == before.stop else None

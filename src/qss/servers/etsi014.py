@@ -7,17 +7,19 @@ whom, limits, extensions and whether a key exists; those are the key server's, b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
-from qss.model.identifiers import KeyId, SaeId
-from qss.model.keys import Key, KeyRequest, PairStatus
+from qss.model.identifiers import SaeId
+from qss.model.keys import Key, KeyIdsRequest, KeyRequest, PairStatus
 from qss.ports.identity import Identity
 from qss.servers.counts import NO_METHOD, RequestCounts
 from qss.servers.messages import JSON, Request, Response, error_response
 from qss.wire.etsi014.answers import render_keys, render_status
+from qss.wire.etsi014.naming import agreed, parse_header
 from qss.wire.etsi014.paths import Method, parse_path, parse_segment
 from qss.wire.etsi014.questions import (
     parse_key_ids,
@@ -45,7 +47,7 @@ class KeyService(Protocol):
         """Return `request.number` fresh keys."""
         ...
 
-    async def get_key_with_ids(self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> tuple[Key, ...]:
+    async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
         """Return the keys of these IDs, in their order."""
         ...
 
@@ -87,7 +89,7 @@ class Etsi014:
         partner = parse_segment(segment)  # step 3
         if partner == caller:
             raise BadRequest("the SAE ID in the path is the caller's own: name the SAE to share keys with")
-        posted = request.method == "POST"
+        posted, name = request.method == "POST", parse_header(request.headers)  # step 4
         match method:
             case Method.STATUS:
                 return render_status(self._service.get_status(caller, partner))
@@ -97,7 +99,9 @@ class Etsi014:
                     if posted
                     else parse_key_request_query(request.query)
                 )
+                ask = replace(ask, name=agreed(name, ask.name))
                 return render_keys(await self._service.get_key(caller, partner, ask))
             case Method.DEC_KEYS:
-                key_ids = parse_key_ids(request.body) if posted else parse_key_ids_query(request.query)  # step 4
-                return render_keys(await self._service.get_key_with_ids(caller, partner, key_ids))
+                wanted = parse_key_ids(request.body) if posted else parse_key_ids_query(request.query)  # step 4
+                wanted = replace(wanted, name=agreed(name, wanted.name))
+                return render_keys(await self._service.get_key_with_ids(caller, partner, wanted))

@@ -16,19 +16,24 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from qss.model.answers import AnswerRecord
 from qss.model.errors import FenceLost, HeadMismatch, QssError, StoreError, StoreInUse, StoreUnavailable
 from qss.model.identifiers import QksId, ReservationId, StreamId
 from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, StreamRecord
 from qss.ports.store import (
     Change,
     Contents,
+    DropAnswer,
     DropBlock,
+    DropRecall,
     DropReservation,
     DropStream,
+    PutAnswer,
     PutBlock,
     PutPeer,
+    PutRecall,
     PutReservation,
     PutStream,
     RaiseCommitNumber,
@@ -50,6 +55,8 @@ class SimulatedDisk:
     streams: dict[StreamId, StreamRecord] = field(default_factory=dict)
     reservations: dict[tuple[QksId, ReservationId], ReservationRecord] = field(default_factory=dict)
     peers: dict[QksId, PeerRecord] = field(default_factory=dict)
+    answers: dict[tuple[QksId, bytes], AnswerRecord] = field(default_factory=dict)
+    recalls: dict[tuple[QksId, int], RecallRecord] = field(default_factory=dict)
     blocks: dict[tuple[StreamId, int], SealedBlock] = field(default_factory=dict)
     in_use: bool = False
     """A store is started on it."""
@@ -112,6 +119,8 @@ class SimulatedStore:
             tuple(disk.streams.values()),
             tuple(disk.reservations.values()),
             tuple(disk.peers.values()),
+            tuple(disk.answers.values()),
+            tuple(disk.recalls.values()),
         )
 
     async def blocks(self, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
@@ -222,8 +231,16 @@ class _Savepoint:
                 self._put(disk.reservations, (reservation.peer, reservation.id), reservation)
             case DropReservation(peer, name):
                 self._drop(disk.reservations, (peer, name))
-            case PutPeer(peer):
-                self._put(disk.peers, peer.peer, peer)
+            case PutPeer(remembered):
+                self._put(disk.peers, remembered.peer, remembered)
+            case PutAnswer(answer):
+                self._put(disk.answers, (answer.peer, answer.name.digest), answer)
+            case DropAnswer(peer, digest):
+                self._drop(disk.answers, (peer, digest))
+            case PutRecall(recall):
+                self._put(disk.recalls, (recall.peer, recall.number), recall)
+            case DropRecall(peer, number):
+                self._drop(disk.recalls, (peer, number))
             case RaiseCommitNumber(at_least):
                 disk.commit_number = max(disk.commit_number, at_least)
             case PutBlock(block):

@@ -39,6 +39,7 @@ Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Text = Annotated[str, Meta(max_length=255)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_SLAVES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_LISTED)]
 Proof = Annotated[bytes, Meta(max_length=32)]
@@ -172,10 +173,31 @@ class Confirm(_Message, frozen=True):
     reservations: Ids
 
 
-class Confirmed(_Message, frozen=True):
-    """The sender has noted the confirmation durably (KRP 4.7)."""
+class Gone(_Message, frozen=True):
+    """Nothing of these is held at the slaves' site any more, durably (KRP 4.7)."""
 
     reservations: Ids
+
+
+class Skip(_Message, frozen=True):
+    """The sender gives up what it has left of this stream below `head` (KRP 3.7)."""
+
+    stream: Id
+    head: Count
+
+
+class Recall(_Message, frozen=True):
+    """Keys that were not fetched yet are to be burned (KRP 4.13): these, or all of an SAE, or all of the link."""
+
+    number: Count
+    keys: Ids
+    sae: Text
+
+
+class Recalled(_Message, frozen=True):
+    """The sender has carried the recall of this number out, durably (KRP 4.13)."""
+
+    number: Count
 
 
 class Void(_Message, frozen=True):
@@ -185,7 +207,10 @@ class Void(_Message, frozen=True):
 
 
 Message = (
-    Hello | Held | Open | Mark | Close | Reserve | Reserved | Ask | Grant | Refuse | Confirm | Confirmed | Void
+    Hello | Held
+    | Open | Mark | Close | Skip
+    | Reserve | Reserved | Ask | Grant | Refuse | Confirm | Gone | Void
+    | Recall | Recalled
 )  # fmt: skip
 
 
@@ -244,4 +269,10 @@ def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
 
 def weight(message: Message) -> int:
     """Return how much of a queue's limit `message` takes: one, and one for every reservation that it lists."""
-    return 1 + len(message.reservations) if isinstance(message, Held | Confirm | Confirmed | Void) else 1
+    match message:
+        case Held() | Confirm() | Gone() | Void():
+            return 1 + len(message.reservations)
+        case Recall():
+            return 1 + len(message.keys)
+        case _:
+            return 1

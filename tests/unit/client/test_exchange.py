@@ -11,7 +11,7 @@ from qss.client.exchange import ask_keys, ask_keys_with_ids, ask_status
 from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import KeyId, SaeId
 from qss.model.key_material import KeyMaterial
-from qss.model.keys import Key, KeyRequest
+from qss.model.keys import Key, KeyIdsRequest, KeyRequest
 from qss.wire.etsi014.answers import render_keys
 
 BOB = SaeId("sae:bob")
@@ -23,7 +23,11 @@ def container(*positions: int, size: int = 32) -> bytes:
 
 
 def test_requests_are_what_the_standard_says() -> None:
-    status, keys, fetch = ask_status(BOB), ask_keys(BOB, KeyRequest(2, 512)), ask_keys_with_ids(BOB, IDS[:1])
+    status, keys, fetch = (
+        ask_status(BOB),
+        ask_keys(BOB, KeyRequest(2, 512)),
+        ask_keys_with_ids(BOB, KeyIdsRequest(IDS[:1])),
+    )
     assert (status.method, status.path, status.body) == ("GET", "/api/v1/keys/sae:bob/status", b"")
     assert (keys.method, keys.path) == ("POST", "/api/v1/keys/sae:bob/enc_keys")
     assert json.loads(keys.body) == {"number": 2, "size": 512}
@@ -31,15 +35,21 @@ def test_requests_are_what_the_standard_says() -> None:
     assert json.loads(fetch.body) == {"key_IDs": [{"key_ID": str(IDS[0])}]}
 
 
+def test_a_name_travels_in_the_body() -> None:
+    keys, fetch = ask_keys(BOB, KeyRequest(name="n1")), ask_keys_with_ids(BOB, KeyIdsRequest(IDS[:1], "n2"))
+    assert json.loads(keys.body)["extension_optional"] == [{"qss_idempotency_key": "n1"}]
+    assert json.loads(fetch.body)["key_IDs_extension"] == {"qss_idempotency_key": "n2"}
+
+
 def test_fetched_keys_come_in_the_order_that_was_asked() -> None:
-    keys = ask_keys_with_ids(BOB, IDS[:3]).result(200, container(2, 0, 1))
+    keys = ask_keys_with_ids(BOB, KeyIdsRequest(IDS[:3])).result(200, container(2, 0, 1))
     assert [key.key_id for key in keys] == list(IDS[:3])
 
 
 @pytest.mark.parametrize("positions", [(), (0,), (0, 0), (0, 1, 2), (0, 2), (0, 1, 1)])
 def test_other_keys_than_were_asked_for_are_refused(positions) -> None:
     with pytest.raises(RemoteProtocolError):
-        ask_keys_with_ids(BOB, IDS[:2]).result(200, container(*positions))
+        ask_keys_with_ids(BOB, KeyIdsRequest(IDS[:2])).result(200, container(*positions))
 
 
 @pytest.mark.parametrize("positions", [(), (0,), (0, 0), (0, 1, 2)])
@@ -58,7 +68,7 @@ def test_keys_of_another_size_are_refused_if_one_was_asked_for() -> None:
 def test_no_key_id_or_the_same_twice_is_no_question() -> None:
     for key_ids in ((), (IDS[0], IDS[0])):
         with pytest.raises(BadRequest):
-            ask_keys_with_ids(BOB, key_ids)
+            ask_keys_with_ids(BOB, KeyIdsRequest(key_ids))
 
 
 @pytest.mark.parametrize(
@@ -88,4 +98,4 @@ def test_details_of_a_refusal() -> None:
 
 
 def test_an_exchange_does_not_show_its_body() -> None:
-    assert str(IDS[0]) not in repr(ask_keys_with_ids(BOB, IDS[:1]))
+    assert str(IDS[0]) not in repr(ask_keys_with_ids(BOB, KeyIdsRequest(IDS[:1])))

@@ -10,9 +10,9 @@ import pytest
 
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
 from qss.core.keyserver.requests import KeyPlan, RequestPlanner
-from qss.model.errors import BadRequest, RequestError, Unauthorised
-from qss.model.identifiers import QksId, SaeId
-from qss.model.keys import KeyLimits, KeyRequest
+from qss.model.errors import BadRequest, KeysNotFound, RequestError, Unauthorised
+from qss.model.identifiers import QksId, ReservationId, SaeId
+from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
 
 A, B, C, D = (QksId(name) for name in "ABCD")
 ALICE, ANN, BOB, CAROL, CY, DAN, NOBODY = (
@@ -161,23 +161,31 @@ def test_a_status_is_refused_as_a_key_would_be(planner, caller, slave, kind, tex
 # --- Get key with key IDs -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("master", "peer"), [(BOB, B), (CY, C), (DAN, None), (NOBODY, None), (ANN, None), (ALICE, None)]
-)
+def key_ids(count: int) -> KeyIdsRequest:
+    return KeyIdsRequest(tuple(ReservationId.from_entropy(bytes(16)).key_id(position) for position in range(count)))
+
+
+@pytest.mark.parametrize(("master", "peer"), [(BOB, B), (CY, C)])
 def test_a_slave_is_led_to_the_link_of_its_masters_site(planner, master, peer) -> None:
-    assert planner.plan_fetch(ALICE, master, 1) == peer
+    assert planner.plan_fetch(ALICE, master, key_ids(1)).peer == peer
+
+
+@pytest.mark.parametrize("master", [DAN, NOBODY, ANN, ALICE])
+def test_no_key_is_known_of_a_master_that_is_at_home_at_no_neighbour(planner, master) -> None:
+    with pytest.raises(KeysNotFound):
+        planner.plan_fetch(ALICE, master, key_ids(1))
 
 
 def test_a_fetch_needs_no_rule_because_the_reservation_named_the_slave(planner) -> None:
-    assert planner.plan_fetch(ANN, CY, 100) == C
+    assert planner.plan_fetch(ANN, CY, key_ids(100)).peer == C
 
 
 @pytest.mark.parametrize("master", [BOB, NOBODY])
 def test_a_fetch_is_refused_first_for_the_caller_then_for_its_number(planner, master) -> None:
     with pytest.raises(Unauthorised, match="sae:bob is not at home"):
-        planner.plan_fetch(BOB, master, 101)
+        planner.plan_fetch(BOB, master, key_ids(101))
     with pytest.raises(BadRequest, match="101 key_IDs: at most 100"):
-        planner.plan_fetch(ALICE, master, 101)
+        planner.plan_fetch(ALICE, master, key_ids(101))
 
 
 # --- what a neighbour may reserve -----------------------------------------------------------------------------------

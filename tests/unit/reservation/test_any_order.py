@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from qss.model.identifiers import ReservationId
-from support.link_pair import LinkPair
+from qss.model.answers import AskName
+from qss.model.identifiers import ReservationId, SaeId
+from qss.model.records import Scope
+from support.link_pair import ALICE, BOB, CAROL, LinkPair
 
 ENDS = st.sampled_from(["a", "b"])
+NAMES = st.integers(0, 3)
+
+
+def ask_name(word: object, request: object) -> AskName:
+    """A name that a caller chose, for what it asks."""
+    return AskName(sha256(repr(word).encode()).digest(), sha256(repr(request).encode()).digest())
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -17,21 +27,39 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.pair = LinkPair(reserved_s=60.0).ready()
+        self.pair = LinkPair(reserved_s=60.0, grace_s=20.0, stream_s=100.0).ready()
         self.backups = {name: getattr(self.pair, name).disk.copy() for name in ("a", "b")}
 
     @rule(end=ENDS, count=st.integers(1, 4))
     def reserve(self, end: str, count: int) -> None:
         self.pair.reserve(getattr(self.pair, end), count)
 
-    @rule(data=st.data())
-    def fetch(self, data: st.DataObject) -> None:
+    @rule(end=ENDS, count=st.integers(1, 2), name=NAMES)
+    def reserve_under_a_name(self, end: str, count: int, name: int) -> None:
+        """Now and then a repeat, and now and then of another request."""
+        self.pair.reserve(getattr(self.pair, end), count, name=ask_name(name, count))
+
+    @rule(data=st.data(), name=NAMES | st.none())
+    def fetch(self, data: st.DataObject, name: int | None) -> None:
         known = sorted(self.pair.master_got)
         if known:
             reservation: ReservationId = data.draw(st.sampled_from(known))
             ask = self.pair.asked[reservation]
-            position = data.draw(st.integers(0, ask.count - 1))
-            self.pair.fetch(reservation, data.draw(st.sampled_from(ask.slaves)), (position,))
+            positions = tuple(data.draw(st.lists(st.integers(0, ask.count - 1), min_size=1, unique=True)))
+            slave = data.draw(st.sampled_from(ask.slaves))
+            named = None if name is None else ask_name((slave, name), (reservation, positions))
+            self.pair.fetch(reservation, slave, positions, named)
+
+    @rule(end=ENDS, sae=st.sampled_from([ALICE, BOB, CAROL, None]))
+    def recall(self, end: str, sae: SaeId | None) -> None:
+        self.pair.recall(getattr(self.pair, end), Scope(sae=sae))
+
+    @rule(end=ENDS, data=st.data())
+    def recall_keys(self, end: str, data: st.DataObject) -> None:
+        known = sorted(self.pair.master_got)
+        if known:
+            reservation: ReservationId = data.draw(st.sampled_from(known))
+            self.pair.recall(getattr(self.pair, end), Scope((reservation.key_id(0),)))
 
     @rule(end=ENDS, steps=st.integers(1, 3))
     def sync(self, end: str, steps: int) -> None:
@@ -57,7 +85,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.pair.key_arrives(self.pair.a, 256)
         self.pair.key_arrives(self.pair.b, 256)
 
-    @rule(seconds=st.sampled_from([0.2, 2.0, 10.0]))
+    @rule(seconds=st.sampled_from([0.2, 2.0, 10.0, 30.0]))
     def tick(self, seconds: float) -> None:
         self.pair.tick(seconds)
 

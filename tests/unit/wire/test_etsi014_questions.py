@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qss.model.errors import BadRequest
 from qss.model.identifiers import KeyId, SaeId
-from qss.model.keys import KeyRequest
+from qss.model.keys import KeyIdsRequest, KeyRequest
 from qss.wire.etsi014 import questions
 from qss.wire.etsi014.paths import Method, parse_path, parse_segment, render_path
 from qss.wire.etsi014.questions import (
@@ -48,7 +48,7 @@ def ask(body: bytes | object) -> KeyRequest:
 
 
 def ids(body: bytes | object) -> tuple[KeyId, ...]:
-    return parse_key_ids(body if isinstance(body, bytes) else json.dumps(body).encode())
+    return parse_key_ids(body if isinstance(body, bytes) else json.dumps(body).encode()).key_ids
 
 
 # --- Key request --------------------------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ def test_key_ids_have_a_cap(monkeypatch) -> None:
 
 
 def test_a_query_of_get_key_with_key_ids() -> None:
-    assert parse_key_ids_query(f"x=1&key_ID={ID}") == (KeyId.parse(ID),)
-    assert parse_key_ids_query(f"key_ID={ID.replace('-', '%2D')}") == (KeyId.parse(ID),)
+    assert parse_key_ids_query(f"x=1&key_ID={ID}") == KeyIdsRequest((KeyId.parse(ID),))
+    assert parse_key_ids_query(f"key_ID={ID.replace('-', '%2D')}") == KeyIdsRequest((KeyId.parse(ID),))
     for query in (
         "",
         "key_id=" + ID,
@@ -308,6 +308,7 @@ def test_paths_come_back(sae, method) -> None:
     assert (parse_segment(segment), found) == (sae, method)
 
 
+NAMES = st.none() | st.from_regex(r"[!#-\[\]-~]{1,255}", fullmatch=True)
 EXTENSIONS = st.lists(st.tuples(st.text(max_size=8), st.none() | st.text() | st.integers(0, 99)), max_size=4).map(tuple)
 
 
@@ -317,15 +318,17 @@ EXTENSIONS = st.lists(st.tuples(st.text(max_size=8), st.none() | st.text() | st.
     st.lists(SAE_IDS.filter(lambda sae: sae not in (ALICE, BOB)), unique=True, max_size=4).map(tuple),
     EXTENSIONS,
     EXTENSIONS,
+    NAMES,
 )
-def test_key_requests_come_back(number, size, slaves, mandatory, optional) -> None:
-    request = KeyRequest(number, size, slaves, mandatory, optional)
+def test_key_requests_come_back(number, size, slaves, mandatory, optional, name) -> None:
+    request = KeyRequest(number, size, slaves, mandatory, optional, name)
     assert parse_key_request(render_key_request(request), ALICE, BOB) == request
 
 
-@given(st.lists(st.binary(min_size=16, max_size=16).map(KeyId), min_size=1, max_size=5, unique=True))
-def test_key_ids_come_back(key_ids) -> None:
-    assert parse_key_ids(render_key_ids(key_ids)) == tuple(key_ids)
+@given(st.lists(st.binary(min_size=16, max_size=16).map(KeyId), min_size=1, max_size=5, unique=True), NAMES)
+def test_key_ids_come_back(key_ids, name) -> None:
+    request = KeyIdsRequest(tuple(key_ids), name)
+    assert parse_key_ids(render_key_ids(request)) == request
 
 
 @given(

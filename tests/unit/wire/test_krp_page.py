@@ -23,6 +23,7 @@ WORDS = {
     "positive": external.Positive,
     "name": external.Name,
     "names": external.Names,
+    "text": external.Text,
     "ids": external.Ids,
     "boolean": bool,
     "proof": external.Proof,

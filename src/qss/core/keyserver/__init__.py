@@ -3,5 +3,7 @@
 ==============  ==================================================================
 `policy`        which SAEs may share keys
 `requests`      from a 014 request to a plan for one link, or a refusal
+`naming`        from a caller's idempotency name to the name of an ask
+`quotas`        how much key a master, and a pair, may take
 ==============  ==================================================================
 """

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qss.core.keyserver.naming import name_of_key_ids, name_of_key_request
 from qss.core.keyserver.policy import PairPolicy
-from qss.model.errors import BadRequest, Unauthorised
-from qss.model.identifiers import QksId, SaeId
-from qss.model.keys import KeyLimits, KeyRequest
+from qss.model.answers import AskName
+from qss.model.errors import BadRequest, KeysNotFound, Unauthorised
+from qss.model.identifiers import KeyId, QksId, SaeId
+from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
 
 ROUTE_EXTENSION = "qss_route"
 """Mandatory extension: the way that key may come. `direct` alone can be met: over one link, through no repeater."""
@@ -29,6 +31,16 @@ class KeyPlan:
     count: int
     key_bytes: int
     slaves: tuple[SaeId, ...]
+    name: AskName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """Where reserved keys are, and the name of the ask."""
+
+    peer: QksId
+    key_ids: tuple[KeyId, ...]
+    name: AskName | None = None
 
 
 class RequestPlanner:
@@ -60,18 +72,22 @@ class RequestPlanner:
         size = self._limits.key_size if request.size is None else request.size
         self._check_limits(request, size)
         _check_extensions(request)
-        return KeyPlan(self._neighbour_of(slaves), request.number, size // 8, slaves)
+        name = name_of_key_request(caller, slave, request)
+        return KeyPlan(self._neighbour_of(slaves), request.number, size // 8, slaves, name)
 
-    def plan_fetch(self, caller: SaeId, master: SaeId, count: int) -> QksId | None:
-        """Return the neighbour with which the keys were reserved, for a slave's Get key with key IDs.
+    def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
+        """Return with which neighbour the keys were reserved, for a slave's Get key with key IDs.
 
-        None if there is none: then no key ID of this master can be known here.
+        Raises `KeysNotFound` if there is none: then no key ID of this master can be known here.
         """
         self._authenticate(caller)
+        count = len(request.key_ids)
         if count > self._limits.max_key_per_request:
             raise BadRequest(f"{count} key_IDs: at most {self._limits.max_key_per_request} are served in one request")
         peer = self._home(master)
-        return peer if peer in self._neighbours else None
+        if peer is None or peer not in self._neighbours:
+            raise KeysNotFound
+        return FetchPlan(peer, request.key_ids, name_of_key_ids(caller, master, request))
 
     def admits(self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...]) -> bool:
         """Whether a reservation from `peer` concerns its own master, this site's own slaves, and allowed pairs."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
 from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, ReservationRecord, StreamRecord
+from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, StreamRecord
 from qss.wire.external import Frame, Message
+
+Request = ReservationId | int
+"""What names an ask while it is answered."""
 
 # --- events -------------------------------------------------------------------------------------------------------
 
@@ -43,6 +47,7 @@ class Reserve:
     key_bytes: int
     master: SaeId
     slaves: tuple[SaeId, ...]
+    name: AskName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,22 @@ class Fetch:
     caller: SaeId
     master: SaeId
     key_ids: tuple[KeyId, ...]
+    name: AskName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """An administrator recalls keys that are not fetched yet. Answered by `Recalled` or `Refused`."""
+
+    request: int
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
     """The bytes of the `Deliver` to this request have been read, or never will be: they may be erased."""
 
-    request: ReservationId | int
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,7 @@ Event = (
     | Received
     | Reserve
     | Fetch
+    | Recall
     | Released
     | SourceOpened
     | SourceEnded
@@ -152,6 +167,10 @@ class Commit:
     reservations: tuple[ReservationRecord, ...] = ()
     dropped_reservations: tuple[ReservationId, ...] = ()
     keys: tuple[tuple[StreamId, int, int], ...] = ()
+    answers: tuple[AnswerRecord, ...] = ()
+    dropped_answers: tuple[bytes, ...] = ()
+    recalls: tuple[RecallRecord, ...] = ()
+    dropped_recalls: tuple[int, ...] = ()
     peer: PeerRecord | None = None
 
 
@@ -193,18 +212,34 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Read these bytes and give them to whoever asked; durable already. `request` names the ask."""
+    """Read these keys and give them to whoever asked; durable already. `request` names the ask."""
 
-    request: ReservationId | int
-    parts: tuple[tuple[StreamId, Range], ...]
+    request: Request
+    keys: tuple[KeyRun, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """The ask named by `request` gets this error."""
 
-    request: ReservationId | int
+    request: Request
     error: QssError
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A recall is durable here, and the peer has been told or will be. `bits` were burned at this end."""
+
+    request: Request
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecalled:
+    """The peer has recalled keys: `bits` were burned at this end. For the record."""
+
+    scope: Scope
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +288,8 @@ Effect = (
     | Discard
     | Deliver
     | Refused
+    | Recalled
+    | PeerRecalled
     | Erase
     | RestoreNoticed
     | BurnedRestored

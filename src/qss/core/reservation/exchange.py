@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
+from qss.core.reservation.answers import Answers
 from qss.core.reservation.events import Reserve
 from qss.core.reservation.ledger import Bucket, StreamLedger
 from qss.core.reservation.phases import AskPhase, AskStep, ask_after
@@ -37,7 +38,7 @@ from qss.model.records import BurnReason, ReservationRecord, Side
 from qss.wire.external import (
     Ask,
     Confirm,
-    Confirmed,
+    Gone,
     Grant,
     Reason,
     Refuse,
@@ -52,14 +53,17 @@ from qss.wire.external import (
 class Exchange:
     """Requests of masters at this end, and of masters at the peer's."""
 
-    def __init__(self, state: LinkState) -> None:
+    def __init__(self, state: LinkState, answers: Answers) -> None:
         self._state = state
+        self._answers = answers
 
     # --- a master at this end -------------------------------------------------------------------------------------
 
     def reserve(self, ask: Reserve) -> None:
-        """Set keys aside for a master at this end."""
+        """Set keys aside for a master at this end, unless it repeats what it asked before."""
         state = self._state
+        if not self._answers.is_new(ask.reservation, ask.name):
+            return
         if not state.up:
             state.refuse(ask.reservation, self._unreachable("cannot be reached now", "nothing was consumed"))
         elif self._full():
@@ -74,6 +78,7 @@ class Exchange:
             self._allocate_own(ask)
         else:
             self._wait(ask, AskPhase.ASKED)
+            state.count_outstanding(ask.master, ask.slaves, ask.count)
             state.send(  # KRP 4.3
                 Ask(ask.reservation.value, ask.count, ask.key_bytes, ask.master, tuple(ask.slaves))
             )
@@ -102,8 +107,9 @@ class Exchange:
 
     def _wait(self, ask: Reserve, phase: AskPhase) -> Pending:
         deadline = self._state.now + self._state.settings.reply_timeout_s
-        pending = Pending(deadline, ask.count, ask.key_bytes, ask.master, ask.slaves, phase)
+        pending = Pending(deadline, ask.count, ask.key_bytes, ask.master, ask.slaves, phase, ask.name)
         self._state.pending[ask.reservation] = pending
+        self._state.begin(ask.reservation, ask.name)
         return pending
 
     def reserved(self, message: Reserved) -> None:
@@ -137,6 +143,7 @@ class Exchange:
         if part.start < ledger.record.head or part.stop > min(ledger.end, ledger.durable_mark):
             raise RemoteProtocolError("the owner granted a range that is not available here")
         pending.phase = phase
+        state.count_outstanding(pending.master, pending.slaves, -pending.count)  # its row counts from here on
         ledger.accept(part, Bucket.DELIVERED)
         self._commit_own(reservation, pending, ledger, part)
 
@@ -170,8 +177,8 @@ class Exchange:
             case _:
                 assert_never(reason)
 
-    def confirmed(self, message: Confirmed) -> None:
-        """The peer has noted that both ends hold these: this end may forget them (KRP 4.7)."""
+    def gone(self, message: Gone) -> None:
+        """The peer holds nothing of these any more: this end may forget them (KRP 4.7)."""
         for value in message.reservations:
             row = self._state.rows.get(ReservationId(value))
             if row is not None and row.side is Side.MASTER and row.id not in self._state.pending:
@@ -193,20 +200,20 @@ class Exchange:
 
     def _commit_own(self, reservation: ReservationId, pending: Pending, ledger: StreamLedger, part: Range) -> None:
         state = self._state
-        state.put_row(
-            ReservationRecord(
-                reservation,
-                ledger.stream,
-                state.settings.peer,
-                Side.MASTER,
-                part.start,
-                pending.count,
-                pending.key_bytes,
-                pending.master,
-                pending.slaves,
-                state.wall + state.settings.reserved_s,
-            )
+        row = ReservationRecord(
+            reservation,
+            ledger.stream,
+            state.settings.peer,
+            Side.MASTER,
+            part.start,
+            pending.count,
+            pending.key_bytes,
+            pending.master,
+            pending.slaves,
+            state.wall + state.settings.reserved_s,
         )
+        state.put_row(row)
+        self._answers.note(pending.name, (row.run,))
         state.when_durable(partial(self._durable_here, reservation))
 
     def _durable_here(self, reservation: ReservationId) -> None:
@@ -223,20 +230,29 @@ class Exchange:
         del state.pending[reservation]
         row = replace(state.rows[reservation], confirmed=True)
         state.put_row(row)
-        state.deliver(reservation, tuple((row.stream, row.key_range(position)) for position in range(row.count)))
-        state.ledgers[row.stream].free(row.range)
+        state.deliver(reservation, (row.run,))
+        state.free(row, [row.range])
         state.to_confirm.append(reservation)
 
     def _give_up(
         self, reservation: ReservationId, error: QssError, reason: BurnReason = BurnReason.UNCONFIRMED
     ) -> None:
         state = self._state
-        del state.pending[reservation]
+        pending = state.pending.pop(reservation)
+        if pending.phase is AskPhase.ASKED:
+            state.count_outstanding(pending.master, pending.slaves, -pending.count)
         row = state.rows.get(reservation)
         if row is not None:
-            state.ledgers[row.stream].burn([row.range], Bucket.DELIVERED, reason)
-            state.drop_row(row)
+            self.burn_delivered(row, reason)
         state.refuse(reservation, error)
+
+    def burn_delivered(self, row: ReservationRecord, reason: BurnReason) -> None:
+        """Give up the keys of a master at this end, whom they never reached; a repeat of its ask begins anew."""
+        state = self._state
+        self._answers.forget(row.id)
+        state.ledgers[row.stream].burn([row.range], Bucket.DELIVERED, reason)
+        state.free(row, [row.range])
+        state.drop_row(row)
 
     # --- a master at the peer's end -------------------------------------------------------------------------------
 
@@ -291,13 +307,14 @@ class Exchange:
         state.when_durable(partial(state.answer, state.epoch, Reserved(message.reservation)))
 
     def peer_confirms(self, message: Confirm) -> None:
-        """The master has been answered: these reservations stand (KRP 4.7)."""
+        """The master has been answered: these reservations stand (KRP 4.6)."""
         state = self._state
         for value in message.reservations:
             row = state.rows.get(ReservationId(value))
-            if row is not None and row.side is Side.SLAVE:
+            if row is None:
+                state.gone.append(ReservationId(value))
+            elif row.side is Side.SLAVE:
                 self.confirm(row)
-            state.to_acknowledge.append(ReservationId(value))
 
     def confirm(self, row: ReservationRecord) -> None:
         """Note durably that both ends hold `row`; forget it if nobody has anything left to fetch."""
@@ -315,8 +332,16 @@ class Exchange:
 
     def burn_unfetched(self, row: ReservationRecord, reason: BurnReason) -> None:
         """Give up what slaves at this end have not fetched of `row`, and forget it."""
-        self._state.ledgers[row.stream].burn(row.unfetched(), Bucket.RESERVED, reason)
-        self._state.drop_row(row)
+        self.burn_keys(row, row.unfetched_mask(), reason)
+        self._state.drop_row(self._state.rows[row.id])
+
+    def burn_keys(self, row: ReservationRecord, mask: int, reason: BurnReason) -> None:
+        """Give up those of the keys at the positions of `mask` that slaves at this end have not fetched."""
+        state = self._state
+        parts = row.ranges_of(mask & row.unfetched_mask())
+        state.ledgers[row.stream].burn(parts, Bucket.RESERVED, reason)
+        state.put_row(row.without(mask))
+        state.free(row, parts)
 
     def _row_for_peer(self, message: ReserveMessage | Ask, stream: StreamId, start: int) -> ReservationRecord:
         state = self._state
@@ -362,8 +387,12 @@ class Exchange:
         return len(self._state.rows) + len(self._state.pending) >= self._state.settings.max_reservations
 
     def _ledger_with(self, length: int) -> StreamLedger | None:
-        """The stream to allocate from: closed ones first, so that they come to an end."""
-        fitting = [ledger for ledger in self._state.ledgers.values() if ledger.allocatable >= length]
+        """The stream to allocate from: closed ones first, so that they come to an end. What relaying needs is left."""
+        state = self._state
+        left = sum(ledger.allocatable for ledger in state.ledgers.values()) - length
+        if left < state.settings.relay_reserve_bytes:
+            return None
+        fitting = [ledger for ledger in state.ledgers.values() if ledger.allocatable >= length]
         return next((ledger for ledger in fitting if ledger.record.closed), fitting[0] if fitting else None)
 
     def _shortage(self, count: int, key_bytes: int) -> Shortage:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from qss.core.reservation.answers import Answers
 from qss.core.reservation.events import Erase, Fetch
 from qss.core.reservation.state import LinkState
+from qss.model.answers import KeyRun, joined
 from qss.model.errors import KeysNotFound, PeerUnavailable, QssError, Unauthorised
-from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
-from qss.model.ranges import Range
+from qss.model.identifiers import KeyId, ReservationId, SaeId
 from qss.model.records import BurnReason, ReservationRecord, Side
 
 _EXPIRE_S = 1.0
@@ -23,41 +25,53 @@ _EXPIRE_S = 1.0
 class Holdings:
     """Reservations on whose keys slaves at this end have a claim."""
 
-    def __init__(self, state: LinkState, burn_unfetched: Callable[[ReservationRecord, BurnReason], None]) -> None:
+    def __init__(
+        self,
+        state: LinkState,
+        answers: Answers,
+        burn_unfetched: Callable[[ReservationRecord, BurnReason], None],
+    ) -> None:
         self._state = state
+        self._answers = answers
         self._burn_unfetched = burn_unfetched
         self._undurable: set[int] = set()
         self._expire_at = 0.0
 
     def fetch(self, ask: Fetch) -> None:
-        """Deliver all keys that are asked for, each for the first and last time to this caller, or none."""
+        """Deliver all keys that are asked for, or none: each once to this caller, but for repeats under a name."""
         state = self._state
+        if not self._answers.is_new(ask.request, ask.name):
+            return
         error = self._objection(ask)
         if error is not None:
             state.refuse(ask.request, error)
             return
-        parts = []
-        changed: set[ReservationId] = set()
+        keys = joined(self._run(key_id) for key_id in ask.key_ids)
+        self._answers.note(ask.name, keys)
+        changed: dict[ReservationId, None] = {}
         for key_id in ask.key_ids:
             row = state.rows[_reservation(key_id)]
             state.put_row(_fetched(row, ask.caller, key_id.position))
-            parts.append((row.stream, row.key_range(key_id.position)))
-            changed.add(row.id)
+            changed[row.id] = None
             if state.rows[row.id].fetched_by_all(key_id.position):
-                ledger = state.ledgers[row.stream]
-                ledger.deliver_reserved(row.key_bytes)
-                ledger.free(row.key_range(key_id.position))
+                state.ledgers[row.stream].deliver_reserved(row.key_bytes)
+                state.free(row, [row.key_range(key_id.position)])
         for row in [state.rows[reservation] for reservation in changed]:
             if row.confirmed and row.complete:
                 state.drop_row(row)
         # From here on the bytes count as being read, so that no erasure overtakes the delivery.
-        state.reading[ask.request] = tuple(parts)
+        state.reading[ask.request] = keys
+        state.begin(ask.request, ask.name)
         self._undurable.add(ask.request)
-        state.when_durable(lambda: self._deliver(ask.request, tuple(parts)))
+        state.when_durable(partial(self._deliver, ask.request, keys))
 
-    def _deliver(self, request: int, parts: tuple[tuple[StreamId, Range], ...]) -> None:
+    def _run(self, key_id: KeyId) -> KeyRun:
+        row = self._state.rows[_reservation(key_id)]
+        return KeyRun(row.id, row.stream, row.key_range(key_id.position).start, row.key_bytes, key_id.position)
+
+    def _deliver(self, request: int, keys: tuple[KeyRun, ...]) -> None:
         self._undurable.discard(request)
-        self._state.deliver(request, parts)
+        self._state.deliver(request, keys)
 
     def abandon_all(self, error: QssError) -> None:
         """The store has refused a commit: refuse all whose delivery is not durable."""
@@ -109,7 +123,7 @@ class Holdings:
         """Ask for the erasure of all that is used or burned, and not being read."""
         state = self._state
         for ledger in state.ledgers.values():
-            reading = [part for parts in state.reading.values() for stream, part in parts if stream == ledger.stream]
+            reading = [run.range for keys in state.reading.values() for run in keys if run.stream == ledger.stream]
             parts = ledger.take_erasable(reading)
             if parts:
                 state.effect(Erase(ledger.stream, parts))

@@ -17,7 +17,7 @@ Invariant 4 holds after every operation: ingested = available + reserved + deliv
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -43,6 +43,8 @@ class StreamLedger:
         """Bytes held durably here: `record.mark` less what is being written."""
         self.peer_mark = 0
         """Bytes that the peer has reported as durable."""
+        self.peer_head = 0
+        """The peer has given up what lies below, whoever held it (KRP 3.7)."""
         self.peer_final: int | None = None
         """The peer's final mark, once it has closed the stream."""
         self._freed: list[Range] = []
@@ -101,6 +103,7 @@ class StreamLedger:
             tally=self._burned(BurnReason.CLOSED, self.end - limit),
         )
         self._freed.append(Range(limit, self._record.mark))
+        self.skip_to(self.peer_head, BurnReason.SKIPPED)
 
     # --- allocation -----------------------------------------------------------------------------------------------
 
@@ -134,17 +137,16 @@ class StreamLedger:
         self._moved(tally=replace(tally, reserved=tally.reserved - 8 * length, delivered=tally.delivered + 8 * length))
 
     def burn(self, parts: Sequence[Range], bucket: Bucket, reason: BurnReason) -> None:
-        """Give up allocated ranges that have not left, and never will."""
+        """Give up allocated ranges that have not left, and never will. Whoever gives them up frees them as well."""
         length = sum(map(len, parts))
         tally = self._added(bucket, -length)
         self._moved(tally=tally + Tally(burned={reason: 8 * length}) if length else tally)
-        self._freed.extend(parts)
 
     # --- erasure --------------------------------------------------------------------------------------------------
 
-    def free(self, part: Range) -> None:
+    def free(self, parts: Iterable[Range]) -> None:
         """Note that nobody needs these bytes any more, once what has changed is durable."""
-        self._freed.append(part)
+        self._freed.extend(parts)
 
     def take_freed(self) -> list[Range]:
         """Return, and forget, what the commit that is being made frees."""

@@ -13,13 +13,16 @@ from functools import partial
 from typing import assert_never
 
 from qss.core.reservation import events as ev
+from qss.core.reservation.answers import Answers
 from qss.core.reservation.exchange import Exchange
 from qss.core.reservation.holdings import Holdings
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import LinkPhase, LinkStep, link_after
+from qss.core.reservation.recalls import Recalls
 from qss.core.reservation.recovery import Recovery
 from qss.core.reservation.state import LinkSettings, LinkState
 from qss.core.reservation.streams import Streams
+from qss.model.answers import AnswerRecord, AskName
 from qss.model.errors import (
     InvalidIdentifier,
     PeerUnavailable,
@@ -27,8 +30,8 @@ from qss.model.errors import (
     RemoteProtocolError,
     StoreUnavailable,
 )
-from qss.model.identifiers import StreamId
-from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
+from qss.model.identifiers import SaeId, StreamId
+from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
 _REMEMBER_S = 10.0
@@ -43,14 +46,17 @@ _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
         wire.Open,
         wire.Mark,
         wire.Close,
+        wire.Skip,
         wire.Reserve,
         wire.Reserved,
         wire.Ask,
         wire.Grant,
         wire.Refuse,
         wire.Confirm,
-        wire.Confirmed,
+        wire.Gone,
         wire.Void,
+        wire.Recall,
+        wire.Recalled,
     ),
 }
 
@@ -65,14 +71,26 @@ class Link:
         streams: tuple[StreamRecord, ...] = (),
         reservations: tuple[ReservationRecord, ...] = (),
         peer: PeerRecord | None = None,
+        answers: tuple[AnswerRecord, ...] = (),
+        recalls: tuple[RecallRecord, ...] = (),
     ) -> None:
         self.incarnation = incarnation
         self.phase = LinkPhase.DOWN
         self._state = LinkState(settings, peer or PeerRecord(settings.peer))
-        self._exchange = Exchange(self._state)
-        self._holdings = Holdings(self._state, self._exchange.burn_unfetched)
+        self._answers = Answers(self._state)
+        self._exchange = Exchange(self._state, self._answers)
+        self._holdings = Holdings(self._state, self._answers, self._exchange.burn_unfetched)
+        self._recalls = Recalls(self._state, self._answers, self._exchange.burn_keys)
         self._streams = Streams(self._state)
-        self._recovery = Recovery(self._state, incarnation, self._exchange.confirm, self._exchange.burn_unfetched)
+        self._recovery = Recovery(
+            self._state,
+            incarnation,
+            self._exchange.confirm,
+            self._exchange.burn_unfetched,
+            self._exchange.burn_delivered,
+            self._answers.forget,
+            self._recalls.forget_all,
+        )
         self._mine: wire.Hello | None = None
         self._early: wire.Hello | None = None
         self._early_held: wire.Held | None = None
@@ -86,9 +104,15 @@ class Link:
         self._hello_commit = 0
         self._peer_incarnation = 0
         self._failure: QssError = StoreUnavailable("the link has not failed")
-        self._load(streams, reservations)
+        self._load(streams, reservations, answers, recalls)
 
-    def _load(self, streams: tuple[StreamRecord, ...], reservations: tuple[ReservationRecord, ...]) -> None:
+    def _load(
+        self,
+        streams: tuple[StreamRecord, ...],
+        reservations: tuple[ReservationRecord, ...],
+        answers: tuple[AnswerRecord, ...],
+        recalls: tuple[RecallRecord, ...],
+    ) -> None:
         """Begin from what is durable. Modules' sessions do not outlive a link: its streams take no more key."""
         for record in streams:
             ledger = StreamLedger(replace(record, closed=True))
@@ -96,9 +120,13 @@ class Link:
             self._state.ledgers[record.stream] = ledger
         for row in reservations:
             self._state.load_row(row)
+        for answer in answers:
+            self._state.load_answer(answer)
+        self._state.recalls = {recall.number: recall for recall in recalls}
         for ledger in self._state.ledgers.values():
             rows = [row for row in self._state.rows_of(ledger.stream) if row.side is Side.SLAVE]
-            ledger.erasable_except([part for row in rows for part in row.unfetched()])
+            unfetched = [part for row in rows for part in row.unfetched()]
+            ledger.erasable_except([*unfetched, *self._state.kept_of(ledger.stream)])
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
@@ -127,6 +155,8 @@ class Link:
                 self._exchange.reserve(event)
             case ev.Fetch():
                 self._holdings.fetch(event)
+            case ev.Recall():
+                self._recalls.recall(event)
             case ev.Released(request):
                 self._state.reading.pop(request, None)
             case ev.SourceOpened():
@@ -184,7 +214,20 @@ class Link:
         """Keys of this size that could be reserved one by one now."""
         if not self._state.up:
             return 0
-        return sum(ledger.allocatable // key_bytes for ledger in self._state.ledgers.values())
+        left = self._state.settings.relay_reserve_bytes
+        count = 0
+        for ledger in sorted(self._state.ledgers.values(), key=lambda ledger: ledger.allocatable):
+            count += max(0, ledger.allocatable - left) // key_bytes
+            left = max(0, left - ledger.allocatable)
+        return count
+
+    def knows(self, name: AskName) -> bool:
+        """Whether an ask under this name would be a repeat."""
+        return name.digest in self._state.asking or name.digest in self._state.answers
+
+    def outstanding(self, party: SaeId | tuple[SaeId, SaeId]) -> int:
+        """Keys that slaves have yet to fetch, of a master at this end, or of it and one slave; as far as known here."""
+        return self._state.outstanding[party]
 
     def wants_key(self, stream: StreamId) -> bool:
         """Whether more of this stream may be pulled from the module now."""
@@ -207,7 +250,7 @@ class Link:
         self._mine = self._early = self._early_held = None
         self._peer_incarnation = 0
         state.to_confirm.clear()
-        state.to_acknowledge.clear()
+        state.gone.clear()
         self._exchange.abandon_all(
             PeerUnavailable(f"the connection to site {state.settings.peer} was lost; nothing was delivered; try again")
         )
@@ -263,6 +306,7 @@ class Link:
         state.up = state.exchanged = True
         state.commit_now()  # KRP 2.6: what the exchange changed does not wait for the next tick
         state.to_confirm.extend(row.id for row in state.rows.values() if row.side is Side.MASTER)
+        self._recalls.tell_all()
         self._streams.announce_marks()
         self._streams.tidy()
 
@@ -298,6 +342,8 @@ class Link:
                 self._streams.peer_marks(message)
             case wire.Close():
                 self._streams.peer_closes(message)
+            case wire.Skip():
+                self._streams.peer_skips(message)
             case wire.Reserve():
                 self._exchange.peer_reserves(message)
             case wire.Reserved():
@@ -310,10 +356,14 @@ class Link:
                 self._exchange.refused(message)
             case wire.Confirm():
                 self._exchange.peer_confirms(message)
-            case wire.Confirmed():
-                self._exchange.confirmed(message)
+            case wire.Gone():
+                self._exchange.gone(message)
             case wire.Void():
                 self._exchange.peer_voids(message)
+            case wire.Recall():
+                self._recalls.peer_recalls(message)
+            case wire.Recalled():
+                self._recalls.carried_out(message)
             case _:
                 assert_never(message)
 
@@ -361,6 +411,7 @@ class Link:
         self._failure = error
         self._exchange.abandon_all(error)
         self._holdings.abandon_all(error)
+        self._recalls.abandon_all(error)
         connected = self.phase is not LinkPhase.DOWN
         self.phase = link_after(self.phase, step)
         self._state.up = self._state.exchanged = False
@@ -373,6 +424,8 @@ class Link:
             case ev.Reserve():
                 return (ev.Refused(event.reservation, self._failure),)
             case ev.Fetch():
+                return (ev.Refused(event.request, self._failure),)
+            case ev.Recall():
                 return (ev.Refused(event.request, self._failure),)
             case ev.KeyArrived():
                 return (ev.Discard(event.handle),)
@@ -401,18 +454,20 @@ class Link:
             self._state.flush_peer()
         self._exchange.expire_pending()
         self._holdings.expire()
+        self._answers.expire()
+        self._streams.age()
         self._streams.tidy()
         self._holdings.erase()
 
     def _gather_confirmations(self) -> None:
-        """Send what has gathered of Confirm and, once durable, of Confirmed (KRP 4.6, 4.7)."""
+        """Send what has gathered of Confirm and, once durable, of Gone (KRP 4.6, 4.7)."""
         state = self._state
         if not state.up:
             return
         if state.to_confirm:
             state.send(wire.Confirm(tuple(reservation.value for reservation in state.to_confirm)))
             state.to_confirm.clear()
-        if state.to_acknowledge:
-            message = wire.Confirmed(tuple(reservation.value for reservation in state.to_acknowledge))
-            state.to_acknowledge.clear()
+        if state.gone:
+            message = wire.Gone(tuple(reservation.value for reservation in state.gone))
+            state.gone.clear()
             state.with_next_commit(partial(state.answer, state.epoch, message))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from qss.core.reservation.events import BurnedRestored, CloseSource, RestoreNoticed
-from qss.core.reservation.ledger import Bucket, StreamLedger
+from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import ReservationId, StreamId
@@ -31,11 +31,17 @@ class Recovery:
         incarnation: int,
         confirm: Callable[[ReservationRecord], None],
         burn_unfetched: Callable[[ReservationRecord, BurnReason], None],
+        burn_delivered: Callable[[ReservationRecord, BurnReason], None],
+        forget_answers: Callable[[ReservationId], None],
+        forget_recalls: Callable[[], None],
     ) -> None:
         self._state = state
         self._incarnation = incarnation
         self._confirm = confirm
         self._burn_unfetched = burn_unfetched
+        self._burn_delivered = burn_delivered
+        self._forget_answers = forget_answers
+        self._forget_recalls = forget_recalls
 
     def greet(self) -> Hello:
         """Return this end's Hello (KRP 2.1). No reservation may be waiting for its first commit."""
@@ -98,8 +104,7 @@ class Recovery:
             elif row.side is Side.SLAVE:
                 self._burn_unfetched(row, BurnReason.UNCONFIRMED)
             else:
-                state.ledgers[row.stream].burn([row.range], Bucket.DELIVERED, BurnReason.UNCONFIRMED)
-                state.drop_row(row)
+                self._burn_delivered(row, BurnReason.UNCONFIRMED)
 
     def _align(self, mine: Hello, theirs: Hello) -> None:
         states = {StreamId(item.stream): item for item in theirs.streams}
@@ -125,7 +130,11 @@ class Recovery:
             if row.side is Side.SLAVE:
                 self._burn_unfetched(row, BurnReason.RESTORED)
             else:
+                if not row.confirmed:
+                    self._forget_answers(row.id)  # nobody else holds its keys any more
                 state.drop_row(row)
+        self._forget_recalls()
+        state.put_peer(replace(state.peer, recall_seen=0))
         for ledger in state.ledgers.values():
             ledger.skip_to(ledger.end, BurnReason.RESTORED)
             self._close(ledger, ledger.record.head)

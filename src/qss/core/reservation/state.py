@@ -10,18 +10,20 @@ unwound.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 
-from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Send
+from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Request, Send
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import AskPhase
+from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, ReservationId, SaeId, StreamId
-from qss.model.ranges import Range
-from qss.model.records import PeerRecord, ReservationRecord
+from qss.model.ranges import Range, subtract
+from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side
 from qss.wire.external import Message
 
 
@@ -51,6 +53,12 @@ class LinkSettings:
     """A reservation of the peer with more keys is refused."""
     capacity_bytes: int = 12_500_000
     """Where this end stops taking key from its module: available bytes, over all streams."""
+    grace_s: float = 60.0
+    """How long an answer under a name can be given again."""
+    stream_s: float = 604_800.0
+    """How long a key stream lasts; what is left of it then is burned."""
+    relay_reserve_bytes: int = 0
+    """Bytes that are left for relaying: no application at either end gets them."""
 
     @property
     def owner(self) -> bool:
@@ -68,6 +76,7 @@ class Pending:
     master: SaeId
     slaves: tuple[SaeId, ...]
     phase: AskPhase
+    name: AskName | None = None
 
 
 class LinkState:
@@ -85,8 +94,18 @@ class LinkState:
         self.pending: dict[ReservationId, Pending] = {}
         self.undurable: dict[ReservationId, int] = {}
         """Reservations whose first row is not durable yet, and the token of its commit."""
-        self.reading: dict[ReservationId | int, tuple[tuple[StreamId, Range], ...]] = {}
+        self.reading: dict[Request, tuple[KeyRun, ...]] = {}
         """What is being read for a delivery: not to be erased meanwhile."""
+        self.answers: dict[bytes, AnswerRecord] = {}
+        """Answers that can be given again, by the digest of their name."""
+        self.asking: dict[bytes, Request] = {}
+        """The first ask of each name that is being worked on."""
+        self.named: dict[Request, AskName] = {}
+        """The names of these asks."""
+        self.recalls: dict[int, RecallRecord] = {}
+        """Recalls that the peer is not known to have carried out."""
+        self.outstanding: Counter[SaeId | tuple[SaeId, SaeId]] = Counter()
+        """Keys of this end's masters that slaves have yet to fetch, by master and by pair."""
         self.exchanged = False
         """The ends have exchanged their state since this process began (KRP 2.6): nothing is delivered before."""
         self.up = False
@@ -94,7 +113,11 @@ class LinkState:
         self.epoch = 0
         """Counts connections: an answer belongs to the connection on which its question came."""
         self.to_confirm: list[ReservationId] = []
-        self.to_acknowledge: list[ReservationId] = []
+        self.gone: list[ReservationId] = []
+        """Reservations of the peer's masters that nothing is held of any more."""
+        self._joined: dict[Request, list[Request]] = {}
+        self._kept: dict[ReservationId, list[KeyRun]] = {}
+        self._kept_in: Counter[StreamId] = Counter()
         self._rows_of: dict[StreamId, dict[ReservationId, None]] = {}
         self._effects: list[Effect] = []
         self._messages: list[Message] = []
@@ -107,6 +130,8 @@ class LinkState:
         self._touched: dict[StreamId, None] = {}
         self._dropped_streams: list[StreamId] = []
         self._changed_rows: dict[ReservationId, None] = {}
+        self._changed_answers: dict[bytes, None] = {}
+        self._changed_recalls: dict[int, None] = {}
         self._keys: list[tuple[StreamId, int, int]] = []
         self._peer_touched = False
         self._then: list[Callable[[], None]] = []
@@ -127,14 +152,31 @@ class LinkState:
         if epoch == self.epoch and self.up:
             self._messages.append(message)
 
-    def refuse(self, request: ReservationId | int, error: QssError) -> None:
-        """Answer an ask with an error."""
-        self._effects.append(Refused(request, error))
+    def refuse(self, request: Request, error: QssError) -> None:
+        """Answer an ask, and its repeats, with an error."""
+        self._effects.extend(Refused(each, error) for each in self._answered(request))
 
-    def deliver(self, request: ReservationId | int, parts: tuple[tuple[StreamId, Range], ...]) -> None:
-        """Answer an ask with key; what it is made of is kept until `Released`."""
-        self.reading[request] = parts
-        self._effects.append(Deliver(request, parts))
+    def deliver(self, request: Request, keys: tuple[KeyRun, ...]) -> None:
+        """Answer an ask, and its repeats, with key; what it is made of is kept until `Released`."""
+        for each in self._answered(request):
+            self.reading[each] = keys
+            self._effects.append(Deliver(each, keys))
+
+    def begin(self, request: Request, name: AskName | None) -> None:
+        """Work on an ask: repeats of its name join it."""
+        if name is not None:
+            self.asking[name.digest] = request
+            self.named[request] = name
+
+    def join(self, first: Request, repeat: Request) -> None:
+        """Let a repeat have the answer of the first."""
+        self._joined.setdefault(first, []).append(repeat)
+
+    def _answered(self, request: Request) -> tuple[Request, ...]:
+        name = self.named.pop(request, None)
+        if name is not None:
+            del self.asking[name.digest]
+        return (request, *self._joined.pop(request, ()))
 
     def touch(self, ledger: StreamLedger) -> None:
         """Write this stream's row with the next commit."""
@@ -142,6 +184,9 @@ class LinkState:
 
     def load_row(self, row: ReservationRecord) -> None:
         """Hold a reservation that is durable already."""
+        before = self.rows.get(row.id)
+        if before is None and row.side is Side.MASTER:
+            self.count_outstanding(row.master, row.slaves, row.count)
         self.rows[row.id] = row
         self._rows_of.setdefault(row.stream, {})[row.id] = None
 
@@ -153,13 +198,90 @@ class LinkState:
         self._changed_rows[row.id] = None
         self.touch(self.ledgers[row.stream])
 
+    def count_outstanding(self, master: SaeId, slaves: tuple[SaeId, ...], keys: int) -> None:
+        """Count the keys of a request, until the last of them is gone at the slaves' site."""
+        pairs = [(master, slave) for slave in slaves]
+        parties: list[SaeId | tuple[SaeId, SaeId]] = [master, *pairs]
+        for party in parties:
+            self.outstanding[party] += keys
+            if not self.outstanding[party]:
+                del self.outstanding[party]
+
     def drop_row(self, row: ReservationRecord) -> None:
-        """Forget a reservation."""
+        """Forget a reservation. Its master's site hears of it, if that is the peer's."""
         del self.rows[row.id]
+        if row.side is Side.MASTER:
+            self.count_outstanding(row.master, row.slaves, -row.count)
+        elif self.up:
+            self.gone.append(row.id)
         del self._rows_of[row.stream][row.id]
         self.undurable.pop(row.id, None)
         self._changed_rows[row.id] = None
         self.touch(self.ledgers[row.stream])
+
+    def free(self, row: ReservationRecord, parts: Iterable[Range]) -> None:
+        """Note that no slave needs these bytes of a reservation any more, but where an answer keeps them."""
+        kept = [run.range for run in self._kept.get(row.id, ())]
+        self.ledgers[row.stream].free(piece for part in parts for piece in subtract(part, kept))
+
+    # --- answers and recalls --------------------------------------------------------------------------------------
+
+    def load_answer(self, record: AnswerRecord) -> None:
+        """Hold an answer that is durable already."""
+        self.answers[record.name.digest] = record
+        for run in record.keys:
+            self._kept.setdefault(run.reservation, []).append(run)
+            self._kept_in[run.stream] += 1
+
+    def put_answer(self, record: AnswerRecord) -> None:
+        """Hold an answer, and its bytes."""
+        self.load_answer(record)
+        self._change_answer(record)
+
+    def drop_answer(self, record: AnswerRecord) -> None:
+        """Forget an answer; its bytes are free, but where somebody else needs them."""
+        del self.answers[record.name.digest]
+        for run in record.keys:
+            kept = self._kept[run.reservation]
+            kept.remove(run)
+            if not kept:
+                del self._kept[run.reservation]
+            self._kept_in[run.stream] -= 1
+            needed = [other.range for other in kept]
+            row = self.rows.get(run.reservation)
+            if row is not None and row.side is Side.SLAVE:
+                needed += row.unfetched()
+            self.ledgers[run.stream].free(subtract(run.range, needed))
+        self._change_answer(record)
+
+    def _change_answer(self, record: AnswerRecord) -> None:
+        self._changed_answers[record.name.digest] = None
+        for run in record.keys:
+            self.touch(self.ledgers[run.stream])
+
+    def answers_with(self, reservation: ReservationId) -> list[AnswerRecord]:
+        """The answers that hold a key of this reservation."""
+        if reservation not in self._kept:
+            return []
+        return [
+            record for record in self.answers.values() if any(run.reservation == reservation for run in record.keys)
+        ]
+
+    def kept_of(self, stream: StreamId) -> list[Range]:
+        """The bytes of one stream that answers keep."""
+        return [run.range for runs in self._kept.values() for run in runs if run.stream == stream]
+
+    def put_recall(self, record: RecallRecord) -> None:
+        """Hold a recall until the peer has carried it out."""
+        self.recalls[record.number] = record
+        self._changed_recalls[record.number] = None
+
+    def drop_recall(self, number: int) -> None:
+        """Forget a recall."""
+        if self.recalls.pop(number, None) is not None:
+            self._changed_recalls[number] = None
+
+    # --- the rest -------------------------------------------------------------------------------------------------
 
     def put_key(self, stream: StreamId, start: int, handle: int) -> None:
         """Store the bytes under `handle` with the next commit."""
@@ -209,9 +331,13 @@ class LinkState:
         """The reservations on one stream."""
         return [self.rows[reservation] for reservation in self._rows_of.get(stream, ())]
 
-    def has_rows(self, stream: StreamId) -> bool:
-        """Whether there are reservations on one stream."""
-        return bool(self._rows_of.get(stream))
+    def is_needed(self, stream: StreamId) -> bool:
+        """Whether there are reservations on one stream, or answers to be given again, or key of it is being read."""
+        return (
+            bool(self._rows_of.get(stream))
+            or self._kept_in[stream] > 0
+            or any(run.stream == stream for keys in self.reading.values() for run in keys)
+        )
 
     # --- what the link does with it -------------------------------------------------------------------------------
 
@@ -226,7 +352,9 @@ class LinkState:
     def drain(self, *, flush: bool) -> list[Effect]:
         """Return what the event came to: a commit if one is waited for (or `flush`), a frame, and all else in order."""
         effects: list[Effect] = []
-        touched = bool(self._touched or self._dropped_streams or self._peer_touched or self._then)
+        touched = bool(
+            self._touched or self._dropped_streams or self._peer_touched or self._changed_recalls or self._then
+        )
         if self._hurry or (flush and touched):
             token = self._next_token
             self._next_token += 1
@@ -240,6 +368,10 @@ class LinkState:
                     tuple(self.rows[row] for row in self._changed_rows if row in self.rows),
                     tuple(row for row in self._changed_rows if row not in self.rows),
                     tuple(self._keys),
+                    tuple(self.answers[digest] for digest in self._changed_answers if digest in self.answers),
+                    tuple(digest for digest in self._changed_answers if digest not in self.answers),
+                    tuple(self.recalls[number] for number in self._changed_recalls if number in self.recalls),
+                    tuple(number for number in self._changed_recalls if number not in self.recalls),
                     self.peer if self.peer != self._peer_written else None,
                 )
             )

@@ -23,7 +23,7 @@ from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import StreamId
 from qss.model.records import BurnReason, StreamRecord
-from qss.wire.external import Close, Mark, Open
+from qss.wire.external import Close, Mark, Open, Skip
 
 MAX_STREAMS = 1024
 """Key streams of one link that are not used up. A peer that opens more breaks the protocol."""
@@ -131,6 +131,28 @@ class Streams:
             else:
                 self._state.send(Mark(ledger.stream.value, ledger.durable_mark))
 
+    def age(self) -> None:
+        """Burn what is left of streams that have lasted as long as they may (KRP 3.7)."""
+        state = self._state
+        for ledger in state.ledgers.values():
+            record = ledger.record
+            if record.opened_at + state.settings.stream_s > state.wall or not record.available:
+                continue
+            ledger.skip_to(ledger.end, BurnReason.AGED)
+            state.touch(ledger)
+            state.when_durable(partial(state.answer, state.epoch, Skip(ledger.stream.value, ledger.record.head)))
+            if not record.closed:
+                state.effect(CloseSource(ledger.stream))
+
+    def peer_skips(self, message: Skip) -> None:
+        """The peer has given up what it had left of a stream: so does this end (KRP 3.7)."""
+        ledger = self._state.ledgers.get(StreamId(message.stream))
+        if ledger is None:
+            return
+        ledger.peer_head = max(ledger.peer_head, message.head)
+        ledger.skip_to(message.head, BurnReason.SKIPPED)
+        self._state.touch(ledger)
+
     def tidy(self) -> None:
         """Open a stream where one is missing, and forget those that are used up (KRP 3.4, 3.5)."""
         state = self._state
@@ -141,7 +163,7 @@ class Streams:
             if 0 < ledger.available < state.settings.min_key_bytes:
                 ledger.skip_to(ledger.end, BurnReason.CLOSED)
                 state.touch(ledger)
-            if ledger.available == 0 and not state.has_rows(ledger.stream) and not self._being_read(ledger):
+            if ledger.available == 0 and not state.is_needed(ledger.stream):
                 state.drop_stream(ledger)
         open_streams = [ledger for ledger in state.ledgers.values() if not ledger.record.closed]
         if (
@@ -155,11 +177,8 @@ class Streams:
             self._opening = True
             state.effect(OpenSource())
 
-    def _being_read(self, ledger: StreamLedger) -> bool:
-        return any(stream == ledger.stream for parts in self._state.reading.values() for stream, _ in parts)
-
     def _begin(self, stream: StreamId, chunk_bytes: int) -> None:
-        ledger = StreamLedger(StreamRecord(stream, self._state.settings.peer, chunk_bytes))
+        ledger = StreamLedger(StreamRecord(stream, self._state.settings.peer, chunk_bytes, opened_at=self._state.wall))
         self._state.ledgers[stream] = ledger
         self._state.touch(ledger)
 

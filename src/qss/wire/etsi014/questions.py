@@ -14,8 +14,9 @@ import msgspec
 
 from qss.model.errors import BadRequest, InvalidIdentifier, KeysNotFound
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, KeyId, SaeId, parse_sae_id
-from qss.model.keys import KeyRequest
+from qss.model.keys import KeyIdsRequest, KeyRequest
 from qss.wire.etsi014.json import decode_json
+from qss.wire.etsi014.naming import EXTENSION, parse_extension
 
 NOT_MULTIPLE_OF_8 = "size shall be a multiple of 8"
 """The standard's literal message for a `size` in bits that is no whole number of bytes (clause 6.2)."""
@@ -49,6 +50,7 @@ class _KeyIdObject(msgspec.Struct):
 
 class _KeyIds(msgspec.Struct):
     key_IDs: list[_KeyIdObject]
+    key_IDs_extension: dict[str, object] = {}
 
 
 # --- Get key ------------------------------------------------------------------------------------------------------
@@ -60,6 +62,10 @@ def parse_key_request(body: bytes, caller: SaeId, slave: SaeId) -> KeyRequest:
     `caller` and `slave` are needed because neither may stand among the additional slaves.
     """
     model = decode_json(body or b"{}", _KeyRequest)
+    optional = _extensions("extension_optional", model.extension_optional)
+    names = {parse_extension(value) for name, value in optional if name == EXTENSION}
+    if len(names) > 1:
+        raise BadRequest(f"{EXTENSION} is given twice: give one name")
     return KeyRequest(
         _positive("number", model.number),
         None if model.size is msgspec.UNSET else _bits(model.size),
@@ -67,7 +73,8 @@ def parse_key_request(body: bytes, caller: SaeId, slave: SaeId) -> KeyRequest:
         if model.additional_slave_SAE_IDs is msgspec.UNSET
         else _additional_slaves(model.additional_slave_SAE_IDs, (caller, slave)),
         _extensions("extension_mandatory", model.extension_mandatory),
-        _extensions("extension_optional", model.extension_optional),
+        tuple(pair for pair in optional if pair[0] != EXTENSION),
+        *names,
     )
 
 
@@ -96,17 +103,19 @@ def render_key_request(request: KeyRequest) -> bytes:
         model["additional_slave_SAE_IDs"] = request.additional_slaves
     if request.extension_mandatory:
         model["extension_mandatory"] = [{name: value} for name, value in request.extension_mandatory]
-    if request.extension_optional:
-        model["extension_optional"] = [{name: value} for name, value in request.extension_optional]
+    named = () if request.name is None else ((EXTENSION, request.name),)
+    if optional := (*request.extension_optional, *named):
+        model["extension_optional"] = [{name: value} for name, value in optional]
     return msgspec.json.encode(model)
 
 
 # --- Get key with key IDs -----------------------------------------------------------------------------------------
 
 
-def parse_key_ids(body: bytes) -> tuple[KeyId, ...]:
+def parse_key_ids(body: bytes) -> KeyIdsRequest:
     """Read the body of POST dec_keys, in its order. Raises `BadRequest`."""
-    texts = [entry.key_ID for entry in decode_json(body, _KeyIds).key_IDs]
+    model = decode_json(body, _KeyIds)
+    texts = [entry.key_ID for entry in model.key_IDs]
     if not texts:
         raise BadRequest("key_IDs is empty: name at least one key")
     if len(texts) > MAX_KEY_IDS:
@@ -114,20 +123,24 @@ def parse_key_ids(body: bytes) -> tuple[KeyId, ...]:
     key_ids = tuple(KeyId.parse(text) for text in texts)
     if len(set(key_ids)) < len(key_ids):
         raise KeysNotFound  # the first of two asks for one key takes it away from the second
-    return key_ids
+    extension = model.key_IDs_extension
+    return KeyIdsRequest(key_ids, parse_extension(extension[EXTENSION]) if EXTENSION in extension else None)
 
 
-def parse_key_ids_query(query: str) -> tuple[KeyId, ...]:
+def parse_key_ids_query(query: str) -> KeyIdsRequest:
     """Read the query of GET dec_keys: exactly one `key_ID` (clause 6.4). Raises `BadRequest`."""
     fields = _fields(query)
     if "key_ID" not in fields:
         raise BadRequest("key_ID is missing: ask as …/dec_keys?key_ID=<UUID>, or for several keys with POST")
-    return (KeyId.parse(fields["key_ID"]),)
+    return KeyIdsRequest((KeyId.parse(fields["key_ID"]),))
 
 
-def render_key_ids(key_ids: Sequence[KeyId]) -> bytes:
+def render_key_ids(request: KeyIdsRequest) -> bytes:
     """Return the body of POST dec_keys."""
-    return msgspec.json.encode({"key_IDs": [{"key_ID": str(key_id)} for key_id in key_ids]})
+    model: dict[str, object] = {"key_IDs": [{"key_ID": str(key_id)} for key_id in request.key_ids]}
+    if request.name is not None:
+        model["key_IDs_extension"] = {EXTENSION: request.name}
+    return msgspec.json.encode(model)
 
 
 # --- parts --------------------------------------------------------------------------------------------------------

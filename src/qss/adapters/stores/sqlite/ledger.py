@@ -20,20 +20,26 @@ from qss.model.records import StreamRecord
 from qss.ports.store import (
     Change,
     Contents,
+    DropAnswer,
     DropBlock,
+    DropRecall,
     DropReservation,
     DropStream,
+    PutAnswer,
     PutBlock,
     PutPeer,
+    PutRecall,
     PutReservation,
     PutStream,
     RaiseCommitNumber,
     SealedBlock,
 )
 
-_INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _PUT_RESERVATION = "REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_PUT_PEER = "REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_PEER = "REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ANSWER = "REPLACE INTO answers VALUES (?, ?, ?, ?, ?)"
+_PUT_RECALL = "REPLACE INTO recalls VALUES (?, ?, ?, ?)"
 _BLOCK_BEFORE = "SELECT start + length FROM blocks WHERE stream = ? AND start < ? ORDER BY start DESC LIMIT 1"
 # Blocks of a stream never overlap, so at most one that begins before the part reaches into it.
 _BLOCKS = """
@@ -69,8 +75,16 @@ def _apply(connection: apsw.Connection, change: Change) -> None:
             connection.execute(_PUT_RESERVATION, rows.reservation_row(reservation))
         case DropReservation(peer, name):
             connection.execute("DELETE FROM reservations WHERE peer = ? AND reservation = ?", (peer, name.value))
-        case PutPeer(peer):
-            connection.execute(_PUT_PEER, rows.peer_row(peer))
+        case PutPeer(remembered):
+            connection.execute(_PUT_PEER, rows.peer_row(remembered))
+        case PutAnswer(answer):
+            connection.execute(_PUT_ANSWER, rows.answer_row(answer))
+        case DropAnswer(peer, digest):
+            connection.execute("DELETE FROM answers WHERE peer = ? AND name = ?", (peer, digest))
+        case PutRecall(recall):
+            connection.execute(_PUT_RECALL, rows.recall_row(recall))
+        case DropRecall(peer, number):
+            connection.execute("DELETE FROM recalls WHERE peer = ? AND number = ?", (peer, number))
         case RaiseCommitNumber(at_least):
             connection.execute("UPDATE meta SET commit_number = max(commit_number, ?)", (at_least,))
         case PutBlock(block):
@@ -139,12 +153,16 @@ def contents(connection: apsw.Connection) -> Contents:
     streams = _rows(connection, "SELECT * FROM streams")
     reservations = _rows(connection, "SELECT * FROM reservations")
     peers = _rows(connection, "SELECT * FROM peers")
+    answers = _rows(connection, "SELECT * FROM answers")
+    recalls = _rows(connection, "SELECT * FROM recalls")
     return Contents(
         fence,
         commit_number,
         tuple(rows.stream_record(row) for row in streams),
         tuple(rows.reservation_record(row) for row in reservations),
         tuple(rows.peer_record(row) for row in peers),
+        tuple(rows.answer_record(row) for row in answers),
+        tuple(rows.recall_record(row) for row in recalls),
     )
 
 

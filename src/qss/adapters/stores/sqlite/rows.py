@@ -9,9 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
-from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
-from qss.model.records import BurnReason, PeerRecord, ReservationRecord, Side, StreamRecord, Tally
+from qss.model.answers import AnswerRecord, AskName, KeyRun
+from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
+from qss.model.records import (
+    BurnReason,
+    PeerRecord,
+    RecallRecord,
+    ReservationRecord,
+    Scope,
+    Side,
+    StreamRecord,
+    Tally,
+)
 
 Row = tuple[Any, ...]
 """Values of one row."""
@@ -29,14 +40,15 @@ def stream_row(record: StreamRecord) -> Row:
         int(record.closed),
         record.limit,
         *_tally_values(record.tally),
+        record.opened_at,
     )
 
 
 def stream_record(row: Row) -> StreamRecord:
     """Read a row of `streams`."""
-    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally = row
+    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally, opened_at = row
     return StreamRecord(
-        StreamId(stream), QksId(peer), chunk_bytes, version, head, mark, bool(closed), limit, _tally(*tally)
+        StreamId(stream), QksId(peer), chunk_bytes, version, head, mark, bool(closed), limit, _tally(*tally), opened_at
     )
 
 
@@ -87,6 +99,8 @@ def peer_row(record: PeerRecord) -> Row:
         record.base,
         int(record.exchanged),
         int(record.must_burn),
+        record.recall_made,
+        record.recall_seen,
         *_tally_values(record.past),
         record.past_ingested,
     )
@@ -94,7 +108,7 @@ def peer_row(record: PeerRecord) -> Row:
 
 def peer_record(row: Row) -> PeerRecord:
     """Read a row of `peers`."""
-    peer, incarnation, commit_seen, commit_proof, base, exchanged, must_burn, *tally, past_ingested = row
+    peer, incarnation, commit_seen, commit_proof, base, exchanged, must_burn, made, seen, *tally, past_ingested = row
     return PeerRecord(
         QksId(peer),
         incarnation,
@@ -103,9 +117,42 @@ def peer_record(row: Row) -> PeerRecord:
         base,
         bool(exchanged),
         bool(must_burn),
+        made,
+        seen,
         _tally(*tally),
         past_ingested,
     )
+
+
+def answer_row(record: AnswerRecord) -> Row:
+    """Return the record as a row of `answers`."""
+    keys = [
+        (str(run.reservation), str(run.stream), run.start, run.key_bytes, run.position, run.count)
+        for run in record.keys
+    ]
+    return record.peer, record.name.digest, record.name.request, json.dumps(keys), record.until
+
+
+def answer_record(row: Row) -> AnswerRecord:
+    """Read a row of `answers`."""
+    peer, digest, request, keys, until = row
+    runs = (
+        KeyRun(ReservationId(UUID(reservation).bytes), StreamId(UUID(stream).bytes), *numbers)
+        for reservation, stream, *numbers in json.loads(keys)
+    )
+    return AnswerRecord(QksId(peer), AskName(digest, request), tuple(runs), until)
+
+
+def recall_row(record: RecallRecord) -> Row:
+    """Return the record as a row of `recalls`."""
+    return record.peer, record.number, json.dumps([str(key_id) for key_id in record.scope.key_ids]), record.scope.sae
+
+
+def recall_record(row: Row) -> RecallRecord:
+    """Read a row of `recalls`."""
+    peer, number, key_ids, sae = row
+    scope = Scope(tuple(map(KeyId.parse, json.loads(key_ids))), None if sae is None else SaeId(sae))
+    return RecallRecord(QksId(peer), number, scope)
 
 
 def _tally_values(tally: Tally) -> Row:

@@ -17,7 +17,7 @@ from qss.model.identifiers import QksId
 APPLICATION_ID = 0x71737331
 """`qss1`, in the file's header: tells a store of ours from any other SQLite file."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Layout of the tables, in the header's `user_version`."""
 
 BUSY_MS = 10_000
@@ -44,7 +44,8 @@ CREATE TABLE streams (
     reserved_bits INTEGER NOT NULL,
     delivered_bits INTEGER NOT NULL,
     relayed_bits INTEGER NOT NULL,
-    burned_bits TEXT NOT NULL
+    burned_bits TEXT NOT NULL,
+    opened_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reservations (
     reservation BLOB NOT NULL,
@@ -70,11 +71,28 @@ CREATE TABLE peers (
     base INTEGER NOT NULL,
     exchanged INTEGER NOT NULL,
     must_burn INTEGER NOT NULL,
+    recall_made INTEGER NOT NULL,
+    recall_seen INTEGER NOT NULL,
     past_reserved_bits INTEGER NOT NULL,
     past_delivered_bits INTEGER NOT NULL,
     past_relayed_bits INTEGER NOT NULL,
     past_burned_bits TEXT NOT NULL,
     past_ingested_bits INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE answers (
+    peer TEXT NOT NULL,
+    name BLOB NOT NULL,
+    request BLOB NOT NULL,
+    keys TEXT NOT NULL,
+    kept_until REAL NOT NULL,
+    PRIMARY KEY (peer, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE recalls (
+    peer TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    key_ids TEXT NOT NULL,
+    sae TEXT,
+    PRIMARY KEY (peer, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE blocks (
     id INTEGER PRIMARY KEY,

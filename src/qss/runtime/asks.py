@@ -1,0 +1,130 @@
+"""Asks of one link that wait for an answer: the core is told of each, and whoever asked gets keys or an error.
+
+Not here: what the answer is (the core's), and who may ask (`core.keyserver`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from qss.core.reservation import events as ev
+from qss.model.answers import AskName, KeyRun
+from qss.model.errors import PeerUnavailable, QssError, StoreError, StoreUnavailable, Unavailable
+from qss.model.identifiers import KeyId, ReservationId, SaeId
+from qss.model.key_material import KeyMaterial
+from qss.model.keys import Key
+from qss.model.records import Scope
+from qss.ports.store import SealedStore
+
+
+class Asks:
+    """The asks that are under way. `handle` takes an event to the link's core, whose effects come back here."""
+
+    def __init__(self, store: SealedStore, handle: Callable[[ev.Event], None], log: FilteringBoundLogger) -> None:
+        self._store = store
+        self._handle = handle
+        self._log = log
+        self._keys: dict[ev.Request, asyncio.Future[tuple[KeyRun, ...]]] = {}
+        self._recalls: dict[ev.Request, asyncio.Future[int]] = {}
+        self._numbers = itertools.count(1)
+
+    # --- who asks -------------------------------------------------------------------------------------------------
+
+    async def reserve(
+        self,
+        reservation: ReservationId,
+        count: int,
+        key_bytes: int,
+        master: SaeId,
+        slaves: tuple[SaeId, ...],
+        name: AskName | None = None,
+    ) -> tuple[Key, ...]:
+        """Reserve keys at both ends and return them; of a repeated ask, those of the first.
+
+        Raises `Unavailable` or `Unauthorised`, and `BadRequest` if `name` stands for another ask.
+        """
+        return await self._ask(reservation, ev.Reserve(reservation, count, key_bytes, master, slaves, name))
+
+    async def fetch(
+        self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...], name: AskName | None = None
+    ) -> tuple[Key, ...]:
+        """Return reserved keys to a slave, all or none. Raises `BadRequest`, `Unauthorised` or `Unavailable`."""
+        request = next(self._numbers)
+        return await self._ask(request, ev.Fetch(request, caller, master, key_ids, name))
+
+    async def recall(self, scope: Scope) -> int:
+        """Burn keys that were not fetched yet, here and at the neighbour; return the bits that were burned here.
+
+        The neighbour follows when it is connected. Raises `Unavailable`.
+        """
+        request = next(self._numbers)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._recalls[request] = future
+        try:
+            self._handle(ev.Recall(request, scope))
+            return await future
+        finally:
+            del self._recalls[request]
+
+    async def _ask(self, request: ev.Request, event: ev.Reserve | ev.Fetch) -> tuple[Key, ...]:
+        future: asyncio.Future[tuple[KeyRun, ...]] = asyncio.get_running_loop().create_future()
+        self._keys[request] = future
+        try:
+            self._handle(event)
+            keys: list[Key] = []
+            for run in await future:
+                keys.extend(await self._read(run))
+            return tuple(keys)
+        finally:
+            del self._keys[request]
+            self._handle(ev.Released(request))
+
+    async def _read(self, run: KeyRun) -> Iterator[Key]:
+        """Read the keys of a run in one go."""
+        whole, size = await self._read_key(run), run.key_bytes
+        return (Key(key_id, whole[size * i : size * (i + 1)]) for i, key_id in enumerate(run.key_ids()))
+
+    async def _read_key(self, run: KeyRun) -> KeyMaterial:
+        try:
+            return await self._store.read_key(run.stream, run.range)
+        except (Unavailable, StoreError) as error:  # its text names files of this machine
+            self._log.error("key cannot be read", reason=str(error))
+            raise StoreUnavailable(
+                "this site's store cannot be read; nothing was delivered; tell its operator"
+            ) from error
+
+    # --- what the core answers ------------------------------------------------------------------------------------
+
+    def deliver(self, request: ev.Request, keys: tuple[KeyRun, ...]) -> None:
+        """Give whoever asked these keys."""
+        future = self._keys.get(request)
+        if future is None or future.done():  # the asker has gone: its key counts as delivered
+            self._handle(ev.Released(request))
+        else:
+            future.set_result(keys)
+
+    def refuse(self, request: ev.Request, error: QssError) -> None:
+        """Give whoever asked an error."""
+        _fail(self._keys.get(request), error)
+        _fail(self._recalls.get(request), error)
+
+    def recalled(self, request: ev.Request, bits: int) -> None:
+        """Tell whoever recalled how many bits were burned here."""
+        future = self._recalls.get(request)
+        if future is not None and not future.done():
+            future.set_result(bits)
+
+    def give_up(self) -> None:
+        """Answer everybody who waits: nothing more comes from this link."""
+        for request in (*self._keys, *self._recalls):
+            self.refuse(request, PeerUnavailable("this site is shutting down; nothing was delivered; try again later"))
+
+
+def _fail(future: asyncio.Future[Any] | None, error: QssError) -> None:
+    if future is not None and not future.done():
+        future.set_exception(error)
