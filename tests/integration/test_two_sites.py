@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import apsw
 import pytest
 import structlog
 
+from qss.core.keyserver.quotas import Quota, QuotaPlan
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import LinkPhase
 from qss.model.errors import (
     BadRequest,
     FenceLost,
+    LimitReached,
     PeerUnavailable,
     QssError,
     Shortage,
+    StoreDamaged,
     StoreUnavailable,
     Tampered,
     Unauthorised,
     Unavailable,
 )
 from qss.model.keys import Key, KeyRequest
-from qss.model.records import BurnReason
+from qss.model.records import BurnReason, Scope
 from qss.ports.store import Contents
 from support.pki import Pki
 from support.two_sites import ALICE, BOB, CAROL, TwoSites
@@ -44,13 +51,13 @@ async def test_a_master_at_either_end_and_its_slave_get_the_same_keys(tmp_path, 
         await sites.until_keys(20)
         at_a = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=3, size=128))
         at_b = await sites.b.key_server.get_key(BOB, ALICE, KeyRequest(number=2))
-        fetched_b = await sites.b.key_server.get_key_with_ids(BOB, ALICE, tuple(k.key_id for k in at_a))
-        fetched_a = await sites.a.key_server.get_key_with_ids(ALICE, BOB, tuple(k.key_id for k in at_b))
+        fetched_b = await sites.b.take(BOB, ALICE, tuple(k.key_id for k in at_a))
+        fetched_a = await sites.a.take(ALICE, BOB, tuple(k.key_id for k in at_b))
         assert shown(at_a) == shown(fetched_b)
         assert shown(at_b) == shown(fetched_a)
         assert [len(k.material) for k in (*at_a, *at_b)] == [16, 16, 16, 32, 32]
         with pytest.raises(BadRequest):
-            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (at_a[0].key_id,))
+            await sites.b.take(BOB, ALICE, (at_a[0].key_id,))
 
 
 async def test_multicast_serves_each_slave_once_and_nobody_else(tmp_path, pki) -> None:
@@ -58,10 +65,10 @@ async def test_multicast_serves_each_slave_once_and_nobody_else(tmp_path, pki) -
         await sites.until_keys(20)
         (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(additional_slaves=(CAROL,)))
         for slave in (BOB, CAROL):
-            assert await sites.b.key_server.get_key_with_ids(slave, ALICE, (key.key_id,)) == (key,)
+            assert await sites.b.take(slave, ALICE, (key.key_id,)) == (key,)
         (private,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
         with pytest.raises(Unauthorised):
-            await sites.b.key_server.get_key_with_ids(CAROL, ALICE, (private.key_id,))
+            await sites.b.take(CAROL, ALICE, (private.key_id,))
 
 
 async def test_many_masters_at_both_ends_at_once_get_keys_of_their_own(tmp_path, pki) -> None:
@@ -71,9 +78,9 @@ async def test_many_masters_at_both_ends_at_once_get_keys_of_their_own(tmp_path,
         asks += [sites.b.key_server.get_key(BOB, ALICE, KeyRequest(number=3)) for _ in range(200)]
         answers = await asyncio.gather(*asks)
         for keys in answers[:200]:
-            assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, tuple(k.key_id for k in keys)) == keys
+            assert await sites.b.take(BOB, ALICE, tuple(k.key_id for k in keys)) == keys
         for keys in answers[200:]:
-            assert await sites.a.key_server.get_key_with_ids(ALICE, BOB, tuple(k.key_id for k in keys)) == keys
+            assert await sites.a.take(ALICE, BOB, tuple(k.key_id for k in keys)) == keys
         assert len({key.material.reveal() for keys in answers for key in keys}) == 1200
         assert all(r.tally.burned_total == 0 for s in (sites.a, sites.b) for r in s.link.core.streams)
 
@@ -96,10 +103,10 @@ async def test_a_cut_link_refuses_at_once_and_recovers(tmp_path, pki) -> None:
         with pytest.raises(PeerUnavailable):
             await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
         # Reserved keys are fetched all the same: the site has them.
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[0].key_id,)) == kept[:1]
+        assert await sites.b.take(BOB, ALICE, (kept[0].key_id,)) == kept[:1]
         sites.connect()
         await sites.until_keys(20)
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[1].key_id,)) == kept[1:]
+        assert await sites.b.take(BOB, ALICE, (kept[1].key_id,)) == kept[1:]
         await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
 
 
@@ -110,13 +117,13 @@ async def test_a_restart_of_either_site_keeps_reserved_keys(tmp_path, pki) -> No
         await sites.b.stop()
         await sites.b.start()
         await sites.until_keys(20)
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (first[0].key_id,)) == first[:1]
+        assert await sites.b.take(BOB, ALICE, (first[0].key_id,)) == first[:1]
         await sites.a.stop()
         await sites.a.start()
         await sites.until_keys(20)
         second = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=2))
         ids = (first[1].key_id, *(key.key_id for key in second))
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, ids) == (first[1], *second)
+        assert await sites.b.take(BOB, ALICE, ids) == (first[1], *second)
 
 
 async def test_whoever_waits_when_the_site_stops_gets_an_answer(tmp_path, pki) -> None:
@@ -147,13 +154,13 @@ async def test_a_full_disk_refuses_and_the_site_goes_on_by_itself_when_there_is_
             await sites.until_keys(1)
             keys = await server.get_key(master, slave, KeyRequest())
             other = sites.b if server is sites.a.key_server else sites.a
-            assert await other.key_server.get_key_with_ids(slave, master, (keys[0].key_id,)) == keys
+            assert await other.take(slave, master, (keys[0].key_id,)) == keys
         sites.b.store.full = True
         with pytest.raises(StoreUnavailable):
-            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[0].key_id,))
+            await sites.b.take(BOB, ALICE, (kept[0].key_id,))
         sites.b.store.full = False
         await sites.until_keys(1)
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept[0].key_id,)) == kept
+        assert await sites.b.take(BOB, ALICE, (kept[0].key_id,)) == kept
 
 
 @pytest.mark.parametrize("anchored", [True, False])
@@ -165,7 +172,7 @@ async def test_a_restored_back_up_is_noticed_and_its_key_burned_at_both_ends(tmp
         shutil.copy(sites.b.path, tmp_path / "back-up")
         await sites.b.start()
         await sites.until_keys(20)
-        await sites.b.key_server.get_key_with_ids(BOB, ALICE, (old[0].key_id,))
+        await sites.b.take(BOB, ALICE, (old[0].key_id,))
         await sites.b.stop()
         shutil.copy(tmp_path / "back-up", sites.b.path)
         if not anchored:
@@ -174,9 +181,9 @@ async def test_a_restored_back_up_is_noticed_and_its_key_burned_at_both_ends(tmp
         await sites.until_keys(20)
         for key in old:  # one has been delivered, the other might have been
             with pytest.raises(BadRequest):
-                await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,))
+                await sites.b.take(BOB, ALICE, (key.key_id,))
         fresh = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (fresh[0].key_id,)) == fresh
+        assert await sites.b.take(BOB, ALICE, (fresh[0].key_id,)) == fresh
 
 
 async def test_used_bytes_are_erased_from_the_store(tmp_path, pki) -> None:
@@ -186,7 +193,7 @@ async def test_used_bytes_are_erased_from_the_store(tmp_path, pki) -> None:
         row = next(row for row in sites.b.link.core.reservations if row.id == key.key_id.reservation)
         held = await sites.b.store.read_key(row.stream, row.key_range(0))
         assert held == key.material
-        await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,))
+        await sites.b.take(BOB, ALICE, (key.key_id,))
         async with asyncio.timeout(5):
             for site in (sites.a, sites.b):
                 while True:
@@ -208,7 +215,7 @@ async def test_a_newer_connection_takes_the_place_of_the_older_one(tmp_path, pki
                 await asyncio.sleep(0.01)
         await sites.until_keys(1)
         (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)) == (key,)
+        assert await sites.b.take(BOB, ALICE, (key.key_id,)) == (key,)
         await newer.close()
         await asyncio.wait([serving])
 
@@ -216,7 +223,8 @@ async def test_a_newer_connection_takes_the_place_of_the_older_one(tmp_path, pki
 async def test_of_several_connections_that_wait_the_newest_is_served(tmp_path, pki) -> None:
     async with TwoSites(tmp_path, pki) as sites:
         await sites.until_keys(20)
-        newer = [await sites.call() for _ in range(5)]
+        await sites.disconnect()  # who dials by itself would be the newest at some time
+        newer = [await sites.call() for _ in range(6)]
         serving = [asyncio.create_task(sites.a.link.serve(connection)) for connection in newer]
         async with asyncio.timeout(5):
             await asyncio.wait(serving[:-1])
@@ -235,7 +243,7 @@ async def test_a_restore_on_a_failing_disk_is_not_forgotten_and_nothing_is_serve
             shutil.copy(file, f"{file}.back-up")
         await sites.b.start()
         await sites.until_keys(20)
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,)) == (kept,)
+        assert await sites.b.take(BOB, ALICE, (kept.key_id,)) == (kept,)
         await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
         await sites.disconnect()
         await sites.b.stop()
@@ -245,16 +253,16 @@ async def test_a_restore_on_a_failing_disk_is_not_forgotten_and_nothing_is_serve
         sites.b.store.full = True
         sites.connect()
         with pytest.raises(Unavailable):  # not compared yet, then held
-            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,))
+            await sites.b.take(BOB, ALICE, (kept.key_id,))
         async with asyncio.timeout(5):
             while sites.b.link.core.phase is not LinkPhase.FAILED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         with pytest.raises(StoreUnavailable, match="restored from a back-up"):
-            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,))
+            await sites.b.take(BOB, ALICE, (kept.key_id,))
         sites.b.store.full = False
         await sites.until_keys(20)
         with pytest.raises(BadRequest):
-            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (kept.key_id,))
+            await sites.b.take(BOB, ALICE, (kept.key_id,))
         for site in (sites.a, sites.b):
             link = site.link.core
             assert sum((record.tally for record in link.streams), link.peer.past).burned[BurnReason.RESTORED]
@@ -286,7 +294,7 @@ async def test_a_neighbour_without_proof_burns_its_own_link_alone(tmp_path, pki)
             link = site.link.core
             assert sum((record.tally for record in link.streams), link.peer.past).burned[BurnReason.RESTORED]
         (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
-        assert await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)) == (key,)
+        assert await sites.b.take(BOB, ALICE, (key.key_id,)) == (key,)
 
 
 async def test_two_restored_ends_without_anchors_use_nothing_twice(tmp_path, pki) -> None:
@@ -337,11 +345,11 @@ async def test_after_a_defect_nothing_more_reaches_the_store_or_anybody(tmp_path
         before = (await sites.b.store.contents()).reservations
         monkeypatch.setattr(StreamLedger, "deliver_reserved", broken)
         with pytest.raises(ZeroDivisionError):
-            await sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,))
+            await sites.b.take(BOB, ALICE, (key.key_id,))
         monkeypatch.undo()
         assert sites.b.site.failed.done()
         for asking in (
-            sites.b.key_server.get_key_with_ids(BOB, ALICE, (key.key_id,)),
+            sites.b.take(BOB, ALICE, (key.key_id,)),
             sites.b.key_server.get_key(BOB, ALICE, KeyRequest()),
         ):
             with pytest.raises(PeerUnavailable):
@@ -386,15 +394,57 @@ async def test_a_store_that_another_process_took_fails_the_site(tmp_path, pki) -
                 await sites.a.site.failed
 
 
-async def test_a_key_that_was_altered_on_disk_is_answered_in_words(tmp_path, pki) -> None:
+@pytest.mark.parametrize("damage", ["UPDATE blocks SET sealed = zeroblob(length(sealed))", "DELETE FROM blocks"])
+async def test_key_that_was_altered_on_disk_is_burned_and_the_link_works_on(tmp_path, pki, damage) -> None:
+    async with TwoSites(tmp_path, pki, chunks=400) as sites:
+        await sites.until_keys(20)
+        change(sites.a.path, f"{damage} WHERE start = 0")
+        with pytest.raises(StoreUnavailable, match="is damaged, and was burned; nothing was delivered; ask for other"):
+            await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        (key,) = await first_success(lambda: sites.a.key_server.get_key(ALICE, BOB, KeyRequest()))
+        assert await sites.b.take(BOB, ALICE, (key.key_id,)) == (key,)
+        assert sum(record.tally.burned.get(BurnReason.UNREADABLE, 0) for record in sites.a.link.core.streams) > 0
+
+
+async def first_success[T](ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until it is served."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await ask()
+            await asyncio.sleep(0.05)
+
+
+async def test_a_damaged_file_ends_the_site(tmp_path, pki) -> None:
     async with TwoSites(tmp_path, pki) as sites:
         await sites.until_keys(20)
-        connection = apsw.Connection(str(sites.a.path))
-        connection.set_busy_timeout(5000)
-        connection.execute("UPDATE blocks SET sealed = zeroblob(length(sealed))")
-        connection.close()
-        with pytest.raises(StoreUnavailable, match="cannot be read; nothing was delivered; tell its operator"):
-            await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())  # and is erased: then the log is moved and cut
+        await until(lambda: sites.a.path.with_name(sites.a.path.name + "-wal").stat().st_size == 0)
+        size = sites.a.path.stat().st_size
+        with sites.a.path.open("r+b") as file:
+            file.seek(16_384)
+            file.write(os.urandom(size - 16_384))
+        asking = asyncio.create_task(first_success(lambda: sites.a.key_server.get_key(ALICE, BOB, KeyRequest())))
+        await asyncio.wait({asking, sites.a.site.failed}, return_when=asyncio.FIRST_COMPLETED)
+        asking.cancel()
+        await asyncio.wait({asking})
+        with pytest.raises(StoreDamaged, match="is damaged; restore the data folder from a back-up, or move it away"):
+            sites.a.site.failed.result()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what nobody announces."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def change(path: Path, statement: str) -> None:
+    """Somebody else writes into a store."""
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(5000)
+    connection.execute(statement)
+    connection.close()
 
 
 async def test_an_anchor_that_somebody_spoils_is_reported_once_and_the_site_goes_on(tmp_path, pki) -> None:
@@ -411,3 +461,57 @@ async def test_an_anchor_that_somebody_spoils_is_reported_once_and_the_site_goes
         (tmp_path / "A.anchor").unlink()
         sites.a.site._write_anchor()
         assert sites.a.anchor.read() == sites.a.site._commit_number
+
+
+# --- names, recalls, quotas ---------------------------------------------------------------------------------------
+
+
+async def test_repeats_under_a_name_get_the_same_container_across_a_restart(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        request = KeyRequest(3, 128, name="n")
+        first, joined = await asyncio.gather(*(sites.a.key_server.get_key(ALICE, BOB, request) for _ in range(2)))
+        ids = tuple(key.key_id for key in first)
+        taken = await sites.b.take(BOB, ALICE, ids, "n")
+        assert first == joined == taken
+        await asyncio.sleep(0.5)  # that both ends hold it is durable
+        for site in (sites.a, sites.b):
+            await site.stop()
+            await site.start()
+        assert await sites.a.key_server.get_key(ALICE, BOB, request) == first
+        assert await sites.b.take(BOB, ALICE, ids, "n") == first
+        with pytest.raises(BadRequest, match="another request"):
+            await sites.a.key_server.get_key(ALICE, BOB, replace(request, number=2))
+        with pytest.raises(BadRequest, match="not found"):
+            await sites.b.take(BOB, ALICE, ids)
+
+
+async def test_recalled_keys_are_had_by_nobody(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        (key,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
+        with structlog.testing.capture_logs() as logs:
+            assert await sites.a.link.asks.recall(Scope((key.key_id,))) == 0
+            await until(lambda: any(entry["event"].startswith("the neighbour recalled") for entry in logs))
+        with pytest.raises(BadRequest, match="not found"):
+            await sites.b.take(BOB, ALICE, (key.key_id,))
+
+
+async def test_a_quota_refuses_and_what_comes_to_nothing_takes_none(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        server = sites.a.key_server
+        server._quotas.plan = QuotaPlan(sae=Quota(bps=0.001, keys=100), burst_s=512_000.0)
+        await server.get_key(ALICE, BOB, KeyRequest(1, 256, name="n"))
+        await server.get_key(ALICE, BOB, KeyRequest(1, 256, name="n"))  # a repeat takes nothing
+        await sites.disconnect()
+        with pytest.raises(PeerUnavailable):
+            await server.get_key(ALICE, BOB, KeyRequest(1, 256))
+        sites.connect()
+        await sites.until_keys(20)
+        await server.get_key(ALICE, BOB, KeyRequest(1, 256))
+        with pytest.raises(LimitReached, match=r"may take 0\.001 bit/s; nothing was consumed"):
+            await server.get_key(ALICE, BOB, KeyRequest(1, 256))
+        server._quotas.plan = QuotaPlan(pair=Quota(keys=2))
+        with pytest.raises(LimitReached, match="has 2, and asks for 1"):
+            await server.get_key(ALICE, BOB, KeyRequest(1, 256))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
-from qss.model.records import BurnReason, PeerRecord, ReservationRecord, Side, StreamRecord, Tally
+from qss.model.answers import AnswerRecord, AskName, KeyRun
+from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
+from qss.model.records import BurnReason, PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord, Tally
 from qss.ports.store import Contents, SealedBlock
 
 SITE = QksId("A")
@@ -52,6 +53,8 @@ def in_order(contents: Contents) -> Contents:
         tuple(sorted(contents.streams, key=lambda row: row.stream)),
         tuple(sorted(contents.reservations, key=lambda row: (row.peer, row.id))),
         tuple(sorted(contents.peers, key=lambda row: row.peer)),
+        tuple(sorted(contents.answers, key=lambda row: (row.peer, row.name.digest))),
+        tuple(sorted(contents.recalls, key=lambda row: (row.peer, row.number))),
     )
 
 
@@ -77,6 +80,7 @@ stream_records = st.builds(
     closed=st.booleans(),
     limit=st.none() | positions,
     tally=tallies,
+    opened_at=st.floats(0, 1e12),
 )
 reservation_records = st.builds(
     ReservationRecord,
@@ -102,6 +106,31 @@ peer_records = st.builds(
     base=positions,
     exchanged=st.booleans(),
     must_burn=st.booleans(),
+    recall_made=counts,
+    recall_seen=counts,
     past=tallies,
     past_ingested=counts,
+)
+
+digests = st.integers(1, 3).map(lambda number: bytes([number]) * 32)
+answer_records = st.builds(
+    AnswerRecord,
+    peer=peers,
+    name=st.builds(AskName, digests, digests),
+    keys=st.lists(
+        st.builds(
+            KeyRun, reservation_ids, stream_ids, positions, st.integers(1, 1024), st.integers(0, 99), st.integers(1, 99)
+        ),
+        max_size=3,
+    ).map(tuple),
+    until=st.floats(0, 1e12),
+)
+recall_numbers = st.integers(1, 3)
+recall_records = st.builds(
+    RecallRecord,
+    peer=peers,
+    number=recall_numbers,
+    scope=st.builds(
+        Scope, st.lists(st.binary(min_size=16, max_size=16).map(KeyId), max_size=3).map(tuple), st.none() | saes
+    ),
 )

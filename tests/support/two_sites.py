@@ -19,9 +19,9 @@ from qss.core.keyserver.quotas import QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.errors import StoreUnavailable
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.key_material import KeyMaterial
-from qss.model.keys import KeyLimits
+from qss.model.keys import Key, KeyIdsRequest, KeyLimits
 from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
@@ -98,6 +98,12 @@ class OneSite:
         self.key_server = KeyServer(
             self.here, limits, planner, Quotas(QuotaPlan()), self.site.links, os.urandom, time.monotonic
         )
+
+    async def take(
+        self, slave: SaeId, master: SaeId, key_ids: tuple[KeyId, ...], name: str | None = None
+    ) -> tuple[Key, ...]:
+        """Get key with key IDs."""
+        return await self.key_server.get_key_with_ids(slave, master, KeyIdsRequest(key_ids, name))
 
     async def stop(self) -> None:
         await self.site.stop()

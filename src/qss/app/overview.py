@@ -8,6 +8,7 @@ from datetime import datetime
 
 from qss import __version__
 from qss.app.site_tables import Link, SiteConfiguration
+from qss.core.module import Phase
 from qss.model.identifiers import QksId
 from qss.model.records import BurnReason, StreamRecord, Tally
 from qss.runtime.link import LinkRunner
@@ -65,6 +66,8 @@ class Overview:
             version=__version__,
             ready=self.ready(),
             certificate_expires=self._certificate_expires,
+            store_writable=self._site.store_writable,
+            anchor_writable=self._site.anchor_writable,
             links=tuple(
                 _link(link, self._site.links[link.peer], self._modules[link.peer]) for link in self._configuration.links
             ),
@@ -114,6 +117,7 @@ def _module(status: ModuleStatus) -> ModuleState:
     counts, device = status.counts, status.device
     return ModuleState(
         phase=status.phase,
+        up=status.phase is Phase.RUNNING,
         security=status.security,
         device=DeviceState(
             kind=device.kind,

@@ -77,7 +77,9 @@ class Barrier:
             position = here.stop
         if position != part.stop:
             raise Tampered(
-                f"stored key of stream {stream} is missing at {position}: it was erased, or removed outside qss"
+                f"stored key of stream {stream} is missing at {position}: it was removed outside qss",
+                position,
+                max(part.stop, position + BLOCK_BYTES),
             )
         return KeyMaterial(b"".join(pieces))
 

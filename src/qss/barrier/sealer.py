@@ -100,5 +100,7 @@ class Sealer:
 def _tampered(block: SealedBlock) -> Tampered:
     return Tampered(
         f"stored key of stream {block.stream} from {block.start} does not open at its place: "
-        "it was altered outside qss; look for a failing disk or an intruder"
+        "it was altered outside qss; look for a failing disk or an intruder",
+        block.start,
+        block.start + block.length,
     )

@@ -120,8 +120,20 @@ class HeadMismatch(StoreError):
     """A commit expected another head than the store holds; nothing of that batch was written."""
 
 
+class StoreDamaged(StoreError):
+    """The store's file is damaged: the site cannot go on with it."""
+
+
 class Tampered(StoreError):
-    """Stored key does not open at its place: altered, moved or swapped outside qss."""
+    """Stored key does not open at its place, or is missing: altered, moved or swapped outside qss.
+
+    `start` and `stop` are the bytes of the stream that cannot be had, as far as is known.
+    """
+
+    def __init__(self, message: str, start: int = 0, stop: int = 0) -> None:
+        super().__init__(message)
+        self.start = start
+        self.stop = stop
 
 
 # --- one of two programs has broken a protocol --------------------------------------------------------------------

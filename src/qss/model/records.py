@@ -39,6 +39,8 @@ class BurnReason(StrEnum):
     """In doubt, because one end's store was restored from a back-up."""
     AGED = "aged"
     """Held for longer than a key stream may last."""
+    UNREADABLE = "unreadable"
+    """Stored, and damaged or gone."""
     VOIDED = "voided"
     """Reserved, and recalled before it was fetched."""
 

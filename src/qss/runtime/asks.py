@@ -14,20 +14,33 @@ from structlog.typing import FilteringBoundLogger
 
 from qss.core.reservation import events as ev
 from qss.model.answers import AskName, KeyRun
-from qss.model.errors import PeerUnavailable, QssError, StoreError, StoreUnavailable, Unavailable
+from qss.model.errors import (
+    PeerUnavailable,
+    QssError,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+    Tampered,
+    Unavailable,
+)
 from qss.model.identifiers import KeyId, ReservationId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key
+from qss.model.ranges import Range
 from qss.model.records import Scope
 from qss.ports.store import SealedStore
+from qss.runtime.tasks import Defect
 
 
 class Asks:
     """The asks that are under way. `handle` takes an event to the link's core, whose effects come back here."""
 
-    def __init__(self, store: SealedStore, handle: Callable[[ev.Event], None], log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, store: SealedStore, handle: Callable[[ev.Event], None], defect: Defect, log: FilteringBoundLogger
+    ) -> None:
         self._store = store
         self._handle = handle
+        self._defect = defect
         self._log = log
         self._keys: dict[ev.Request, asyncio.Future[tuple[KeyRun, ...]]] = {}
         self._recalls: dict[ev.Request, asyncio.Future[int]] = {}
@@ -92,8 +105,16 @@ class Asks:
     async def _read_key(self, run: KeyRun) -> KeyMaterial:
         try:
             return await self._store.read_key(run.stream, run.range)
+        except Tampered as error:
+            self._log.error("stored key cannot be read, and is burned", reason=str(error), until=error.stop)
+            self._handle(ev.KeyUnreadable(run.stream, Range(error.start, error.stop)))
+            raise StoreUnavailable(
+                "key that this site had stored is damaged, and was burned; nothing was delivered; ask for other keys"
+            ) from error
         except (Unavailable, StoreError) as error:  # its text names files of this machine
             self._log.error("key cannot be read", reason=str(error))
+            if isinstance(error, StoreDamaged):
+                self._defect(error)
             raise StoreUnavailable(
                 "this site's store cannot be read; nothing was delivered; tell its operator"
             ) from error

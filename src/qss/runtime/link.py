@@ -15,6 +15,7 @@ from qss.model.errors import (
     ConnectionLost,
     DeviceError,
     QssError,
+    StoreDamaged,
 )
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
@@ -95,7 +96,7 @@ class LinkRunner:
         self._released = asyncio.Event()
         self._released.set()
         self._log = _log.bind(peer=settings.peer)
-        self.asks = Asks(store, self._handle, self._log)
+        self.asks = Asks(store, self._handle, defect, self._log)
         """Where keys are asked for."""
         self._session = Session[Message](
             lambda connection: Outbox(connection, self._frames, MAX_WAITING, weight, HEARTBEAT_S),
@@ -113,7 +114,7 @@ class LinkRunner:
         self._load(contents)
         self._tasks.start(self._tick())
 
-    def _load(self, contents: Contents) -> None:
+    def _load(self, contents: Contents, trouble: QssError | None = None) -> None:
         mine = link_of(contents, self._settings.peer)
         self._fence = mine.incarnation
         self._link = Link(
@@ -124,6 +125,7 @@ class LinkRunner:
             mine.peers[0] if mine.peers else None,
             mine.answers,
             mine.recalls,
+            trouble,
         )
 
     async def stop(self) -> None:
@@ -264,6 +266,8 @@ class LinkRunner:
         try:
             await self._store.erase_key(stream, parts, self._fence)
         except QssError as error:
+            if isinstance(error, StoreDamaged):
+                self._defect(error)
             self._log.warning("erasure failed, to be repeated", reason=str(error))
             if link is self._link:
                 self._handle(ev.EraseFailed(stream, parts))
@@ -282,11 +286,13 @@ class LinkRunner:
                 contents = await self._store.contents()
             except QssError as error:
                 self._log.error("store cannot be read", reason=str(error))
+                if isinstance(error, StoreDamaged):
+                    self._defect(error)
                 await asyncio.sleep(_REBUILD_PAUSE_S)
                 continue
             # A connection that came meanwhile has greeted a link that heeds nothing: it has to go first.
             if self._released.is_set() and self._session.security is None:
-                self._load(contents)
+                self._load(contents, self._link.trouble)
                 return
 
     # --- key from the module --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import structlog
 
 from qss.core.reservation import LinkSettings
 from qss.core.reservation.events import RestoreNoticed
-from qss.model.errors import FenceLost, QssError, StoreError, StoreUnavailable
+from qss.model.errors import FenceLost, QssError, StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 from qss.model.incarnations import is_first
 from qss.model.records import PeerRecord
@@ -47,6 +47,8 @@ class Site:
         self._commit_number = 0
         self._tasks = Tasks(self.fail)
         self._anchor_trouble = ""
+        self.store_writable = True
+        """Whether the last commit was taken."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
         self.links = {
@@ -105,9 +107,13 @@ class Site:
     async def _commit(self, batch: Sequence[SealedChange]) -> int:
         try:
             number = await self._store.commit(batch, self._fence)
-        except FenceLost as error:
+        except (FenceLost, StoreDamaged) as error:
             self.fail(error)
             raise
+        except StoreUnavailable:
+            self.store_writable = False
+            raise
+        self.store_writable = True
         self._commit_number = max(self._commit_number, number)
         return number
 
@@ -184,3 +190,8 @@ class Site:
         if trouble and trouble != self._anchor_trouble:  # once for each cause, not once a second
             _log.error("the anchor cannot be written", reason=trouble)
         self._anchor_trouble = trouble
+
+    @property
+    def anchor_writable(self) -> bool:
+        """Whether the anchor was written when it last had to be."""
+        return not self._anchor_trouble

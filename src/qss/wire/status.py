@@ -16,8 +16,11 @@ READY = Metric("qss_ready", "gauge", "Whether the site takes requests: 1 or 0.")
 CERTIFICATE_EXPIRY = Metric(
     "qss_certificate_expiry_timestamp_seconds", "gauge", "When the site's own certificate ends, in seconds since 1970."
 )
+STORE_WRITABLE = Metric("qss_store_writable", "gauge", "Whether the store took the last commit: 1 or 0.")
+ANCHOR_WRITABLE = Metric("qss_anchor_writable", "gauge", "Whether the anchor can be written: 1 or 0.")
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
+MODULE_UP = Metric("qss_module_up", "gauge", "Whether a link's modules have a key stream open: 1 or 0.")
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
 DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a link's device says it yields.")
 DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a link's device reports, 0 to 1.")
@@ -62,6 +65,8 @@ class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
     """A link's QKD module. `bits` are counted from the start of the process, by what became of them."""
 
     phase: str
+    up: bool
+    """A key stream is open at both modules."""
     security: str | None
     """How the Sync connection is protected."""
     device: DeviceState
@@ -90,6 +95,10 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     certificate_expires: datetime
     """When the site's own certificate ends; aware, UTC."""
+    store_writable: bool
+    """The store took the last commit."""
+    anchor_writable: bool
+    """The anchor was written when it last had to be."""
     links: tuple[LinkStatus, ...]
 
 
@@ -102,9 +111,12 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
     """Yield what a status counts, as metrics."""
     yield Sample(READY, (), int(status.ready))
     yield Sample(CERTIFICATE_EXPIRY, (), int(status.certificate_expires.timestamp()))
+    yield Sample(STORE_WRITABLE, (), int(status.store_writable))
+    yield Sample(ANCHOR_WRITABLE, (), int(status.anchor_writable))
     for link in status.links:
         peer = ("peer", link.peer)
         yield Sample(LINK_UP, (peer,), int(link.up))
+        yield Sample(MODULE_UP, (peer,), int(link.module.up))
         for balance in link.streams:
             for state in STATES:
                 labels = (peer, ("stream", balance.stream), ("state", state))

@@ -24,6 +24,8 @@ STATUS = SiteStatus(
     version="1",
     ready=True,
     certificate_expires=datetime(2027, 3, 1, tzinfo=UTC),
+    store_writable=True,
+    anchor_writable=True,
     links=(),
 )
 

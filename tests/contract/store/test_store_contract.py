@@ -7,17 +7,20 @@ from dataclasses import replace
 
 import pytest
 
+from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import FenceLost, HeadMismatch, StoreError, StoreInUse
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QksId, SaeId
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord
+from qss.model.records import PeerRecord, RecallRecord, Scope
 from qss.ports.store import (
     Contents,
     DropBlock,
     DropReservation,
     DropStream,
+    PutAnswer,
     PutBlock,
     PutPeer,
+    PutRecall,
     PutReservation,
     PutStream,
     RaiseCommitNumber,
@@ -58,8 +61,17 @@ async def test_each_start_is_a_higher_incarnation_and_no_commit(
 
 
 async def test_contents_survive_a_reopening(durable: Durable, store: Store, fence: int) -> None:
+    run = KeyRun(reservation_id(1), stream_id(1), 0, 16, 2, 3)
+    answer = AnswerRecord(PEER, AskName(b"n" * 32, b"r" * 32), (run,), 1.5)
+    recall = RecallRecord(PEER, 1, Scope((reservation_id(1).key_id(2),), SaeId("sae:alice")))
     await store.commit(
-        [PutStream(stream_record(head=32, mark=96)), PutReservation(reservation_record()), PutPeer(PeerRecord(PEER))],
+        [
+            PutStream(stream_record(head=32, mark=96)),
+            PutReservation(reservation_record()),
+            PutPeer(PeerRecord(PEER)),
+            PutAnswer(answer),
+            PutRecall(recall),
+        ],
         fence,
     )
     await store.commit([PutBlock(block(0, 64)), PutBlock(block(64, 32))], fence)
@@ -68,7 +80,9 @@ async def test_contents_survive_a_reopening(durable: Durable, store: Store, fenc
 
     again = durable.open()
     found = await again.start()
-    assert in_order(found) == Contents(found.incarnation, 2, held.streams, held.reservations, held.peers)
+    assert in_order(found) == Contents(
+        found.incarnation, 2, held.streams, held.reservations, held.peers, (answer,), (recall,)
+    )
     assert await again.blocks(stream_id(1), EVERYTHING) == blocks == (block(0, 64), block(64, 32))
 
 

@@ -21,11 +21,15 @@ from qss.model.ranges import Range
 from qss.ports.store import (
     Change,
     Contents,
+    DropAnswer,
     DropBlock,
+    DropRecall,
     DropReservation,
     DropStream,
+    PutAnswer,
     PutBlock,
     PutPeer,
+    PutRecall,
     PutReservation,
     PutStream,
     RaiseCommitNumber,
@@ -35,10 +39,14 @@ from qss.ports.store import (
 from qss.simulation.store import SimulatedDisk, SimulatedStore
 from support.store_records import (
     SITE,
+    answer_records,
     block,
+    digests,
     in_order,
     peer_records,
     peers,
+    recall_numbers,
+    recall_records,
     reservation_ids,
     reservation_records,
     stream_id,
@@ -52,6 +60,10 @@ changes = st.one_of(
     st.builds(PutReservation, reservation_records),
     st.builds(DropReservation, peers, reservation_ids),
     st.builds(PutPeer, peer_records),
+    st.builds(PutAnswer, answer_records),
+    st.builds(DropAnswer, peers, digests),
+    st.builds(PutRecall, recall_records),
+    st.builds(DropRecall, peers, recall_numbers),
     st.builds(RaiseCommitNumber, st.integers(0, 30)),
     st.builds(PutBlock, st.builds(block, st.integers(0, 40), st.integers(1, 20), st.integers(1, 3))),
     st.builds(DropBlock, stream_ids, st.integers(0, 40)),
@@ -71,6 +83,8 @@ class Model:
         self.streams: dict = {}
         self.reservations: dict = {}
         self.peers: dict = {}
+        self.answers: dict = {}
+        self.recalls: dict = {}
         self.blocks: dict = {}
 
     def fits(self, batch: Sequence[Change]) -> bool:
@@ -98,6 +112,14 @@ class Model:
                 self.reservations.pop((peer, name), None)
             case PutPeer(record):
                 self.peers[record.peer] = record
+            case PutAnswer(record):
+                self.answers[record.peer, record.name.digest] = record
+            case DropAnswer(peer, digest):
+                self.answers.pop((peer, digest), None)
+            case PutRecall(record):
+                self.recalls[record.peer, record.number] = record
+            case DropRecall(peer, number):
+                self.recalls.pop((peer, number), None)
             case RaiseCommitNumber(at_least):
                 self.commit_number = max(self.commit_number, at_least)
             case PutBlock(new):
@@ -121,6 +143,8 @@ class Model:
                 tuple(self.streams.values()),
                 tuple(self.reservations.values()),
                 tuple(self.peers.values()),
+                tuple(self.answers.values()),
+                tuple(self.recalls.values()),
             )
         )
 

@@ -44,7 +44,8 @@ COUNTS = Counts(read=100, check=10, accepted=50, delivered=20, unused=5, unequal
 async def site():
     link = Link(LinkSettings(A, B, lambda *_: True), 1, streams=(LIVE, BEHIND), peer=PEER)
     runner = SimpleNamespace(core=link, security="TLSv1.3")
-    return SimpleNamespace(links={B: runner}, failed=asyncio.get_running_loop().create_future())
+    failed = asyncio.get_running_loop().create_future()
+    return SimpleNamespace(links={B: runner}, failed=failed, store_writable=False, anchor_writable=True)
 
 
 @pytest.fixture

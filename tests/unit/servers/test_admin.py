@@ -37,6 +37,8 @@ STATUS = SiteStatus(
     version="1",
     ready=True,
     certificate_expires=datetime(2027, 3, 1, 12, tzinfo=UTC),
+    store_writable=False,
+    anchor_writable=True,
     links=(
         LinkStatus(
             peer="B",
@@ -49,6 +51,7 @@ STATUS = SiteStatus(
             burned={"expired": 5},
             module=ModuleState(
                 phase="running",
+                up=True,
                 security=None,
                 device=DeviceState(
                     kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
@@ -144,9 +147,18 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_certificate_expiry_timestamp_seconds When the site's own certificate ends, in seconds since 1970.\n"
         "# TYPE qss_certificate_expiry_timestamp_seconds gauge\n"
         "qss_certificate_expiry_timestamp_seconds 1803902400\n"
+        "# HELP qss_store_writable Whether the store took the last commit: 1 or 0.\n"
+        "# TYPE qss_store_writable gauge\n"
+        "qss_store_writable 0\n"
+        "# HELP qss_anchor_writable Whether the anchor can be written: 1 or 0.\n"
+        "# TYPE qss_anchor_writable gauge\n"
+        "qss_anchor_writable 1\n"
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
         "# TYPE qss_link_up gauge\n"
         'qss_link_up{peer="B"} 0\n'
+        "# HELP qss_module_up Whether a link's modules have a key stream open: 1 or 0.\n"
+        "# TYPE qss_module_up gauge\n"
+        'qss_module_up{peer="B"} 1\n'
         "# HELP qss_stream_bits Bits of a key stream at this end, by what became of them.\n"
         "# TYPE qss_stream_bits gauge\n"
         'qss_stream_bits{peer="B",stream="s",state="ingested"} 100\n'

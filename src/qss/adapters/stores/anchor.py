@@ -12,6 +12,9 @@ from pathlib import Path
 from qss.model.errors import StoreError, StoreUnavailable
 from qss.pki.durable import replace_file
 
+MAX_COMMIT_NUMBER = 1 << 62
+"""No store counts further."""
+
 _MAX_BYTES = 64
 
 
@@ -39,7 +42,7 @@ class AnchorFile:
             raise StoreUnavailable(
                 f"the anchor {self._path} cannot be read ({error.strerror}); check its owner"
             ) from error
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and int(text) <= MAX_COMMIT_NUMBER):
             raise StoreError(
                 f"the anchor {self._path} holds no commit number; remove it: "
                 "all key gathered so far is then burned, for nobody can tell any more whether the store is a back-up"
@@ -60,5 +63,5 @@ class AnchorFile:
             except OSError as error:
                 raise StoreUnavailable(
                     f"the anchor {self._path} cannot be written ({error.strerror}); "
-                    "make room, or check the folder's owner"
+                    "make room, or check the folder's owner and how it is mounted"
                 ) from error

@@ -124,6 +124,14 @@ class EraseFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUnreadable:
+    """These stored bytes cannot be read: damaged, or gone."""
+
+    stream: StreamId
+    part: Range
+
+
+@dataclass(frozen=True, slots=True)
 class StoreRestored:
     """This site's store turned out to be a restored back-up: nothing may be used before that is noted durably."""
 
@@ -147,6 +155,7 @@ Event = (
     | Committed
     | CommitFailed
     | EraseFailed
+    | KeyUnreadable
     | StoreRestored
     | Tick
 )

@@ -65,7 +65,8 @@ class Exchange:
         if not self._answers.is_new(ask.reservation, ask.name):
             return
         if not state.up:
-            state.refuse(ask.reservation, self._unreachable("cannot be reached now", "nothing was consumed"))
+            away = self._unreachable("cannot be reached now", "nothing was consumed")
+            state.refuse(ask.reservation, state.trouble or away)
         elif self._full():
             state.refuse(
                 ask.reservation,

@@ -20,6 +20,7 @@ from qss.model.identifiers import KeyId, ReservationId, SaeId
 from qss.model.records import BurnReason, ReservationRecord, Side
 
 _EXPIRE_S = 1.0
+_ERASE_AGAIN_S = 5.0
 
 
 class Holdings:
@@ -36,6 +37,7 @@ class Holdings:
         self._burn_unfetched = burn_unfetched
         self._undurable: set[int] = set()
         self._expire_at = 0.0
+        self._erase_at = 0.0
 
     def fetch(self, ask: Fetch) -> None:
         """Deliver all keys that are asked for, or none: each once to this caller, but for repeats under a name."""
@@ -95,7 +97,7 @@ class Holdings:
             ):
                 return KeysNotFound()
         if not state.exchanged:
-            return PeerUnavailable(
+            return state.trouble or PeerUnavailable(
                 f"this site has not compared its state with site {state.settings.peer} since it started; "
                 "nothing was consumed; try again shortly"
             )
@@ -119,9 +121,15 @@ class Holdings:
             elif row.id not in state.pending:
                 state.drop_row(row)
 
+    def pause_erasing(self) -> None:
+        """An erasure failed: try again in a while."""
+        self._erase_at = self._state.now + _ERASE_AGAIN_S
+
     def erase(self) -> None:
         """Ask for the erasure of all that is used or burned, and not being read."""
         state = self._state
+        if state.now < self._erase_at:
+            return
         for ledger in state.ledgers.values():
             reading = [run.range for keys in state.reading.values() for run in keys if run.stream == ledger.stream]
             parts = ledger.take_erasable(reading)

@@ -17,6 +17,7 @@ from qss.core.reservation.answers import Answers
 from qss.core.reservation.exchange import Exchange
 from qss.core.reservation.holdings import Holdings
 from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.losses import Losses
 from qss.core.reservation.phases import LinkPhase, LinkStep, link_after
 from qss.core.reservation.recalls import Recalls
 from qss.core.reservation.recovery import Recovery
@@ -73,14 +74,17 @@ class Link:
         peer: PeerRecord | None = None,
         answers: tuple[AnswerRecord, ...] = (),
         recalls: tuple[RecallRecord, ...] = (),
+        trouble: QssError | None = None,
     ) -> None:
+        """Begin from what is durable. `trouble` ended the link before: asks hear of it until this one is up."""
         self.incarnation = incarnation
         self.phase = LinkPhase.DOWN
-        self._state = LinkState(settings, peer or PeerRecord(settings.peer))
+        self._state = LinkState(settings, peer or PeerRecord(settings.peer), trouble)
         self._answers = Answers(self._state)
         self._exchange = Exchange(self._state, self._answers)
         self._holdings = Holdings(self._state, self._answers, self._exchange.burn_unfetched)
         self._recalls = Recalls(self._state, self._answers, self._exchange.burn_keys)
+        self._losses = Losses(self._state, self._answers, self._exchange.burn_keys)
         self._streams = Streams(self._state)
         self._recovery = Recovery(
             self._state,
@@ -171,6 +175,8 @@ class Link:
                 self._commit_failed(reason)
             case ev.EraseFailed():
                 self._erase_failed(event)
+            case ev.KeyUnreadable():
+                self._losses.unreadable(event)
             case ev.StoreRestored():
                 self._store_restored()
             case ev.Tick():
@@ -220,6 +226,11 @@ class Link:
             count += max(0, ledger.allocatable - left) // key_bytes
             left = max(0, left - ledger.allocatable)
         return count
+
+    @property
+    def trouble(self) -> QssError | None:
+        """What keeps the link from working at this end, if anything does."""
+        return self._failure if self.phase is LinkPhase.FAILED else self._state.trouble
 
     def knows(self, name: AskName) -> bool:
         """Whether an ask under this name would be a repeat."""
@@ -304,6 +315,7 @@ class Link:
             replace(state.peer, incarnation=self._peer_incarnation, commit_seen=commit_seen, commit_proof=proof)
         )
         state.up = state.exchanged = True
+        state.trouble = None
         state.commit_now()  # KRP 2.6: what the exchange changed does not wait for the next tick
         state.to_confirm.extend(row.id for row in state.rows.values() if row.side is Side.MASTER)
         self._recalls.tell_all()
@@ -438,6 +450,7 @@ class Link:
         ledger = self._state.ledgers.get(event.stream)
         if ledger is not None:
             ledger.erasable(event.parts)
+            self._holdings.pause_erasing()
 
     # --- time -----------------------------------------------------------------------------------------------------
 

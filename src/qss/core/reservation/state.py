@@ -82,8 +82,10 @@ class Pending:
 class LinkState:
     """Ledgers, reservations and waiting masters of one link, and what has been touched since the last commit."""
 
-    def __init__(self, settings: LinkSettings, peer: PeerRecord) -> None:
+    def __init__(self, settings: LinkSettings, peer: PeerRecord, trouble: QssError | None = None) -> None:
         self.settings = settings
+        self.trouble = trouble
+        """Why the link is not up, if this end is the reason."""
         self.now = 0.0
         """Seconds of a clock that never steps: for deadlines and pauses."""
         self.wall = 0.0

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import apsw
 
-from qss.model.errors import QssError, StoreError, StoreUnavailable
+from qss.model.errors import QssError, StoreDamaged, StoreError, StoreUnavailable
+
+_REPLACE = "restore the data folder from a back-up, or move it away and make it anew: only gathered key is lost"
 
 
 @contextmanager
@@ -28,13 +30,19 @@ def store_error(error: apsw.Error, path: Path) -> QssError:
                 f"the disk of {path} is full; nothing was written. Make room: the store goes on by itself"
             )
         case apsw.NotADBError():
-            return StoreError(f"{path} is no qss store, or its beginning is damaged; restore it from a back-up")
+            return StoreDamaged(f"{path} is no qss store, or its beginning is damaged; {_REPLACE}")
         case apsw.CorruptError() | apsw.FormatError():
-            return StoreError(f"{path} is damaged; stop this site and restore the data folder from a back-up")
+            return StoreDamaged(f"{path} is damaged; {_REPLACE}")
         case apsw.CantOpenError():
-            return StoreError(f"{path} cannot be opened; make it with `qss init`, or check its owner and mode (0600)")
+            return StoreError(
+                f"{path} cannot be opened; check the owner and the mode (0600) of it and of the files beside it "
+                "whose names begin with its own, and that the folder is mounted"
+            )
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
-            return StoreUnavailable(f"{path} cannot be written; check its owner, its mode (0600) and its mount")
+            return StoreUnavailable(
+                f"{path} cannot be written; check the owner and the mode (0600) of it and of the files beside it "
+                "whose names begin with its own, and that the file system is not mounted read-only"
+            )
         case apsw.BusyError() | apsw.LockedError():
             return StoreUnavailable(f"another program holds the write lock of {path}; end that program")
         case apsw.IOError():

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from qss.adapters.stores.sqlite.faults import as_store_errors
-from qss.model.errors import StoreError
+from qss.model.errors import StoreDamaged, StoreError
 from qss.model.identifiers import QksId
 
 APPLICATION_ID = 0x71737331
@@ -158,7 +158,10 @@ def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
             f"{path} has layout {version}, this release reads layout {SCHEMA_VERSION}; run the release that made it"
         )
     if _pragma(connection, "quick_check(1)") != "ok":
-        raise StoreError(f"{path} is damaged; restore the data folder from a back-up")
+        raise StoreDamaged(
+            f"{path} is damaged; restore the data folder from a back-up, or move it away and make it anew: "
+            "only gathered key is lost"
+        )
     if _pragma(connection, "journal_mode") != "wal":
         raise StoreError(f"{path} is not in WAL mode: another program changed it; set `PRAGMA journal_mode=WAL`")
     owner = connection.execute("SELECT site FROM meta").get
