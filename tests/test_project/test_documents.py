@@ -88,7 +88,7 @@ def test_pages_that_the_code_names_are_there() -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
-def test_section_7_of_northbound_lists_every_metric() -> None:
+def test_section_8_of_northbound_lists_every_metric() -> None:
     """Metrics are made in `wire.status` and counted in `servers.counts`; a new one belongs into the page."""
     made = {
         metric.name
@@ -96,7 +96,7 @@ def test_section_7_of_northbound_lists_every_metric() -> None:
         for metric in vars(room).values()
         if isinstance(metric, Metric)
     }
-    section = (REFERENCE / "northbound.md").read_text("utf-8").partition("## 7. Admin")[2]
+    section = (REFERENCE / "northbound.md").read_text("utf-8").partition("## 8. Admin")[2]
     assert set(re.findall(r"^\| `(qss_\w+)` \|", section, re.MULTILINE)) == made
 
 
@@ -109,8 +109,8 @@ def test_metrics_are_made_where_the_page_is_held_to_them() -> None:
     assert makers == {"wire/status.py", "servers/counts.py"}
 
 
-def test_section_7_of_northbound_names_every_state_and_outcome() -> None:
-    section = (REFERENCE / "northbound.md").read_text("utf-8").partition("## 7. Admin")[2]
+def test_section_8_of_northbound_names_every_state_and_outcome() -> None:
+    section = (REFERENCE / "northbound.md").read_text("utf-8").partition("## 8. Admin")[2]
     rows = dict(re.findall(r"^\| `(qss_\w+)` \|[^|]*\|(.*)\|$", section, re.MULTILINE))
     assert {state for state in qss.wire.status.STATES if f"`{state}`" not in rows["qss_stream_bits"]} == set()
     assert {outcome for outcome in OUTCOMES if f"`{outcome}`" not in rows["qss_module_bits_total"]} == set()

@@ -52,7 +52,12 @@ class LogBudget:
             return spent.admit(now, WARNING_LINES if level >= logging.WARNING else INFO_LINES)
 
     def of_ours(self, _logger: object, method: str, event: EventDict) -> EventDict:
-        """Drop our own event, or say how many were dropped before it: a processor of structlog."""
+        """Drop our own event, or say how many were dropped before it: a processor of structlog.
+
+        An event with `audit` is never dropped: only administrators make them.
+        """
+        if event.get("audit"):
+            return event
         dropped = self.admit(str(event["event"]), structlog.processors.NAME_TO_LEVEL.get(method, logging.INFO))
         if dropped is None:
             raise structlog.DropEvent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -9,8 +10,9 @@ from datetime import datetime
 from qss import __version__
 from qss.app.site_tables import Link, SiteConfiguration
 from qss.core.module import Phase
+from qss.model.errors import BadRequest, Unavailable
 from qss.model.identifiers import QksId
-from qss.model.records import BurnReason, StreamRecord, Tally
+from qss.model.records import BurnReason, Scope, StreamRecord, Tally
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import ModuleStatus, QkdModule
 from qss.runtime.site import Site
@@ -76,6 +78,19 @@ class Overview:
     def metrics(self) -> Iterator[Sample]:
         """Yield the site's metrics."""
         return status_samples(self.status())
+
+    async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
+        """Burn keys that were not fetched yet, of the link to `peer` or of all links; return bits burned here."""
+        if peer is not None and peer not in self._site.links:
+            raise BadRequest(f"there is no link to site {peer}: name one of {', '.join(sorted(self._site.links))}")
+        peers = list(self._site.links) if peer is None else [peer]
+        recalls = (self._site.links[each].asks.recall(scope) for each in peers)
+        answers = dict(zip(peers, await asyncio.gather(*recalls, return_exceptions=True), strict=True))
+        for each, answer in answers.items():
+            if isinstance(answer, BaseException):
+                done = ", ".join(other for other, bits in answers.items() if isinstance(bits, int)) or "none"
+                raise Unavailable(f"the link to {each}: {answer}; recalled at links: {done}; recall again") from answer
+        return {each: bits for each, bits in answers.items() if isinstance(bits, int)}
 
 
 def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus:

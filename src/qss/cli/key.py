@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def _asking(ask: Callable[..., Any]) -> Callable[..., Any]:
             required=True,
             show_envvar=True,
             type=_FILE,
-            help="The SAE's certificate (PEM).",
+            help="The caller's certificate (PEM).",
         ),
         click.option(
             "--key", envvar="QSS_KEY", required=True, show_envvar=True, type=_FILE, help="Its private key (PEM)."
@@ -132,6 +132,49 @@ def status(
         f"in one request: up to {limits.max_key_per_request} keys, each of {limits.min_key_size} to "
         f"{limits.max_key_size} bits, and up to {limits.max_sae_id_count} additional slaves"
     )
+
+
+@command.command("void")
+@click.option("--id", "key_ids", metavar="KEY_ID", multiple=True, help="A key by its ID; can be repeated.")
+@click.option("--sae", metavar="SAE", help="All keys that this SAE has a part in, as master or slave.")
+@click.option("--link", "peer", metavar="QKS_ID", help="All keys of the link to this neighbour.")
+@_asking
+def void(
+    key_ids: tuple[str, ...],
+    sae: str | None,
+    peer: str | None,
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Recall keys that were not fetched yet: they are burned at all sites that hold them.
+
+    --url is that of the site's Admin interface, and the certificate that of the site or of an administrator.
+    """
+    import asyncio
+
+    from qss.client import AdminClient
+    from qss.model.identifiers import KeyId, parse_qks_id, parse_sae_id
+    from qss.model.records import Scope
+    from qss.wire.recall import render_recalled
+
+    if sum(map(bool, (key_ids, sae, peer))) != 1:
+        raise click.UsageError("say what to recall: --id KEY_ID (one or more), --sae SAE, or --link QKS_ID")
+    scope = Scope(tuple(map(KeyId.parse, key_ids)), None if sae is None else parse_sae_id(sae))
+    link = None if peer is None else parse_qks_id(peer)
+
+    async def recall() -> Mapping[str, int]:
+        async with AdminClient(url, cert, key, ca) as client:
+            return await client.recall(scope, link)
+
+    bits = asyncio.run(recall())
+    if as_json:
+        click.echo(render_recalled({parse_qks_id(name): burned for name, burned in bits.items()}))
+        return
+    for name, burned in sorted(bits.items()):
+        click.echo(f"link to {name}: {burned} bits burned here; {name} burns its part as soon as it is connected")
 
 
 def _client(url: str, cert: Path, key: Path, ca: Path) -> SyncClient:

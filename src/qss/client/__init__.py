@@ -1,7 +1,8 @@
 """Typed clients of the interfaces that qss serves, for applications and for its own command line."""
 
+from qss.client.admin import AdminClient
 from qss.client.errors import KeyServerRefused, KeyServerUnreachable
 from qss.client.etsi014 import Client
 from qss.client.sync import SyncClient
 
-__all__ = ["Client", "KeyServerRefused", "KeyServerUnreachable", "SyncClient"]
+__all__ = ["AdminClient", "Client", "KeyServerRefused", "KeyServerUnreachable", "SyncClient"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from qss.client.errors import KeyServerUnreachable
-from qss.client.etsi014 import TIMEOUT_S, Client
+from qss.client.etsi014 import Client
+from qss.client.https import TIMEOUT_S
 from qss.model.identifiers import KeyId
 from qss.model.keys import Key, PairStatus
 

@@ -218,7 +218,9 @@ class LinkRunner:
             case ev.Recalled(request, bits):
                 self.asks.recalled(request, bits)
             case ev.PeerRecalled(scope, bits):
-                self._log.warning("the neighbour recalled keys that were not fetched", keys=str(scope), bits=bits)
+                self._log.warning(
+                    "the neighbour recalled keys that were not fetched", audit=True, keys=str(scope), bits=bits
+                )
             case ev.Erase(stream, parts):
                 self._tasks.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(stream, chunk_bytes):

@@ -1,26 +1,29 @@
-"""Admin: liveness, readiness, status and metrics of one site (docs/reference/northbound.md, section 7).
+"""Admin: liveness, readiness, status, metrics and recalls of one site (docs/reference/northbound.md, section 8).
 
-Probes need no certificate and get no data. Status and metrics are for the site itself and for the administrators that
-its configuration lists. Nothing here changes anything.
+Probes need no certificate and get no data. The rest is for the site itself and for the administrators that its
+configuration lists. A recall is the only thing here that changes anything; the log says who made it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Protocol
 
 import structlog
 
 from qss.model.certificates import PeerCertificate, is_site_uri, site_of
-from qss.model.errors import Unauthorised
+from qss.model.errors import BadRequest, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, SaeId
+from qss.model.records import Scope
 from qss.ports.identity import Identity
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import JSON, Request, Response, error_response
 from qss.wire.metrics import CONTENT_TYPE, Sample, render_metrics
+from qss.wire.recall import parse_recall, render_recalled
 from qss.wire.status import SiteStatus, render_status
 
+_RECALL = "/recall"
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +37,7 @@ class AdminService(Protocol):
         ...
 
     def ready(self) -> bool:
-        """Whether the site takes requests (section 7 says what that tells, and what not)."""
+        """Whether the site takes requests (section 8 says what that tells, and what not)."""
         ...
 
     def status(self) -> SiteStatus:
@@ -43,6 +46,13 @@ class AdminService(Protocol):
 
     def metrics(self) -> Iterable[Sample]:
         """Return the site's metrics; `status_samples` makes most of them."""
+        ...
+
+    async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
+        """Burn keys that were not fetched yet, of one link or of all; return the bits burned here, by link.
+
+        Raises `BadRequest` for a link that is none, and `Unavailable`.
+        """
         ...
 
 
@@ -67,28 +77,52 @@ class Admin:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        view = self._open.get(request.path) or self._guarded.get(request.path)
-        if view is None:
-            return error_response(404, "there is nothing at this path: use /livez, /readyz, /status or /metrics")
-        if request.method != "GET":
-            refusal = error_response(405, "use GET")
-            return Response(refusal.status, {**refusal.headers, "Allow": "GET"}, refusal.body)
-        if request.path in self._guarded:
-            if request.identity is None:
-                return error_response(401, "a client certificate is needed: show the site's or an administrator's")
-            try:
-                self._authorise(request.identity)
-            except Unauthorised as error:
-                _log.warning("refused", path=request.path, reason=str(error))
-                return error_response(403, "this certificate is not the site's own, nor a listed administrator's")
-        return view()
+        known = request.path in self._open or request.path in self._guarded or request.path == _RECALL
+        if not known:
+            return error_response(404, "there is nothing at this path: use /livez, /readyz, /status, /metrics, /recall")
+        verb = "POST" if request.path == _RECALL else "GET"
+        if request.method != verb:
+            refusal = error_response(405, f"use {verb}")
+            return Response(refusal.status, {**refusal.headers, "Allow": verb}, refusal.body)
+        if request.path in self._open:
+            return self._open[request.path]()
+        if request.identity is None:
+            return error_response(401, "a client certificate is needed: show the site's or an administrator's")
+        try:
+            who = self._authorise(request.identity)
+        except Unauthorised as error:
+            _log.warning("refused", path=request.path, reason=str(error))
+            return error_response(403, "this certificate is not the site's own, nor a listed administrator's")
+        if request.path == _RECALL:
+            return await self._recall(who, request.body)
+        return self._guarded[request.path]()
 
-    def _authorise(self, certificate: PeerCertificate) -> None:
+    def _authorise(self, certificate: PeerCertificate) -> str:
+        """Return who asks."""
         if any(is_site_uri(uri) for uri in certificate.uris):
             if site_of(certificate) != self._here:
                 raise Unauthorised("the certificate is another site's")
-        elif (caller := self._identity.sae(certificate)) not in self._administrators:
+            return f"site {self._here}"
+        caller = self._identity.sae(certificate)
+        if caller not in self._administrators:
             raise Unauthorised(f"{caller} is no administrator")
+        return caller
+
+    async def _recall(self, who: str, body: bytes) -> Response:
+        try:
+            scope, peer = parse_recall(body)
+        except BadRequest as error:
+            return error_response(400, error.message)
+        try:
+            bits = await self._service.recall(scope, peer)
+        except BadRequest as error:
+            return error_response(400, error.message)
+        except Unavailable as error:
+            _log.warning("keys could not be recalled", by=who, keys=str(scope), reason=str(error))
+            return error_response(503, str(error))
+        named = [str(key_id) for key_id in scope.key_ids]
+        _log.warning("keys recalled", audit=True, by=who, keys=str(scope), key_ids=named, burned_bits=dict(bits))
+        return Response(200, JSON, render_recalled(bits))
 
     def _livez(self) -> Response:
         return Response(200, _TEXT, b"ok\n") if self._service.alive() else Response(503, _TEXT, b"not alive\n")

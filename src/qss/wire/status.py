@@ -87,7 +87,7 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One site. `ready`: it takes requests (docs/reference/northbound.md, section 7)."""
+    """One site. `ready`: it takes requests (docs/reference/northbound.md, section 8)."""
 
     site: str
     uuid: str

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from qss.client import Client, KeyServerRefused, KeyServerUnreachable, SyncClient, etsi014
+from qss.client import Client, KeyServerRefused, KeyServerUnreachable, SyncClient, https
 from qss.model.errors import BadRequest, PkiError, RemoteProtocolError
 from support.northbound import ALICE, BOB, FakeKeyService, northbound
 from support.pki import Pki
@@ -157,7 +157,7 @@ async def test_what_is_no_http(pki, answer) -> None:
 
 
 async def test_an_answer_without_end_is_cut_short(pki, monkeypatch) -> None:
-    monkeypatch.setattr(etsi014, "MAX_ANSWER_BYTES", 1 << 17)
+    monkeypatch.setattr(https, "MAX_ANSWER_BYTES", 1 << 17)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n"
     async with (
         answering(pki.northbound_context("A"), head, *[bytes(1 << 16)] * 16, hold=True) as url,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.model.certificates import PeerCertificate
-from qss.model.identifiers import QksId, SaeId
+from qss.model.errors import BadRequest, StoreUnavailable
+from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId
+from qss.model.records import Scope
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
@@ -67,6 +70,15 @@ STATUS = SiteStatus(
 class FakeService:
     well: bool = True
     up: bool = True
+    recalled: list[tuple[Scope, QksId | None]] = field(default_factory=list)
+
+    async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
+        if not self.up:
+            raise StoreUnavailable("this site's store refuses to write")
+        if peer not in (None, "B"):
+            raise BadRequest(f"there is no link to site {peer}")
+        self.recalled.append((scope, peer))
+        return {QksId("B"): 256}
 
     def alive(self) -> bool:
         return self.well
@@ -82,14 +94,18 @@ class FakeService:
 
 
 async def ask(
-    path: str, identity: PeerCertificate | None = None, verb: str = "GET", service: FakeService | None = None
+    path: str,
+    identity: PeerCertificate | None = None,
+    verb: str = "GET",
+    service: FakeService | None = None,
+    body: bytes = b"",
 ) -> Response:
     counts = RequestCounts()
     counts.add("enc_keys", 200)
     counts.add_refusal(503)
     service = service or FakeService()
     admin = Admin(QksId("A"), [SaeId("sae:operator")], CertificateIdentity(), service, counts)
-    return await admin(Request(verb, path, identity=identity))
+    return await admin(Request(verb, path, body=body, identity=identity))
 
 
 @pytest.mark.parametrize("identity", [None, SITE, *OTHERS])
@@ -213,3 +229,60 @@ def test_metrics_are_grouped_and_escaped() -> None:
         "# HELP two 2\n# TYPE two gauge\ntwo 1\n"
     )
     assert render_metrics([]) == b""
+
+
+# --- recalls --------------------------------------------------------------------------------------------------------
+
+ID = str(ReservationId.from_entropy(bytes(16)).key_id(3))
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"key_ids": [ID]}, (Scope((KeyId.parse(ID),)), None)),
+        ({"sae": "sae:alice"}, (Scope(sae=SaeId("sae:alice")), None)),
+        ({"peer": "B"}, (Scope(), QksId("B"))),
+    ],
+)
+@pytest.mark.parametrize("identity", [SITE, OPERATOR])
+async def test_keys_are_recalled_and_the_log_says_by_whom(body, asked, identity) -> None:
+    service = FakeService()
+    with structlog.testing.capture_logs() as logs:
+        response = await ask("/recall", identity, "POST", service, json.dumps(body).encode())
+    assert (response.status, json.loads(response.body)) == (200, {"burned_bits": {"B": 256}})
+    assert service.recalled == [asked]
+    (line,) = logs
+    assert (line["event"], line["audit"]) == ("keys recalled", True)
+    assert line["by"] in ("site A", "sae:operator")
+
+
+async def test_nobody_else_recalls() -> None:
+    service = FakeService()
+    body = json.dumps({"peer": "B"}).encode()
+    assert (await ask("/recall", None, "POST", service, body)).status == 401
+    for identity in OTHERS:
+        assert (await ask("/recall", identity, "POST", service, body)).status == 403
+    assert (await ask("/recall", OPERATOR, "GET", service)).headers["Allow"] == "POST"
+    assert service.recalled == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[]", b"no", b'{"key_ids": []}', b'{"key_ids": ["x"]}', b'{"sae": ""}', b'{"sae": "a", "peer": "B"}',
+     b'{"peer": "!"}', b'{"peer": null}', b'{"key": 1}', b'{"sae": 1}', b'{"peer": "Z"}',
+     json.dumps({"key_ids": [ID] * 1001}).encode()],
+)  # fmt: skip
+async def test_a_recall_of_nothing_is_refused(body) -> None:
+    service = FakeService()
+    response = await ask("/recall", OPERATOR, "POST", service, body)
+    assert response.status == 400
+    assert json.loads(response.body)["message"]
+    assert service.recalled == []
+
+
+async def test_a_recall_that_cannot_be_is_told() -> None:
+    service = FakeService(up=False)
+    with structlog.testing.capture_logs() as logs:
+        response = await ask("/recall", OPERATOR, "POST", service, b'{"peer": "B"}')
+    assert response.status == 503
+    assert logs[0]["event"] == "keys could not be recalled"
