@@ -7,9 +7,10 @@ site. Sites listen on loopback addresses only.
 from __future__ import annotations
 
 import json
+import random
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -44,6 +45,7 @@ CAPACITY_BITS = 500_000
 """Key that each link keeps, and some chunks more. The largest request asks for more, and is refused therefore."""
 
 _HOST = "localhost"
+_PORTS = range(20_000, 32_768)
 _DAYS = 7
 
 
@@ -120,9 +122,17 @@ class Network:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago; no two are the same."""
+    """Return ports that were free a moment ago; no two are the same.
+
+    They lie below those that systems give to outgoing connections: a site that starts again finds its ports free.
+    """
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for port in random.sample(_PORTS, len(_PORTS)):
+            one = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                break
+    return found
