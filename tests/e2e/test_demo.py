@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import processes_of
+
 PATIENCE_S = 60.0
 INTERRUPTED = 130
 
@@ -72,19 +74,6 @@ def demo(folder: Path, *options: str) -> Iterator[Demo]:
         process.wait()
         for pid in processes_of(folder):
             os.kill(pid, signal.SIGKILL)
-
-
-def processes_of(folder: Path) -> list[int]:
-    """Return the processes whose command line names the folder: the demo's nodes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            named = os.fsencode(folder) in path.read_bytes()
-        except OSError:  # it has just ended
-            continue
-        if named:
-            found.append(int(path.parent.name))
-    return found
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,253 @@
+"""The independent checker: reads a run's log afterwards, and names every invariant that was broken.
+
+It believes what applications were given, and compares with it what sites say of themselves. Of time it knows only the
+order of the entries.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from qss.model.identifiers import QksId, SaeId
+from qss.model.records import BurnReason
+from qss.wire.status import PAST, StreamBalance
+from torture.log import GOT, LOST, MALFORMED, REFUSED, Asked, Broken, Delivered, Ended, Entry, Fetching, Looked
+
+WINDOW_BYTES = 8
+"""Two keys that have so many bytes in a row in common share bits of a key stream."""
+
+_PASSES = 16
+_UNCONFIRMED = str(BurnReason.UNCONFIRMED)
+
+Party = tuple[str, SaeId]
+"""A key ID, and who has it or wants it."""
+
+
+@dataclass
+class Record:
+    """A log, sorted by what it tells. Positions are those of entries in the log."""
+
+    asked: dict[int, Asked] = field(default_factory=dict)
+    fetches: dict[int, Fetching] = field(default_factory=dict)
+    began: dict[int, int] = field(default_factory=dict)
+    """Where each ask begins."""
+    ended: dict[int, tuple[int, Ended]] = field(default_factory=dict)
+    delivered: dict[int, list[Delivered]] = field(default_factory=lambda: defaultdict(list))
+    """What came in answer to each ask."""
+    keys: dict[str, bytes] = field(default_factory=dict)
+    """What each key ID stands for: what was delivered first."""
+    origin: dict[str, Asked] = field(default_factory=dict)
+    """In answer to what each key ID was made: the first time."""
+    looks: list[Looked] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def deliveries(self) -> Iterator[Delivered]:
+        """All deliveries, ask by ask."""
+        for deliveries in self.delivered.values():
+            yield from deliveries
+
+    def outcome(self, ask: int) -> str:
+        """How an ask ended; one that was under way to the last has lost its answer."""
+        return self.ended[ask][1].outcome if ask in self.ended else LOST
+
+
+def gather(entries: Iterable[Entry]) -> Record:
+    """Sort a log."""
+    record = Record()
+    for position, entry in enumerate(entries):
+        match entry:
+            case Asked(ask=ask):
+                record.asked[ask] = entry
+                record.began[ask] = position
+            case Fetching(ask=ask):
+                record.fetches[ask] = entry
+                record.began[ask] = position
+            case Delivered(ask=ask, key_id=key_id):
+                record.delivered[ask].append(entry)
+                record.keys.setdefault(key_id, entry.key)
+                if ask in record.asked:
+                    record.origin.setdefault(key_id, record.asked[ask])
+            case Ended(ask=ask):
+                record.ended[ask] = position, entry
+            case Looked():
+                record.looks.append(entry)
+            case Broken(what):
+                record.broken.append(what)
+            case _:  # faults are for the reader
+                pass
+    return record
+
+
+def violations(record: Record, homes: Mapping[SaeId, QksId]) -> list[str]:
+    """Return what is wrong with a run, in words; `homes` says at which site each SAE is."""
+    return [
+        *record.broken,
+        *_agreement(record),
+        *_right_party(record),
+        *_reuse(record.keys),
+        *_all_or_nothing(record),
+        *_refusals(record),
+        *_balance(record.looks),
+        *_both_ends(record.looks),
+        *_books(record, homes),
+    ]
+
+
+# --- deliveries ----------------------------------------------------------------------------------------------------
+
+
+def _agreement(record: Record) -> Iterator[str]:
+    """The same key ID stands for the same bytes, whoever has it."""
+    for one in record.deliveries:
+        if one.key != record.keys[one.key_id]:
+            yield f"{one.key_id}, as {one.sae} got it, is another key than others got"
+
+
+def _right_party(record: Record) -> Iterator[str]:
+    """A key goes to its master and to the slaves that its request names, at most once to each."""
+    had: set[Party] = set()
+    for one in record.deliveries:
+        origin = record.origin.get(one.key_id)
+        if origin is None or one.sae not in (origin.master, *origin.slaves):
+            yield f"{one.key_id} went to {one.sae}, who has no part in it"
+        elif (one.key_id, one.sae) in had:
+            yield f"{one.key_id} went to {one.sae} twice"
+        elif one.ask in record.asked and record.asked[one.ask] is not origin:
+            yield f"{one.key_id} was made for two requests"
+        had.add((one.key_id, one.sae))
+
+
+def _reuse(keys: Mapping[str, bytes]) -> Iterator[str]:
+    """No `WINDOW_BYTES` bytes in a row occur twice, in two keys or in one, whatever their places.
+
+    Goes through the keys several times, each time for the windows with certain first bytes, which bounds the memory.
+    """
+    for share in range(_PASSES):
+        owner: dict[bytes, str] = {}
+        for key_id, key in keys.items():
+            for at in range(len(key) - WINDOW_BYTES + 1):
+                if key[at] % _PASSES != share:
+                    continue
+                window = key[at : at + WINDOW_BYTES]
+                if window in owner:
+                    yield f"{owner[window]} and {key_id} have {WINDOW_BYTES} bytes in a row in common"
+                owner[window] = key_id
+
+
+def _all_or_nothing(record: Record) -> Iterator[str]:
+    """n asked, n got, of the right size; or none. Slaves get just what they asked for."""
+    for ask, one in record.asked.items():
+        got = record.delivered.get(ask, [])
+        wanted = one.number if record.outcome(ask) == GOT else 0
+        if len(got) != wanted or len({key.key_id for key in got}) != wanted:
+            yield f"ask {ask}: {one.master} was to get {wanted} keys and got {len(got)}"
+        if any(8 * len(key.key) != one.size for key in got):
+            yield f"ask {ask}: {one.master} got keys of another size than {one.size} bits"
+    for ask, fetch in record.fetches.items():
+        got = record.delivered.get(ask, [])
+        due = fetch.key_ids if record.outcome(ask) == GOT else ()
+        if tuple(key.key_id for key in got) != due:
+            yield f"ask {ask}: {fetch.sae} was to get {len(due)} keys and got {len(got)}, or others"
+
+
+def _refusals(record: Record) -> Iterator[str]:
+    """A right question is answered with keys or 503; a key that was promised can be had until it was."""
+    tries: dict[Party, list[int]] = defaultdict(list)
+    """Fetches that gave a key to a slave, or may have."""
+    for ask, fetch in record.fetches.items():
+        if record.outcome(ask) in (GOT, LOST):
+            for key_id in fetch.key_ids:
+                tries[key_id, fetch.sae].append(ask)
+    for ask, (position, end) in record.ended.items():
+        if end.outcome == MALFORMED:
+            yield f"ask {ask}: the answer is none: {end.message}"
+        if end.outcome != REFUSED or end.status == 503:
+            continue
+        if ask in record.asked:
+            yield f"ask {ask}: {record.asked[ask].master} was refused with status {end.status}: {end.message}"
+            continue
+        fetch = record.fetches[ask]
+        origins = [record.origin[key_id] for key_id in fetch.key_ids if key_id in record.origin]
+        is_named = all(fetch.sae in origin.slaves and fetch.master == origin.master for origin in origins)
+        had = any(record.began[other] < position for key_id in fetch.key_ids for other in tries[key_id, fetch.sae])
+        if is_named and not (had and end.status == 400):
+            yield f"ask {ask}: {fetch.sae} was refused its keys with status {end.status}: {end.message}"
+
+
+# --- what sites tell -----------------------------------------------------------------------------------------------
+
+
+def _balance(looks: Iterable[Looked]) -> Iterator[str]:
+    """Every bit of every stream is somewhere, whenever somebody looks."""
+    for look in looks:
+        for stream in look.streams:
+            parts = (stream.available, stream.reserved, stream.delivered, stream.relayed, stream.burned)
+            if stream.ingested != sum(parts) or min(parts) < 0:
+                yield f"{stream.stream} at {look.site} with {look.peer} does not balance: {stream}"
+
+
+def _both_ends(looks: Iterable[Looked]) -> Iterator[str]:
+    """At rest, both ends of a link have allocated each stream equally far; one that an end forgot, to its end."""
+    left = {
+        (look.site, look.peer): {stream.stream: stream for stream in look.streams if stream.stream != PAST}
+        for look in looks
+        if look.final
+    }
+    for site, peer in sorted({(min(ends), max(ends)) for ends in left}):
+        here, there = left.get((site, peer), {}), left.get((peer, site), {})
+        for stream in here.keys() | there.keys():
+            if _head(here.get(stream)) != _head(there.get(stream)):
+                yield f"{site} and {peer} differ in how far {stream} is allocated"
+
+
+def _head(stream: StreamBalance | None) -> int | None:
+    """Return how many bits are allocated or burned; None if all are: such a stream is forgotten at times."""
+    return None if stream is None or stream.available == 0 else stream.ingested - stream.available
+
+
+def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
+    """At rest, what a site says it gave out is what its applications got, and at most what else they may have got.
+
+    By KRP 2.5 a site that was killed just after its answer burns a reservation that its peer has done with already:
+    that key counts as `unconfirmed` there, though it was delivered. What was burned so is not missed here.
+    """
+    promised: dict[frozenset[QksId], int] = defaultdict(int)
+    for key_id, origin in record.origin.items():
+        promised[_link(origin, homes)] += 8 * len(record.keys[key_id])
+    most = _most_delivered(record, homes)
+    for look in record.looks:
+        if not look.final:
+            continue
+        here = f"{look.site} with {look.peer}"
+        kept = _sum(look.streams, "delivered") + _sum(look.streams, "reserved") + look.burned.get(_UNCONFIRMED, 0)
+        if kept < promised[frozenset((look.site, look.peer))]:
+            yield f"{here} accounts for {kept} bits that were promised, but more were"
+        if _sum(look.streams, "delivered") > most[look.site, look.peer]:
+            yield f"{here} says it delivered {_sum(look.streams, 'delivered')} bits, more than anybody asked for"
+
+
+def _most_delivered(record: Record, homes: Mapping[SaeId, QksId]) -> Mapping[tuple[QksId, QksId], int]:
+    """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves."""
+    most: dict[tuple[QksId, QksId], int] = defaultdict(int)
+    for ask, one in record.asked.items():
+        if record.outcome(ask) in (GOT, LOST):
+            most[homes[one.master], homes[one.slaves[0]]] += one.number * one.size
+    fetched: set[str] = set()
+    for ask, fetch in record.fetches.items():
+        if record.outcome(ask) in (GOT, LOST):
+            fetched.update(fetch.key_ids)
+    for key_id in fetched & record.origin.keys():
+        origin = record.origin[key_id]
+        most[homes[origin.slaves[0]], homes[origin.master]] += 8 * len(record.keys[key_id])
+    return most
+
+
+def _link(origin: Asked, homes: Mapping[SaeId, QksId]) -> frozenset[QksId]:
+    return frozenset((homes[origin.master], homes[origin.slaves[0]]))
+
+
+def _sum(streams: Iterable[StreamBalance], state: str) -> int:
+    return sum(getattr(stream, state) for stream in streams)

@@ -1,0 +1,241 @@
+"""One run: three real sites, the roads between them, and applications at each.
+
+Things break at random until enough nodes were killed; then all is mended, must work again, and comes to rest; then the
+checker reads the log.
+
+Repeatable by its seed as far as real processes are: the same things are broken in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from qss.cli.demo.network import HOMES, LINKS, SITES, Network
+from qss.cli.demo.nodes import NodeFailed, Nodes, running_nodes
+from qss.model.errors import QssError
+from qss.model.identifiers import QksId
+from support.network import traces_in
+from torture.applications import Applications, Conversation
+from torture.checker import gather, violations
+from torture.log import Broken, Fault, Log, read
+from torture.plan import CLOSE, CUT, STALL, TEAR, Blow, blows, storms
+from torture.road import Road
+from torture.sites import clients_of, rewire, road_between
+from torture.watchtower import Watchtower
+
+ALICE, BOB, BELLA, CAROL, CHRIS = HOMES
+
+CONVERSATIONS = (
+    Conversation(ALICE, (BOB,), BELLA),
+    Conversation(ALICE, (BELLA, BOB), CAROL),
+    Conversation(BOB, (ALICE,), BELLA),
+    Conversation(BELLA, (ALICE,), BOB),
+    Conversation(BOB, (CAROL,), CHRIS),
+    Conversation(BELLA, (CHRIS, CAROL), BOB),
+    Conversation(CAROL, (BOB,), BELLA),
+    Conversation(CHRIS, (BOB, BELLA), CAROL),
+)
+DIRECTIONS = tuple((one, other) for pair in LINKS for one, other in (pair, pair[::-1]))
+
+DELIVERIES = "deliveries.jsonl"
+"""The log's name in the run's folder."""
+
+RECOVERY_S = 45.0
+"""Longest time until what was mended works again."""
+
+REST_S = 30.0
+"""Longest time until every slave has its keys, once all works."""
+
+_POLL_S = 0.05
+_LOOK_S = 1.0
+_MOST_KEYS_IN_LOGS = 500
+
+
+class GivenUp(QssError):
+    """Something did not come about in time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    seed: int
+    deliveries: int
+    kills: int
+    faults: int
+    violations: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.deliveries} deliveries, {self.kills} kills, {self.faults} network faults, "
+            f"{len(self.violations)} violations, seed {self.seed}, {self.seconds:.0f} s"
+        )
+
+
+async def run(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> Outcome:
+    """Run in `folder`, which is empty; `say` hears how it goes. What is wrong stands in the outcome."""
+    began = time.monotonic()
+    network = Network(folder)
+    await network.build(lambda _: None)
+    async with AsyncExitStack() as stack:
+        roads = [await stack.enter_async_context(road_between(network, ends)) for ends in LINKS]
+        rewire(network, roads)
+        log = stack.enter_context(Log(folder / DELIVERIES))
+        say(f"seed {seed}, {kills} kills; everything is in {folder}")
+        nodes = await stack.enter_async_context(running_nodes(network))
+        clients = await stack.enter_async_context(clients_of(network))
+        watchtower = await stack.enter_async_context(Watchtower(network))
+        applications = Applications(clients, HOMES, log, Random(f"asks {seed}"))
+        one = Run(seed, kills, nodes, roads, log, applications, watchtower, say)
+        await one.run()
+        assert all(road.connections for road in roads), "the sites do not call each other over the roads"
+    record = gather(read(folder / DELIVERIES))
+    found = [*violations(record, HOMES), *_in_logs(nodes, list(record.keys.values()))]
+    deliveries = sum(1 for _ in record.deliveries)
+    return Outcome(seed, deliveries, one.kills, one.faults, tuple(found), time.monotonic() - began)
+
+
+class Run:
+    """The course of a run."""
+
+    def __init__(
+        self,
+        seed: int,
+        kills: int,
+        nodes: Nodes,
+        roads: Sequence[Road],
+        log: Log,
+        applications: Applications,
+        watchtower: Watchtower,
+        say: Callable[[str], None],
+    ) -> None:
+        self._seed = seed
+        self._planned = kills
+        self._nodes = nodes
+        self._roads = {road.ends: road for road in roads}
+        self._log = log
+        self._applications = applications
+        self._watchtower = watchtower
+        self._say = say
+        self.kills = 0
+        self.faults = 0
+
+    async def run(self) -> None:
+        """Run to the end. What must not be goes to the log, and ends it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                asking = [group.create_task(self._applications.converse(one)) for one in CONVERSATIONS]
+                watching = [group.create_task(self._watch()), group.create_task(self._look_on())]
+                await self._until_served(DIRECTIONS, "at the start")
+                storming = group.create_task(self._storm())
+                for blow in blows(self._seed, SITES, self._planned):
+                    await self._strike(blow)
+                storming.cancel()
+                self._say("all is mended")
+                for road in self._roads.values():
+                    road.mend()
+                await self._until_served(DIRECTIONS, "at the end, with everything mended")
+                self._applications.stop()
+                await self._rest(asking)
+                for task in watching:
+                    task.cancel()
+        except* (NodeFailed, GivenUp) as errors:
+            for error in errors.exceptions:
+                self._log.write(Broken(str(error)))
+
+    # --- what breaks ----------------------------------------------------------------------------------------------
+
+    async def _strike(self, blow: Blow) -> None:
+        await asyncio.sleep(blow.after_s)
+        await self._kill(*blow.victims)
+        await asyncio.sleep(blow.down_s)
+        await self._start(*blow.victims)
+        if blow.again_s is not None:
+            await asyncio.sleep(blow.again_s)
+            await self._kill(blow.victims[0])
+            await self._start(blow.victims[0])
+        for victim in blow.victims:
+            mine = tuple(direction for direction in DIRECTIONS if victim in direction)
+            await self._until_served(mine, f"after site {victim} was killed", enough=1)
+        self._say(
+            f"{self.kills:4} kills, {self.faults} network faults, {self._applications.deliveries} deliveries so far"
+        )
+
+    async def _kill(self, *victims: QksId) -> None:
+        for victim in victims:
+            self._log.write(Fault(f"kill {victim}"))
+            await self._nodes.kill(victim)
+            self.kills += 1
+
+    async def _start(self, *victims: QksId) -> None:
+        for victim in victims:
+            self._log.write(Fault(f"start {victim}"))
+            await self._nodes.start(victim)
+
+    async def _storm(self) -> None:
+        for storm in storms(self._seed, LINKS):
+            await asyncio.sleep(storm.after_s)
+            road = self._roads[storm.road]
+            self._log.write(Fault(f"{storm.what} {'-'.join(storm.road)} for {storm.lasts_s:.1f} s"))
+            {CUT: road.cut, TEAR: road.tear, STALL: road.stall, CLOSE: road.close}[storm.what]()
+            self.faults += 1
+            await asyncio.sleep(storm.lasts_s)
+            road.mend()
+
+    # --- what must be ---------------------------------------------------------------------------------------------
+
+    async def _until_served(self, directions: Sequence[tuple[QksId, QksId]], when: str, enough: int = 0) -> None:
+        """Wait until masters got keys in all these directions, or in `enough` (0: all) of them, after this moment."""
+        before = Counter(self._applications.served)
+        deadline = time.monotonic() + RECOVERY_S
+        while True:
+            served = [one for one in directions if self._applications.served[one] > before[one]]
+            if len(served) >= (enough or len(directions)):
+                return
+            if time.monotonic() > deadline:
+                rest = ", ".join(f"{one} to {other}" for one, other in directions if (one, other) not in served)
+                raise GivenUp(f"no key for {RECOVERY_S:g} s {when}: {rest}")
+            await asyncio.sleep(_POLL_S)
+
+    async def _rest(self, asking: Sequence[asyncio.Task[None]]) -> None:
+        """Wait until all slaves have their keys and nothing moves, and look at every site."""
+        try:
+            async with asyncio.timeout(REST_S):
+                await asyncio.wait(asking)
+                await self._applications.fetch_late()
+                for look in await self._watchtower.at_rest():
+                    self._log.write(look)
+        except TimeoutError:
+            raise GivenUp(f"slaves still wait, or sites still move, {REST_S:g} s after all works") from None
+
+    async def _watch(self) -> None:
+        """See that no node ends by itself."""
+        while True:
+            self._nodes.check()
+            await asyncio.sleep(_POLL_S)
+
+    async def _look_on(self) -> None:
+        """Note what sites tell while all this goes on."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for site in SITES:
+                for look in await self._watchtower.look(site):
+                    self._log.write(look)
+
+
+def _in_logs(nodes: Nodes, keys: Sequence[bytes]) -> list[str]:
+    """Return what must not stand in a node's log and does."""
+    some = Random(0).sample(keys, min(len(keys), _MOST_KEYS_IN_LOGS))
+    return [
+        f"the log of site {site} holds {found}"
+        for site in SITES
+        for found in traces_in(nodes.log(site).read_bytes(), some)
+    ]

@@ -1,0 +1,230 @@
+"""The checker finds nothing in a sound run, and every kind of violation in one that is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from qss.model.identifiers import QksId, SaeId
+from qss.wire.status import StreamBalance
+from torture.checker import gather, violations
+from torture.log import (
+    GOT,
+    LOST,
+    MALFORMED,
+    REFUSED,
+    UNSENT,
+    Asked,
+    Broken,
+    Delivered,
+    Ended,
+    Entry,
+    Fault,
+    Fetching,
+    Log,
+    Looked,
+    read,
+)
+
+A, B = QksId("A"), QksId("B")
+ALICE, BOB, BELLA = SaeId("alice"), SaeId("bob"), SaeId("bella")
+HOMES = {ALICE: A, BOB: B, BELLA: B}
+
+KEYS = {name: random.Random(name).randbytes(16) for name in ("k1", "k2", "k3", "k4")}
+BITS = 128
+
+
+def asked(ask: int = 1, number: int = 2, slaves: tuple[SaeId, ...] = (BOB,), master: SaeId = ALICE) -> Asked:
+    return Asked(ask, master, slaves, number, BITS)
+
+
+def got(ask: int, sae: SaeId, *names: str) -> list[Entry]:
+    return [*(Delivered(ask, sae, name, KEYS[name]) for name in names), Ended(ask, GOT, 200)]
+
+
+def fetching(ask: int, sae: SaeId, *names: str, master: SaeId = ALICE) -> Fetching:
+    return Fetching(ask, sae, master, names)
+
+
+def refused(ask: int, status: int) -> Ended:
+    return Ended(ask, REFUSED, status, "because")
+
+
+MASTER: list[Entry] = [asked(), *got(1, ALICE, "k1", "k2")]
+SLAVE: list[Entry] = [fetching(2, BOB, "k1", "k2"), *got(2, BOB, "k1", "k2")]
+
+
+def balance(delivered: int, *, reserved: int = 0, burned: int = 0, ingested: int = 1000) -> StreamBalance:
+    available = ingested - delivered - reserved - burned
+    return StreamBalance(
+        stream="s",
+        ingested=ingested,
+        available=available,
+        reserved=reserved,
+        delivered=delivered,
+        relayed=0,
+        burned=burned,
+    )
+
+
+def rest(here: StreamBalance, there: StreamBalance, **burned: int) -> list[Entry]:
+    return [Looked(A, B, (here,), burned, final=True), Looked(B, A, (there,), {}, final=True)]
+
+
+def found(*entries: Entry) -> list[str]:
+    return violations(gather(entries), HOMES)
+
+
+SOUND: dict[str, Sequence[Entry]] = {
+    "one request": [*MASTER, *SLAVE, *rest(balance(256), balance(256))],
+    "nothing fetched yet": [*MASTER, *rest(balance(256), balance(0, reserved=256))],
+    "refused with 503, nothing counted": [asked(), refused(1, 503), *rest(balance(0), balance(0))],
+    "a master's answer was lost": [asked(), Ended(1, LOST), *rest(balance(256), balance(0, reserved=256))],
+    "an ask was under way to the last": [asked(), *rest(balance(256), balance(0, reserved=256))],
+    "a slave could not connect, and asks again": [*MASTER, fetching(3, BOB, "k1", "k2"), Ended(3, UNSENT), *SLAVE],
+    "a slave's answer was lost, and so are the keys": [
+        *MASTER,
+        fetching(2, BOB, "k1", "k2"),
+        Ended(2, LOST),
+        fetching(3, BOB, "k1", "k2"),
+        refused(3, 400),
+        *rest(balance(256), balance(256)),
+    ],
+    "a slave asks twice at once": [*MASTER, fetching(3, BOB, "k1"), SLAVE[0], refused(3, 400), *SLAVE[1:]],
+    "a slave comes back for more": [*MASTER, *SLAVE, fetching(3, BOB, "k1", "k2"), refused(3, 400)],
+    "a stranger is refused": [*MASTER, fetching(3, BELLA, "k1", "k2"), refused(3, 401), *SLAVE],
+    "killed before Confirmed came (KRP 2.5)": [
+        *MASTER,
+        *SLAVE,
+        *rest(balance(0, burned=256), balance(256), unconfirmed=256),
+    ],
+    "a stream used up, and forgotten at one end": [
+        *(Looked(A, B, (balance(0, burned=1000),), {}, final=True), Looked(B, A, (), {}, final=True))
+    ],
+    "faults": [Fault("kill A"), *MASTER],
+}
+
+
+@pytest.mark.parametrize("entries", SOUND.values(), ids=SOUND)
+def test_a_sound_run_has_no_violation(entries: Sequence[Entry]) -> None:
+    assert found(*entries) == []
+
+
+def other(entry: Entry, **changes: object) -> Entry:
+    return msgspec.structs.replace(entry, **changes)
+
+
+SHIFTED = b"start" + KEYS["k1"][3:14]
+OVERLAPPING = Delivered(3, ALICE, "k3", SHIFTED)
+AT_REST = rest(balance(256), balance(256))
+
+UNSOUND: dict[str, tuple[str, Sequence[Entry]]] = {
+    "disagreement": (
+        "k1, as bob got it, is another key",
+        [*MASTER, SLAVE[0], other(SLAVE[1], key=KEYS["k3"]), *SLAVE[2:]],
+    ),
+    "bytes of one key in another": (
+        "k1 and k3 have 8 bytes in a row in common",
+        [*MASTER, asked(3, 1), OVERLAPPING, Ended(3, GOT, 200)],
+    ),
+    "the same key under two IDs": (
+        "k1 and k3 have 8 bytes in a row in common",
+        [*MASTER, asked(3, 1), other(OVERLAPPING, key=KEYS["k1"]), Ended(3, GOT, 200)],
+    ),
+    "bytes of a key in itself": (
+        "k3 and k3 have 8 bytes in a row in common",
+        [asked(3, 1), other(OVERLAPPING, key=2 * KEYS["k1"][:8]), Ended(3, GOT, 200)],
+    ),
+    "a key for a stranger": (
+        "k1 went to bella, who has no part in it",
+        [*MASTER, fetching(3, BELLA, "k1"), *got(3, BELLA, "k1")],
+    ),
+    "a key that no master got": (
+        "k3 went to bob, who has no part in it",
+        [*MASTER, fetching(3, BOB, "k3"), *got(3, BOB, "k3")],
+    ),
+    "a key twice to one slave": (
+        "k1 went to bob twice",
+        [*MASTER, *SLAVE, fetching(3, BOB, "k1"), *got(3, BOB, "k1")],
+    ),
+    "an ID for two requests": ("k1 went to alice twice", [*MASTER, asked(3, 1), *got(3, ALICE, "k1")]),
+    "an ID for two masters": (
+        "k1 was made for two requests",
+        [*MASTER, asked(3, 1, (ALICE,), BOB), *got(3, BOB, "k1")],
+    ),
+    "fewer keys than asked for": ("alice was to get 2 keys and got 1", [asked(), *got(1, ALICE, "k1")]),
+    "keys with a refusal": (
+        "alice was to get 0 keys and got 2",
+        [asked(), *got(1, ALICE, "k1", "k2")[:-1], refused(1, 503)],
+    ),
+    "keys of another size": ("keys of another size than 64", [other(asked(), size=64), *got(1, ALICE, "k1", "k2")]),
+    "a slave gets some of its keys": (
+        "bob was to get 2 keys and got 1",
+        [*MASTER, fetching(2, BOB, "k1", "k2"), *got(2, BOB, "k1")],
+    ),
+    "an answer that is none": ("the answer is none: odd", [asked(), Ended(1, MALFORMED, 200, "odd")]),
+    "a master refused for good": ("alice was refused with status 400", [asked(), refused(1, 400)]),
+    "a slave's key has gone": (
+        "bob was refused its keys with status 400",
+        [*MASTER, fetching(2, BOB, "k1", "k2"), refused(2, 400)],
+    ),
+    "a slave's key comes back": (
+        "bob was refused its keys with status 400",
+        [*MASTER, fetching(3, BOB, "k1", "k2"), refused(3, 400), *SLAVE],
+    ),
+    "a slave taken for a stranger": (
+        "bob was refused its keys with status 401",
+        [*MASTER, *SLAVE, fetching(3, BOB, "k1"), refused(3, 401)],
+    ),
+    "an imbalance": (
+        "s at A with B does not balance",
+        [*MASTER, *SLAVE, Looked(A, B, (msgspec.structs.replace(balance(256), ingested=999),), {})],
+    ),
+    "a negative count": ("s at A with B does not balance", [Looked(A, B, (balance(2000),), {})]),
+    "ends that allocated differently": (
+        "A and B differ in how far s is allocated",
+        [*MASTER, *SLAVE, *rest(balance(256), balance(256, burned=8))],
+    ),
+    "ends that know other streams": (
+        "A and B differ in how far s is allocated",
+        [Looked(A, B, (balance(0),), {}, final=True), Looked(B, A, (), {}, final=True)],
+    ),
+    "promised key in nobody's books": (
+        "B with A accounts for 128 bits that were promised, but more were",
+        [*MASTER, *rest(balance(256), balance(0, reserved=128, burned=128))],
+    ),
+    "key given out that nobody asked for": (
+        "A with B says it delivered 384 bits, more than anybody asked for",
+        [*MASTER, *SLAVE, *rest(balance(384), balance(256, burned=128))],
+    ),
+    "what the harness saw": ("the node of site A ended", [Broken("the node of site A ended"), *MASTER]),
+}
+
+
+@pytest.mark.parametrize(("complaint", "entries"), UNSOUND.values(), ids=UNSOUND)
+def test_every_violation_is_found(complaint: str, entries: Sequence[Entry]) -> None:
+    assert any(complaint in violation for violation in found(*entries)), found(*entries)
+
+
+def test_reuse_is_found_wherever_it_lies() -> None:
+    """For every place in one key and every place in another, down to the shortest overlap that counts."""
+    for at in range(9):
+        for to in range(9):
+            key = random.Random(17).randbytes(to) + KEYS["k1"][at : at + 8] + random.Random(18).randbytes(8 - to)
+            entries = [asked(1, 1), *got(1, ALICE, "k1"), asked(2, 1), Delivered(2, ALICE, "x", key), Ended(2, GOT)]
+            assert found(*entries) == ["k1 and x have 8 bytes in a row in common"]
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
+    entries = [*MASTER, *SLAVE, *AT_REST, Fault("kill A"), Broken("odd"), refused(9, 503)]
+    with Log(tmp_path / "log") as log:
+        for entry in entries:
+            log.write(entry)
+        assert list(read(tmp_path / "log")) == entries
+    assert len((tmp_path / "log").read_bytes().splitlines()) == len(entries)
+    with pytest.raises(FileExistsError):
+        Log(tmp_path / "log")

@@ -1,0 +1,65 @@
+"""A look at what sites say of their own books: Admin's status, asked with each site's own certificate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+
+import aiohttp
+import msgspec
+
+from qss.cli.demo.network import SITES, Network
+from qss.model.identifiers import QksId
+from qss.pki.contexts import application_context
+from qss.wire.status import SiteStatus
+from torture.log import Looked
+
+_TIMEOUT_S = 5.0
+_REST_S = 0.5
+
+
+class Watchtower:
+    """Looks at the sites of a network. Use it as `async with`."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def look(self, site: QksId) -> tuple[Looked, ...]:
+        """Return what a site tells of each of its links; nothing if it does not answer."""
+        pair = self._network.pki.site(site)
+        context = application_context(pair.certificate, pair.key, self._network.pki.authority.certificate)
+        url = f"https://localhost:{self._network.ports[site].admin}/status"
+        try:
+            async with self._session.get(url, ssl=context) as answer:
+                status = msgspec.json.decode(await answer.read(), type=SiteStatus)
+        except (OSError, aiohttp.ClientError, TimeoutError):
+            return ()
+        return tuple(Looked(site, QksId(link.peer), link.streams, link.burned) for link in status.links)
+
+    async def at_rest(self) -> Sequence[Looked]:
+        """Return what all sites tell, once all answer and nothing is given out any more."""
+        before: list[tuple[Looked, ...]] = []
+        while True:
+            looks = [await self.look(site) for site in SITES]
+            if all(looks) and _spent(looks) == _spent(before):
+                return [msgspec.structs.replace(look, final=True) for of_site in looks for look in of_site]
+            before = looks
+            await asyncio.sleep(_REST_S)
+
+
+def _spent(looks: Sequence[Sequence[Looked]]) -> list[object]:
+    return [
+        (look.site, look.peer, one.stream, one.reserved, one.delivered, one.relayed, one.burned)
+        for of_site in looks
+        for look in of_site
+        for one in look.streams
+    ]
