@@ -190,7 +190,7 @@ def _balance(looks: Iterable[Looked]) -> Iterator[str]:
 
 
 def _both_ends(looks: Iterable[Looked]) -> Iterator[str]:
-    """At rest, both ends of a link have allocated each stream equally far; one that an end forgot, to its end."""
+    """At rest, both ends of a link are equally far in each stream."""
     left = {
         (look.site, look.peer): {stream.stream: stream for stream in look.streams if stream.stream != PAST}
         for look in looks
@@ -199,13 +199,19 @@ def _both_ends(looks: Iterable[Looked]) -> Iterator[str]:
     for site, peer in sorted({(min(ends), max(ends)) for ends in left}):
         here, there = left.get((site, peer), {}), left.get((peer, site), {})
         for stream in here.keys() | there.keys():
-            if _head(here.get(stream)) != _head(there.get(stream)):
+            if not _agree(here.get(stream), there.get(stream)):
                 yield f"{site} and {peer} differ in how far {stream} is allocated"
 
 
-def _head(stream: StreamBalance | None) -> int | None:
-    """Return how many bits are allocated or burned; None if all are: such a stream is forgotten at times."""
-    return None if stream is None or stream.available == 0 else stream.ingested - stream.available
+def _agree(here: StreamBalance | None, there: StreamBalance | None) -> bool:
+    """Whether two ends are equally far: with what is used up if the stream still grows, with what is left if not.
+
+    What is left of a closed stream ends for both where the shorter one ends; the longer end burns what it has beyond. A
+    stream of which nothing is left is forgotten, by each end in its time.
+    """
+    left, left_there = (0 if end is None else end.available for end in (here, there))
+    used, used_there = (None if end is None else end.ingested - end.available for end in (here, there))
+    return left == left_there or (used == used_there and used is not None)
 
 
 def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:

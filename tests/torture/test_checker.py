@@ -102,6 +102,12 @@ SOUND: dict[str, Sequence[Entry]] = {
         *SLAVE,
         *rest(balance(0, burned=256), balance(256), unconfirmed=256),
     ],
+    "one end is ahead in a stream that grows": [*MASTER, *SLAVE, *rest(balance(256), balance(256, ingested=2000))],
+    "one end was ahead in a stream that was closed": [
+        *MASTER,
+        *SLAVE,
+        *rest(balance(256), balance(256, ingested=2000, burned=1000)),
+    ],
     "a stream used up, and forgotten at one end": [
         *(Looked(A, B, (balance(0, burned=1000),), {}, final=True), Looked(B, A, (), {}, final=True))
     ],
