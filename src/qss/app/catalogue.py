@@ -7,11 +7,19 @@ from typing import assert_never
 
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.adapters.identity.certificate import CertificateIdentity
+from qss.adapters.keyrings.envelope import read_any
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
 from qss.adapters.keyrings.passphrase import PassphraseKeyRing, passphrase_of, read_passphrase_file
 from qss.adapters.keyrings.systemd import systemd_ring
 from qss.adapters.stores.anchor import AnchorFile
-from qss.adapters.stores.sqlite import SqliteStore, create_store
+from qss.adapters.stores.sqlite import (
+    SqliteStore,
+    back_up_ledger,
+    create_store,
+    erase_blocks,
+    restore_ledger,
+    take_lock,
+)
 from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
 from qss.model.identifiers import QksId
@@ -66,6 +74,40 @@ def store_at(path: Path, site: QksId) -> Store:
 def make_store(path: Path, site: QksId) -> None:
     """Make an empty store of `site` in the file `path`. Raises `StoreError` or `StoreUnavailable`."""
     create_store(path, site)
+
+
+def back_up_store(path: Path, site: QksId, copy: Path) -> int:
+    """Write the ledger of the store in `path`, in use or not, without key, to the new file `copy`.
+
+    Return its commit number. Raises `StoreError` or `StoreUnavailable`.
+    """
+    return back_up_ledger(path, site, copy)
+
+
+def restore_store(copy: Path, site: QksId, path: Path) -> tuple[QksId, ...]:
+    """Make the store of `site` in the new file `path` of a back-up's, its links to be burned; return the neighbours.
+
+    Raises `StoreError` or `StoreUnavailable`.
+    """
+    return restore_ledger(copy, site, path)
+
+
+def lock_store(path: Path) -> int:
+    """Keep every process from starting the store in `path`, until the descriptor that this returns is closed.
+
+    Raises `StoreInUse` if one has it open, `StoreError` if nobody can tell.
+    """
+    return take_lock(path)
+
+
+def erase_sealed_key(path: Path) -> None:
+    """Erase all sealed key of the store in `path`, whose lock the caller holds. Raises as `restore_store`."""
+    erase_blocks(path)
+
+
+def check_sealed_data_key(wrapped: bytes) -> None:
+    """Raise `KeyRingError` if what a key ring has wrapped was damaged since."""
+    read_any(wrapped)
 
 
 def anchor_of(table: tables.Site) -> Anchor:

@@ -22,6 +22,7 @@ import structlog
 from qss.app import site_tables as tables
 from qss.app.catalogue import anchor_of, device_of, identity_of, routing_table_of
 from qss.app.certificate_expiry import watch_expiry
+from qss.app.data_key_file import read_data_key
 from qss.app.overview import Overview
 from qss.app.preparation import prepare
 from qss.core.keyserver.policy import PairPolicy, PairRule
@@ -104,6 +105,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks)
         await site.start()
         stack.push_async_callback(site.stop)
+        await asyncio.to_thread(read_data_key, configuration.site.data)  # somebody may have destroyed it meanwhile
 
         neighbours = Listener(
             configuration.external.listen.host,

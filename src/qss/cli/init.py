@@ -42,7 +42,8 @@ def command(
 
     Without an option for the master key, a passphrase is asked for.
     """
-    from qss.app.data_folder import DATA_KEY, LEDGER, initialise
+    from qss.app.data_folder import LEDGER, initialise
+    from qss.app.data_key_file import DATA_KEY
     from qss.model.identifiers import parse_qks_id
 
     if key_file is not None or systemd_credential is not None:

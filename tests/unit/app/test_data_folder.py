@@ -5,23 +5,21 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
-from qss.app.data_folder import DATA_KEY, LEDGER, initialise, open_store
+from qss.app.data_folder import LEDGER, initialise, open_store
+from qss.app.data_key_file import DATA_KEY
 from qss.model.errors import KeyRingError, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
 from qss.ports.keyring import KeyRing
 from qss.ports.store import PutKey, PutStream
-from support.failing_disk import FailingDisk, PowerCut
+from support.failing_disk import FailingDisk, PowerCut, at_most
 from support.store_records import stream_id, stream_record
 
 A, B = QksId("A"), QksId("B")
@@ -209,17 +207,6 @@ async def test_a_disk_that_is_full_for_the_store_leaves_nothing(folder, parent, 
     await assert_whole(folder, keyring)
 
 
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes: a disk that is full for SQLite as well."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 async def test_whenever_the_power_goes_a_folder_of_that_name_is_whole(disk, folder, parent, keyring) -> None:
     for step in range(100):
         disk.arm(step, PowerCut())
@@ -314,7 +301,7 @@ async def test_a_data_key_of_another_folder_of_the_site_opens_no_key_of_this_one
 
 async def test_what_is_no_data_folder_is_refused_with_the_command_that_makes_one(folder, parent, keyring) -> None:
     with pytest.raises(
-        StoreError, match=r"is no data folder: it has no data-key.json; make one with `qss init .*--site A`"
+        StoreError, match=r"is no data folder: it has no data-key.json; make one with `qss init .*--site ID`"
     ):
         await open_store(folder, A, keyring)
     await initialise(folder, A, keyring)

@@ -68,18 +68,25 @@ def close(header: Header, wrapping_key: bytes, data_key: KeyMaterial, context: b
 
 def read(wrapped: bytes, kind: str) -> Envelope:
     """Read a line of this kind of key ring. Raises `KeyRingError` if it is damaged or of another kind."""
+    envelope = read_any(wrapped)
+    found = envelope.header.kind
+    if found != kind:
+        raise KeyRingError(f"the data key was sealed by the key ring {found!r}, not {kind!r}; use that one")
+    return envelope
+
+
+def read_any(wrapped: bytes) -> Envelope:
+    """Read a line of whatever key ring. Raises `KeyRingError` if it is damaged."""
     try:
         line, _, checksum = wrapped[:_MAX_BYTES].decode("ascii").rpartition(":")
-        form, found, parameters, salt, nonce, sealed = line.split(":")
-        envelope = Envelope(Header(found, parameters, _decode(salt)), _decode(nonce), _decode(sealed))
+        form, kind, parameters, salt, nonce, sealed = line.split(":")
+        envelope = Envelope(Header(kind, parameters, _decode(salt)), _decode(nonce), _decode(sealed))
     except ValueError as error:
         raise KeyRingError(_DAMAGED) from error
     if checksum != _checksum(line):
         raise KeyRingError(_DAMAGED)
     if form != _FORMAT:
         raise KeyRingError(f"the sealed data key has a form that this release does not know; it knows {_FORMAT}")
-    if found != kind:
-        raise KeyRingError(f"the data key was sealed by the key ring {found!r}, not {kind!r}; use that one")
     return envelope
 
 

@@ -2,10 +2,15 @@
 
 Three connections, each used by one thread of its own: the `writer` groups commits, a reader answers `contents` and
 `blocks`, and the `checkpointer` moves the log into the main file off the commit path. Ledger rows are readable to
-SQL; blocks come sealed. Refused here: key material, retries, and creating a store by opening it.
+SQL; blocks come sealed. Back-ups are taken by `backup` on a connection of its own, also while the store is in use.
+
+Refused here: key material, retries, and creating a store by opening it.
 """
 
+from qss.adapters.stores.sqlite.backup import back_up_ledger, restore_ledger
+from qss.adapters.stores.sqlite.erasing import erase_blocks
+from qss.adapters.stores.sqlite.lock import take_lock
 from qss.adapters.stores.sqlite.schema import create_store
 from qss.adapters.stores.sqlite.store import SqliteStore
 
-__all__ = ["SqliteStore", "create_store"]
+__all__ = ["SqliteStore", "back_up_ledger", "create_store", "erase_blocks", "restore_ledger", "take_lock"]

@@ -22,6 +22,20 @@ def as_store_errors(path: Path) -> Iterator[None]:
         raise store_error(error, path) from error
 
 
+@contextmanager
+def as_making_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite says about the new file at `path`, which nobody uses yet, as a type of the error tree."""
+    try:
+        yield
+    except (apsw.FullError, apsw.IOError) as error:
+        what = "the disk is full" if isinstance(error, apsw.FullError) else "the disk refuses"
+        raise StoreUnavailable(
+            f"{path} cannot be written ({what}); nothing was made. Check the disk and its quota, and try again"
+        ) from error
+    except apsw.Error as error:
+        raise store_error(error, path) from error
+
+
 def store_error(error: apsw.Error, path: Path) -> QssError:
     """Return the error of the tree that `error` stands for."""
     match error:

@@ -6,6 +6,8 @@ A store is made by `create_store` and by nothing else: a typing error in a path 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -17,11 +19,17 @@ from qss.model.identifiers import QksId
 APPLICATION_ID = 0x71737331
 """`qss1`, in the file's header: tells a store of ours from any other SQLite file."""
 
+BACKUP_APPLICATION_ID = 0x71737362
+"""`qssb`: a ledger without key in a back-up, which no site can be started on."""
+
 SCHEMA_VERSION = 2
 """Layout of the tables, in the header's `user_version`."""
 
 BUSY_MS = 10_000
 """How long a connection waits for a lock that another program holds on the file."""
+
+KEY_TABLES = frozenset({"blocks"})
+"""Tables that hold sealed key. Back-ups do without them; every other table must hold none."""
 
 _PAGE_BYTES = 16384
 
@@ -110,26 +118,35 @@ def create_store(path: Path, site: QksId) -> None:
 
     Raises `StoreError` if something is there already, `StoreUnavailable` if the disk refuses.
     """
+    with as_store_errors(path), new_file(path, APPLICATION_ID, "WAL") as connection:
+        connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0)", (site,))
+
+
+@contextmanager
+def new_file(path: Path, application_id: int, journal_mode: str) -> Iterator[apsw.Connection]:
+    """Make a file of mode 0600 with empty tables; what the caller puts into them becomes durable with it.
+
+    Raises `StoreError` if something is there already, `apsw.Error` if the disk refuses; an empty file may be left then.
+    """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError as error:
         raise StoreError(f"{path} exists already; choose another place, or remove it if it is not needed") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be made ({error.strerror}); check the folder and its owner") from error
-    with as_store_errors(path):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-        try:
-            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_TABLES)
-            connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0)", (site,))
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        connection.execute(f"PRAGMA journal_mode={journal_mode}")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_TABLES)
+        yield connection
+        connection.execute(f"PRAGMA application_id={application_id}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 def connect(path: Path) -> apsw.Connection:
@@ -150,13 +167,7 @@ def connect(path: Path) -> apsw.Connection:
 
 def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
     """Raise `StoreError` unless the file is a whole store of this release and of `site`."""
-    if _pragma(connection, "application_id") != APPLICATION_ID:
-        raise StoreError(f"{path} is no qss store; name the right data folder, or make one with `qss init`")
-    version = _pragma(connection, "user_version")
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has layout {version}, this release reads layout {SCHEMA_VERSION}; run the release that made it"
-        )
+    check_release(connection, path)
     if _pragma(connection, "quick_check(1)") != "ok":
         raise StoreDamaged(
             f"{path} is damaged; restore the data folder from a back-up, or move it away and make it anew: "
@@ -167,6 +178,27 @@ def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
     owner = connection.execute("SELECT site FROM meta").get
     if owner != site:
         raise StoreError(f"{path} belongs to site {owner}, not {site}; name that site's own data folder")
+
+
+def check_release(connection: apsw.Connection, path: Path) -> None:
+    """Raise `StoreError` unless the file is a store, of this release."""
+    application_id = _pragma(connection, "application_id")
+    if application_id == BACKUP_APPLICATION_ID:
+        raise StoreError(
+            f"{path} is a back-up, and no store; make a data folder of it with `qss restore {path.parent} DIR`"
+        )
+    if application_id != APPLICATION_ID:
+        raise StoreError(f"{path} is no qss store; name the right data folder, or make one with `qss init`")
+    check_layout(connection, path)
+
+
+def check_layout(connection: apsw.Connection, path: Path) -> None:
+    """Raise `StoreError` unless the file's tables are those of this release."""
+    version = _pragma(connection, "user_version")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has layout {version}, this release reads layout {SCHEMA_VERSION}; run the release that made it"
+        )
 
 
 def _pragma(connection: apsw.Connection, name: str) -> object:
