@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from qss.model.errors import QssError, Unavailable
 from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
+from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.keys import KeyIdsRequest, KeyRequest
+from qss.model.records import PeerRecord
 from qss.simulation.store import SimulatedDisk
 from scenarios.checks import Book
 from scenarios.world import Road, SimulatedSite, World
@@ -248,16 +250,22 @@ class Scenario:
         self.world.log(site.here, "back-up", f"commit {self.backups[site.here].commit_number}")
 
     async def _restore(self, site: SimulatedSite) -> None:
-        """Put a back-up in the place of a site's disk: the anchor stays, or is lost."""
+        """Put a back-up in the place of a site's disk, as it is or by `qss restore`: the anchor stays, or is lost."""
         backup = self.backups.get(site.here)
-        lost = self.chance.random() < 0.5
-        # The anchor may lag by a second: a back-up that is as young cannot be told from the disk itself.
-        if backup is None or not (lost or backup.commit_number < (site.anchor.number or 0)):
+        lost, marked = self.chance.random() < 0.5, self.chance.random() < 0.5
+        # The anchor may lag by a second: a copy that is as young cannot be told from the disk itself, if unmarked.
+        if backup is None or not (lost or marked or backup.commit_number < (site.anchor.number or 0)):
             return
         await site.crash()
-        self.world.log(site.here, "restore", f"commit {backup.commit_number}, anchor {'lost' if lost else 'kept'}")
+        self.world.log(
+            site.here,
+            "restore",
+            f"commit {backup.commit_number}, {'marked' if marked else 'as it is'}, anchor {'lost' if lost else 'kept'}",
+        )
         site.disk = backup
         self.backups[site.here] = self.world.backup(site.here)
+        if marked:
+            _mark_restored(site.disk, self.chance.randbytes(INCARNATION_ENTROPY_BYTES))
         if lost:
             site.anchor.number = None
         self.world.loop.call_later(self.chance.expovariate(1.0), self._start_later, site)
@@ -311,6 +319,15 @@ def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:
     return next(
         (sae for sae, home in world.homes.items() if home == world.homes[slaves[0]] and sae not in slaves), None
     )
+
+
+def _mark_restored(disk: SimulatedDisk, entropy: bytes) -> None:
+    """What `qss backup` and `qss restore` do to a ledger on its way: it is without key, and marked to be burned."""
+    disk.blocks.clear()
+    links = {record.peer for record in disk.streams.values()} | disk.peers.keys()
+    disk.peers |= {peer: replace(disk.peers.get(peer, PeerRecord(peer)), must_burn=True) for peer in links}
+    disk.incarnation = next_incarnation(disk.incarnation, entropy)
+    disk.commit_number += 1
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
