@@ -151,8 +151,10 @@ class SimulatedSite:
         self._context = copy_context()
         self._context.run(_owner.set, self)
         self.world.log(self.here, "start", f"incarnation {self.disk.incarnation}, commit {self.disk.commit_number}")
-        await self.spawn(self._start())
-        self._starting = False
+        try:
+            await self.spawn(self._start())
+        finally:
+            self._starting = False  # a crash may come before the start has ended
 
     async def _start(self) -> None:
         world, limits = self.world, KeyLimits(max_key_per_request=16, max_key_size=4096)
