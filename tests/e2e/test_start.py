@@ -53,7 +53,9 @@ CASES = {
     "wrong kind of key ring": Case(('data = "A.data"', 'data = "P.data"'), ("passphrase",)),
     "no data folder": Case(('data = "A.data"', 'data = "nowhere"'), ("nowhere", "qss init")),
     "another site's data folder": Case(('data = "A.data"', 'data = "B.data"'), ("belongs to site B",)),
-    "damaged store": Case(('data = "A.data"', 'data = "damaged"'), ("damaged", "restore it from a back-up")),
+    "damaged store": Case(
+        ('data = "A.data"', 'data = "damaged"'), ("damaged", "from a back-up", "only gathered key is lost")
+    ),
     "another's private key": Case(('key = "pki/sites/A.key"', 'key = "pki/sites/B.key"'), ("B.key",)),
     "no certificate": Case(('"pki/sites/A.pem"', '"pki/sites/Z.pem"'), ("Z.pem",)),
     "port in use": Case(("NORTHBOUND", "TAKEN"), ("127.0.0.1 port", "already in use", "configure another address")),

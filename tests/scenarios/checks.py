@@ -8,7 +8,7 @@ from itertools import pairwise
 from qss.core.reservation import Link
 from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
 from qss.model.keys import Key
-from qss.model.ranges import Range
+from qss.model.ranges import Range, union
 from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
 from qss.runtime.feed import BUFFER_BYTES
 from scenarios.world import SimulatedSite, World
@@ -23,10 +23,22 @@ class Book:
         self._delivered: set[tuple[KeyId, SaeId]] = set()
         self._parties: dict[KeyId, frozenset[SaeId]] = {}
         self._link: dict[KeyId, frozenset[QksId]] = {}
+        self._named: dict[tuple[SaeId, str], tuple[float, int, tuple[KeyId, ...]]] = {}
+        """What was answered under a name, when first, and how many recalls its site had heard of."""
         self.deliveries = 0
 
-    def asked(self, keys: tuple[Key, ...], count: int, size: int, master: SaeId, slaves: tuple[SaeId, ...]) -> None:
-        """A master was answered."""
+    def asked(
+        self,
+        keys: tuple[Key, ...],
+        count: int,
+        size: int,
+        master: SaeId,
+        slaves: tuple[SaeId, ...],
+        name: str | None = None,
+    ) -> bool:
+        """A master was answered. Return whether it was a repeat."""
+        if name is not None and self._repeats(master, name, keys):
+            return True
         if len(keys) != count or any(len(key.material) != size // 8 for key in keys):
             self._wrong(f"{master} asked for {count} keys of {size} bits and got {len(keys)}")
         for key in keys:
@@ -35,13 +47,33 @@ class Book:
             self._parties[key.key_id] = frozenset({master, *slaves})
             self._link[key.key_id] = frozenset({self._world.homes[master], self._world.homes[slaves[0]]})
             self._deliver(key, master)
+        return False
 
-    def fetched(self, keys: tuple[Key, ...], asked: tuple[KeyId, ...], slave: SaeId) -> None:
+    def fetched(self, keys: tuple[Key, ...], asked: tuple[KeyId, ...], slave: SaeId, name: str | None = None) -> None:
         """A slave was answered."""
+        if name is not None and self._repeats(slave, name, keys):
+            return
         if tuple(key.key_id for key in keys) != asked:
             self._wrong(f"{slave} asked for other keys than it got")
         for key in keys:
             self._deliver(key, slave)
+
+    def _repeats(self, sae: SaeId, name: str, keys: tuple[Key, ...]) -> bool:
+        """Whether this is an answer that was given before, as it must be while nothing was forgotten."""
+        ids, now = tuple(key.key_id for key in keys), self._world.loop.time()
+        site = self._world.sites[self._world.homes[sae]]
+        peers = [site.site.links[peer].core.peer for peer in site.neighbours]
+        heard = sum(peer.recall_seen + peer.recall_made for peer in peers)
+        first_at, first_heard, first_ids = self._named.setdefault((sae, name), (now, heard, ()))
+        if ids == first_ids:
+            if any(self._bytes[key.key_id] != key.material.reveal() for key in keys):
+                self._wrong(f"a repeat under {name} got other bytes")
+            return True
+        in_time = first_at < now < first_at + self._world.grace_s - 0.5
+        if first_ids and in_time and site.forgot_at < first_at and heard == first_heard:
+            self._wrong(f"a repeat of {sae} under {name} got other keys, {now - first_at:.3f} s later")
+        self._named[sae, name] = (now, heard, ids)
+        return False
 
     def _deliver(self, key: Key, sae: SaeId) -> None:
         self.deliveries += 1
@@ -61,10 +93,10 @@ class Book:
 
     # --- afterwards -----------------------------------------------------------------------------------------------
 
-    def check_reuse(self, link: frozenset[QksId], streams: dict[StreamId, int]) -> None:
-        """No bit of a stream serves two keys. `streams` are all that the link has had, and their lengths."""
+    def check_reuse(self, link: frozenset[QksId]) -> None:
+        """No bit of a stream serves two keys."""
         channel = self._world.road(*link).channel
-        contents = {stream: channel.content(stream, length) for stream, length in streams.items()}
+        contents = {stream: channel.content(stream, length) for stream, length in channel.lengths.items()}
         taken: dict[StreamId, list[Range]] = defaultdict(list)
         for key_id, material in self._bytes.items():
             if self._link[key_id] != link:
@@ -124,12 +156,17 @@ class Book:
             waiting = [part for row in mine for part in row.unfetched()]
             if tally.reserved != 8 * sum(map(len, waiting)):
                 self._wrong(f"{record.stream} at {here} reserves {tally.reserved} bits, its rows {waiting}")
-            # Of a link that is to be burned the key need not be there: back-ups have none.
-            if site is not None and not site.disk.peers.get(record.peer, PeerRecord(record.peer)).must_burn:
+            # Damaged blocks are given up whole when a part of them is erased, and back-ups have no key at all.
+            if (
+                site is not None
+                and not site.damaged
+                and not site.disk.peers.get(record.peer, PeerRecord(record.peer)).must_burn
+            ):
                 held = [
                     Range(b.start, b.start + b.length) for b in site.disk.blocks.values() if b.stream == record.stream
                 ]
-                for part in [*waiting, Range(record.head, record.end)]:
+                kept = _kept(site, record.stream)
+                for part in [*waiting, *kept, Range(record.head, record.end)]:
                     if sum(len(common) for block in held if (common := block.intersection(part))) != len(part):
                         self._wrong(f"bytes of {part} of {record.stream} are not on the disk of {here}")
 
@@ -138,8 +175,15 @@ class Book:
         for block in site.disk.blocks.values():
             record = site.disk.streams[block.stream]
             rows = [r for r in site.disk.reservations.values() if r.stream == block.stream and r.side is Side.SLAVE]
-            needed = [*(part for row in rows for part in row.unfetched()), Range(record.head, record.end)]
+            unfetched = [part for row in rows for part in row.unfetched()]
+            needed = union([*unfetched, *_kept(site, block.stream), Range(record.head, record.end)])
             place = Range(block.start, block.start + block.length)
             kept = sum(len(common) for part in needed if (common := place.intersection(part)))
             if kept != len(place):
                 self._wrong(f"{place} of {block.stream} is still on the disk of {site.here}, needed are {kept} bytes")
+
+
+def _kept(site: SimulatedSite, stream: StreamId) -> list[Range]:
+    """The bytes of a stream that answers keep on a disk."""
+    answers = site.disk.answers.values()
+    return [run.range for answer in answers for run in answer.keys if run.stream == stream]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from qss.model.errors import QssError, Unavailable
-from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
+from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.keys import KeyIdsRequest, KeyRequest
-from qss.model.records import PeerRecord
+from qss.model.records import PeerRecord, Scope
 from qss.simulation.store import SimulatedDisk
 from scenarios.checks import Book
 from scenarios.world import Road, SimulatedSite, World
@@ -52,9 +52,7 @@ class Scenario:
         self.chance = self.world.random
         self.backups: dict[QksId, SimulatedDisk] = {}
         self.faults = 0
-        self.streams: dict[frozenset[QksId], dict[StreamId, int]] = {
-            frozenset(road.ends): {} for road in self.world.roads
-        }
+        self.names = 0
         self._set_the_weather()
 
     def _set_the_weather(self) -> None:
@@ -64,6 +62,8 @@ class Scenario:
         world.in_order = not unruly
         world.slow_disk_s = chance.choice((0.0005, 0.005, 0.1))
         world.reserved_s = chance.choice((3.0, 30.0))
+        world.grace_s = chance.choice((3.0, 30.0))
+        world.stream_s = chance.choice((8.0, 1e9))
 
         def weather() -> tuple[float, ...]:
             copies = 1
@@ -103,7 +103,7 @@ class Scenario:
         await self._heal()
         await self._look()
         for road in world.roads:
-            self.book.check_reuse(frozenset(road.ends), self.streams[frozenset(road.ends)])
+            self.book.check_reuse(frozenset(road.ends))
         for site in world.sites.values():
             if site.running:
                 await site.site.stop()
@@ -119,10 +119,6 @@ class Scenario:
         for site in self.world.sites.values():
             if site.running:
                 self.book.check_site(site)
-                for peer in site.neighbours:
-                    lengths = self.streams[frozenset((site.here, peer))]
-                    for record in site.site.links[peer].core.streams:
-                        lengths[record.stream] = max(record.mark, lengths.get(record.stream, 0))
 
     # --- applications ---------------------------------------------------------------------------------------------
 
@@ -133,7 +129,18 @@ class Scenario:
         peer = chance.choice(site.neighbours)
         there = [sae for sae, home in world.homes.items() if home == peer]
         slaves = tuple(chance.sample(there, chance.randint(1, len(there))))
-        request = KeyRequest(chance.randint(1, 4), chance.choice((64, 128, 256, 1024)), slaves[1:])
+        name = self._name() if chance.random() < 0.5 else None
+        request = KeyRequest(chance.randint(1, 4), chance.choice((64, 128, 256, 1024)), slaves[1:], name=name)
+        self._send_master(master, slaves, request)
+        if name is not None:  # a lost answer is asked for again; so is one that came, now and then
+            world.loop.call_later(chance.expovariate(2.0), self._send_master, master, slaves, request)
+
+    def _name(self) -> str:
+        self.names += 1
+        return f"n{self.names}"
+
+    def _send_master(self, master: SaeId, slaves: tuple[SaeId, ...], request: KeyRequest) -> None:
+        site = self.world.sites[self.world.homes[master]]
         if site.running:
             site.spawn(self._master(site, master, slaves, request))
 
@@ -144,7 +151,8 @@ class Scenario:
             self.world.log(site.here, "refused", f"{master}: {error}")
             return
         assert request.size is not None
-        self.book.asked(keys, request.number, request.size, master, slaves)
+        if self.book.asked(keys, request.number, request.size, master, slaves, request.name):
+            return
         key_ids = tuple(key.key_id for key in keys)
         for slave in slaves:
             if self.chance.random() < 0.9:
@@ -162,23 +170,27 @@ class Scenario:
         if not site.running:
             self.world.loop.call_later(1.0, self._send_slave, slave, master, key_ids, stranger)
             return
-        site.spawn(self._slave(site, slave, master, key_ids))
+        name = self._name() if self.chance.random() < 0.5 else None
+        for _ in range(1 if name is None else self.chance.randint(1, 3)):
+            site.spawn(self._slave(site, slave, master, key_ids, name))
         if stranger is not None and self.chance.random() < 0.1:
             site.spawn(self._slave(site, stranger, master, key_ids))
         if self.chance.random() < 0.1:
             site.spawn(self._slave(site, slave, master, key_ids[:1]))  # asks twice: is served once
 
-    async def _slave(self, site: SimulatedSite, slave: SaeId, master: SaeId, key_ids: tuple[KeyId, ...]) -> None:
+    async def _slave(
+        self, site: SimulatedSite, slave: SaeId, master: SaeId, key_ids: tuple[KeyId, ...], name: str | None = None
+    ) -> None:
         for _ in range(5):
             try:
-                keys = await site.key_server.get_key_with_ids(slave, master, KeyIdsRequest(key_ids))
+                keys = await site.key_server.get_key_with_ids(slave, master, KeyIdsRequest(key_ids, name))
             except Unavailable:
                 await asyncio.sleep(0.5)
             except QssError as error:
                 self.world.log(site.here, "refused", f"{slave}: {error}")
                 return
             else:
-                self.book.fetched(keys, key_ids, slave)
+                self.book.fetched(keys, key_ids, slave, name)
                 return
 
     # --- faults ---------------------------------------------------------------------------------------------------
@@ -198,6 +210,8 @@ class Scenario:
                 lambda: self._end_session(road),
                 lambda: self._fill_disk(site),
                 lambda: self._jump(site),
+                lambda: self._recall(site),
+                lambda: self._damage(site),
                 lambda: self._back_up(site),
                 lambda: self._back_up(site),
                 lambda: self._restore(site),
@@ -242,8 +256,42 @@ class Scenario:
         site.disk.full = False
 
     async def _jump(self, site: SimulatedSite) -> None:
+        self._may_forget(site)
         site.wall_offset += self.chance.choice((-86_400.0, -5.0, 5.0, 86_400.0))
         self.world.log(site.here, "clock", f"{site.wall_offset:+g} s")
+
+    async def _recall(self, site: SimulatedSite) -> None:
+        """An administrator has keys burned that were not fetched yet."""
+        if not site.running:
+            return
+        for each in self.world.sites.values():
+            self._may_forget(each)
+        scope = Scope(sae=self.chance.choice([None, *self.world.homes]))
+        self.world.log(site.here, "recall", str(scope))
+        site.spawn(self._recall_at(site, self.chance.choice(site.neighbours), scope))
+
+    async def _recall_at(self, site: SimulatedSite, peer: QksId, scope: Scope) -> None:
+        try:
+            bits = await site.site.links[peer].asks.recall(scope)
+        except Unavailable as error:
+            self.world.log(site.here, "recall failed", str(error))
+        else:
+            self.world.log(site.here, "recalled", f"{bits} bits")
+
+    async def _damage(self, site: SimulatedSite) -> None:
+        """A bit flips on the disk."""
+        if not site.disk.blocks:
+            return
+        site.damaged = True
+        self._may_forget(site)
+        place = self.chance.choice(list(site.disk.blocks))
+        block = site.disk.blocks[place]
+        flipped = bytes([block.sealed[-1] ^ 1])
+        site.disk.blocks[place] = replace(block, sealed=block.sealed[:-1] + flipped)
+        self.world.log(site.here, "bit flips", f"at {block.start} of {block.stream}")
+
+    def _may_forget(self, site: SimulatedSite) -> None:
+        site.forgot_at = self.world.loop.time()
 
     async def _back_up(self, site: SimulatedSite) -> None:
         self.backups[site.here] = self.world.backup(site.here)
@@ -257,6 +305,8 @@ class Scenario:
         if backup is None or not (lost or marked or backup.commit_number < (site.anchor.number or 0)):
             return
         await site.crash()
+        for each in self.world.sites.values():
+            self._may_forget(each)
         self.world.log(
             site.here,
             "restore",
@@ -324,6 +374,7 @@ def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:
 def _mark_restored(disk: SimulatedDisk, entropy: bytes) -> None:
     """What `qss backup` and `qss restore` do to a ledger on its way: it is without key, and marked to be burned."""
     disk.blocks.clear()
+    disk.answers.clear()
     links = {record.peer for record in disk.streams.values()} | disk.peers.keys()
     disk.peers |= {peer: replace(disk.peers.get(peer, PeerRecord(peer)), must_burn=True) for peer in links}
     disk.incarnation = next_incarnation(disk.incarnation, entropy)

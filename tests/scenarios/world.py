@@ -64,6 +64,8 @@ class QuantumChannel:
         self._world = world
         self._ends = ends
         self._session: tuple[StreamId, float, asyncio.Event] | None = None
+        self.lengths: dict[StreamId, int] = {}
+        """Bytes that were given out of each stream."""
 
     def content(self, stream: StreamId, length: int) -> bytes:
         """Return the first `length` bytes of a stream, to whoever checks."""
@@ -99,7 +101,9 @@ class QuantumChannel:
             await asyncio.wait_for(ended.wait(), max(0.0, wait))
         if ended.is_set():
             raise StreamEnded("the session has ended")
-        return KeyMaterial(self.content(stream, (index + 1) * CHUNK_BYTES)[index * CHUNK_BYTES :])
+        stop = (index + 1) * CHUNK_BYTES
+        self.lengths[stream] = max(stop, self.lengths.get(stream, 0))
+        return KeyMaterial(self.content(stream, stop)[index * CHUNK_BYTES :])
 
     async def close(self, stream: StreamId) -> None:
         if self._session is not None and self._session[0] == stream:
@@ -127,6 +131,10 @@ class SimulatedSite:
         self.anchor = SimulatedAnchor()
         self.data_key = KeyMaterial(world.entropy(32))
         self.wall_offset = 0.0
+        self.damaged = False
+        """Some of its stored key cannot be read."""
+        self.forgot_at = -1.0
+        """When it last may have forgotten an answer before its time."""
         self.running = False
         self._starting = False
         self.tasks: dict[asyncio.Task[Any], None] = {}
@@ -169,6 +177,8 @@ class SimulatedSite:
                     partial(planner.admits, peer),
                     max_reservations=200,
                     reserved_s=world.reserved_s,
+                    grace_s=world.grace_s,
+                    stream_s=world.stream_s,
                     reply_timeout_s=2.0,
                     max_keys=16,
                     max_key_bytes=512,
@@ -231,6 +241,8 @@ class World:
         self.loop.set_task_factory(_make_task)
         self.homes = {SaeId(sae): QksId(site) for sae, site in saes.items()}
         self.reserved_s = 30.0
+        self.grace_s = 30.0
+        self.stream_s = 1e9
         self.weather: Weather = lambda: (self.random.expovariate(500),)
         self.in_order = True
         self.slow_disk_s = 0.002

@@ -356,6 +356,13 @@ class LinkPair:
                 return
         raise AssertionError("the two ends never come to rest")
 
+    def rest(self) -> None:
+        """Let also that come to an end which waits for a tick: commits without hurry, confirmations, erasures."""
+        for _ in range(4):
+            self.settle()
+            self.tick()
+        self.settle()
+
     # --- invariants -----------------------------------------------------------------------------------------------
 
     def _note_delivery(self, end: End, request: ev.Request, keys: tuple[KeyRun, ...]) -> None:

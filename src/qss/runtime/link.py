@@ -136,8 +136,9 @@ class LinkRunner:
         for stream in list(self._feeds):
             await self._close(stream)
         await self._feeding.cancelled()
-        self._handle(ev.Tick())  # what waits for a commit without hurry, or for erasure
-        await self._commits.finished()
+        for _ in range(2):  # what waits for a commit without hurry; then what that frees is erased
+            self._handle(ev.Tick())
+            await self._commits.finished()
         await self._tasks.finished()
         self.asks.give_up()
 

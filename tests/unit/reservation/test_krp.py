@@ -39,9 +39,7 @@ def test_a_key_is_delivered_once_durable_at_both_ends(master: str) -> None:
     assert len(pair.master_got[reservation]) == 3
     for slave in pair.asked[reservation].slaves:
         pair.fetch(reservation, slave, (0, 1, 2))
-    pair.settle()
-    pair.tick()
-    pair.settle()
+    pair.rest()
     assert len(pair.slave_got) == 3 * len(pair.asked[reservation].slaves)
     assert not pair.a.disk.rows
     assert not pair.b.disk.rows
@@ -126,9 +124,7 @@ def test_a_silent_peer_times_out_and_the_range_is_burned(master: str) -> None:
     pair.sync(end)
     pair.tick(6.0)
     assert isinstance(pair.refused[reservation], PeerUnavailable)
-    pair.settle()
-    pair.tick()
-    pair.settle()
+    pair.rest()
     assert not pair.master_got
     assert BurnReason.UNCONFIRMED in burned(pair, "a")
     assert not pair.a.disk.rows
@@ -151,9 +147,7 @@ def test_a_lost_connection_gives_up_at_both_ends(master: str, lost: str) -> None
     pair.disconnect()
     assert isinstance(pair.refused[reservation], PeerUnavailable)
     pair.connect()
-    pair.settle()
-    pair.tick()
-    pair.settle()
+    pair.rest()
     assert [r.head for r in pair.a.link.streams] == [r.head for r in pair.b.link.streams]
     assert not pair.a.disk.rows
     assert not pair.b.disk.rows
@@ -288,7 +282,7 @@ def test_a_restored_store_burns_everything_at_both_ends(restored: str) -> None:
     end = getattr(pair, restored)
     backup = end.disk.copy()
     reservation = pair.reserve(pair.a)
-    pair.settle()
+    pair.rest()
     pair.restore(end, backup)
     pair.connect()
     pair.settle()

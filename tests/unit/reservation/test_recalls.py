@@ -29,9 +29,7 @@ def test_unfetched_keys_are_burned_and_both_ends_forget_them(where: str, sae) ->
     reservation = pair.reserve(pair.a, 2)
     pair.settle()
     request = pair.recall(getattr(pair, where), Scope(sae=sae))
-    pair.settle()
-    pair.tick()
-    pair.settle()
+    pair.rest()
     assert burned(pair.b, BurnReason.VOIDED) == 2 * 128
     assert pair.recalls[request] == (2 * 128 if where == "b" else 0)
     assert not pair.a.disk.rows
@@ -190,9 +188,7 @@ def test_keys_are_outstanding_until_the_last_is_fetched(where: str) -> None:
     for slave in slaves:
         assert end.link.outstanding((master, slave)) == 2
         pair.fetch(reservation, slave, (0, 1))
-    pair.settle()
-    pair.tick()
-    pair.settle()
+    pair.rest()
     assert end.link.outstanding(master) == 0
     assert not end.disk.rows
 
@@ -213,9 +209,7 @@ def test_a_gone_that_was_lost_is_made_up_for(where: str) -> None:
     pair.disconnect()
     assert end.link.outstanding(pair.asked[reservation].master) == 1
     pair.connect()
-    pair.settle()
-    pair.tick()
-    pair.settle()
+    pair.rest()
     assert end.link.outstanding(pair.asked[reservation].master) == 0
 
 

@@ -233,7 +233,8 @@ class Exchange:
         state.put_row(row)
         state.deliver(reservation, (row.run,))
         state.free(row, [row.range])
-        state.to_confirm.append(reservation)
+        # Until then this end may forget that the master was answered, and the other end must still know of it.
+        state.with_next_commit(partial(state.to_confirm.append, reservation))
 
     def _give_up(
         self, reservation: ReservationId, error: QssError, reason: BurnReason = BurnReason.UNCONFIRMED

@@ -316,8 +316,9 @@ class Link:
         )
         state.up = state.exchanged = True
         state.trouble = None
-        state.commit_now()  # KRP 2.6: what the exchange changed does not wait for the next tick
-        state.to_confirm.extend(row.id for row in state.rows.values() if row.side is Side.MASTER)
+        # KRP 2.6: what the exchange changed does not wait for the next tick
+        masters = [row.id for row in state.rows.values() if row.side is Side.MASTER]
+        state.when_durable(partial(state.to_confirm.extend, masters))
         self._recalls.tell_all()
         self._streams.announce_marks()
         self._streams.tidy()

@@ -28,7 +28,7 @@ SCHEMA_VERSION = 2
 BUSY_MS = 10_000
 """How long a connection waits for a lock that another program holds on the file."""
 
-KEY_TABLES = frozenset({"blocks"})
+KEY_TABLES = frozenset({"blocks", "answers"})
 """Tables that hold sealed key. Back-ups do without them; every other table must hold none."""
 
 _PAGE_BYTES = 16384
