@@ -187,14 +187,14 @@ class PeerRecord:
     """States were exchanged since this end's last start; its next start raises `base`."""
     must_burn: bool = False
     """This end's store was restored, and the link's key has not been burned yet."""
-    recall_made: int = 0
-    """The number of the last recall that this end has made."""
-    recall_seen: int = 0
-    """The number of the peer's last recall that was carried out here."""
     past: Tally = field(default_factory=Tally)
     """Tallies of this link's streams that are gone."""
     past_ingested: int = 0
     """Bits ingested by this link's streams that are gone."""
+    recall_made: int = 0
+    """The number of the last recall that this end has made."""
+    recall_seen: int = 0
+    """The number of the peer's last recall that was carried out here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class LinkRunner:
         self._fence = 0
         self._tasks = Tasks(defect)
         self._commits = Tasks(defect)
+        self._erasures = Tasks(defect)  # not to be cancelled: what is forgotten waits for the next start
         self._feeding = Tasks(defect)
         self._feeds: dict[StreamId, Feed] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
@@ -136,10 +137,11 @@ class LinkRunner:
         for stream in list(self._feeds):
             await self._close(stream)
         await self._feeding.cancelled()
-        for _ in range(2):  # what waits for a commit without hurry; then what that frees is erased
+        for _ in range(2):  # what waits for a commit without hurry; then what may be erased, some of it only now
             self._handle(ev.Tick())
             await self._commits.finished()
-        await self._tasks.finished()
+        for last in (self._erasures, self._tasks):
+            await last.finished()
         self.asks.give_up()
 
     async def _tick(self) -> None:
@@ -223,7 +225,7 @@ class LinkRunner:
                     "the neighbour recalled keys that were not fetched", audit=True, keys=str(scope), bits=bits
                 )
             case ev.Erase(stream, parts):
-                self._tasks.start(self._erase(self._link, stream, parts))
+                self._erasures.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(stream, chunk_bytes):
                 self._tasks.start(self._open(stream, chunk_bytes))
             case ev.CloseSource(stream):

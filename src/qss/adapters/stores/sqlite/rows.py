@@ -117,10 +117,10 @@ def peer_record(row: Row) -> PeerRecord:
         base,
         bool(exchanged),
         bool(must_burn),
-        made,
-        seen,
         _tally(*tally),
         past_ingested,
+        made,
+        seen,
     )
 
 
