@@ -20,21 +20,19 @@ from typing import Protocol
 import structlog
 
 from qss.app import site_tables as tables
-from qss.app.catalogue import anchor_of, device_of, identity_of, routing_table_of
+from qss.app.catalogue import anchor_of, device_of, identity_of
 from qss.app.certificate_expiry import watch_expiry
 from qss.app.data_key_file import read_data_key
 from qss.app.overview import Overview
 from qss.app.preparation import prepare
-from qss.core.keyserver.policy import PairPolicy, PairRule
-from qss.core.keyserver.quotas import Quota, QuotaPlan, Quotas
+from qss.app.reloading import Rules
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
 from qss.model.certificates import site_of
 from qss.model.errors import Unauthorised
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QksId
 from qss.ports.device import DeviceRole
-from qss.ports.routing_table import RoutingTable
 from qss.runtime.connecting import call_site, keep_connected
 from qss.runtime.key_server import KeyServer
 from qss.runtime.module import QkdModule
@@ -77,6 +75,8 @@ class Node:
     northbound: Address
     external: Address
     admin: Address
+    rules: Rules
+    """Who may share keys with whom, and how many: can be changed."""
     failed: asyncio.Future[None]
     """Gets an exception when the site cannot go on at all."""
 
@@ -100,8 +100,10 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         modules = {link.peer: _module(here, link, defect) for link in configuration.links}
         for module in modules.values():
             stack.push_async_callback(module.stop)
-        planner = _planner(configuration)
-        plans = [LinkPlan(_settings(configuration, link, planner), modules[link.peer]) for link in configuration.links]
+        rules = Rules(configuration)
+        plans = [
+            LinkPlan(_settings(configuration, link, rules.planner), modules[link.peer]) for link in configuration.links
+        ]
         site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks)
         await site.start()
         stack.push_async_callback(site.stop)
@@ -136,8 +138,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.push_async_callback(admin.close)
         await admin.start()
 
-        limits, quotas = configuration.northbound.key_limits(), Quotas(_quota_plan(configuration))
-        key_server = KeyServer(here, limits, planner, quotas, site.links, os.urandom, time.monotonic)
+        limits = configuration.northbound.key_limits()
+        key_server = KeyServer(here, limits, rules.planner, rules.quotas, site.links, os.urandom, time.monotonic)
         northbound = _northbound(
             configuration.northbound, contexts.northbound, Etsi014(key_server, identity, counts), counts
         )
@@ -146,42 +148,12 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         overview.serving = True
         stack.callback(overview.stop_serving)
-        yield Node(Address(*northbound.address), Address(*neighbours.address), Address(*admin.address), site.failed)
+        listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
+        yield Node(*listening, rules, site.failed)
 
 
 def _clocks() -> tuple[float, float]:
     return time.monotonic(), time.time()
-
-
-def _planner(configuration: tables.SiteConfiguration) -> RequestPlanner:
-    here = configuration.site.id
-    neighbours = frozenset(link.peer for link in configuration.links)
-    table = routing_table_of(configuration)
-    policy = PairPolicy(PairRule(pair.master, frozenset(pair.slaves)) for pair in configuration.pairs)
-    limits = configuration.northbound.key_limits()
-    return RequestPlanner(here, limits, policy, partial(_home, table), neighbours)
-
-
-def _home(table: RoutingTable, sae: SaeId) -> QksId | None:
-    route = table.route(sae)
-    return None if route is None else route.dest
-
-
-def _quota_plan(configuration: tables.SiteConfiguration) -> QuotaPlan:
-    table = configuration.quotas
-    default = Quota(table.sae_bps, table.sae_keys)
-    return QuotaPlan(
-        sae=default,
-        pair=Quota(table.pair_bps, table.pair_keys),
-        burst_s=table.burst_s,
-        saes={
-            sae.id: Quota(
-                default.bps if sae.quota_bps is None else sae.quota_bps,
-                default.keys if sae.quota_keys is None else sae.quota_keys,
-            )
-            for sae in configuration.saes
-        },
-    )
 
 
 def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planner: RequestPlanner) -> LinkSettings:

@@ -1,14 +1,18 @@
-"""What a service manager is told: that the site takes requests, and that it is stopping (sd_notify(3))."""
+"""What a service manager is told: that a site takes requests, reads its rules anew, or is stopping (sd_notify(3))."""
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 
 import structlog
 
 READY = "READY=1"
 """The site takes requests."""
+
+RELOADING = "RELOADING=1"
+"""The site reads its configuration anew; `READY` follows."""
 
 STOPPING = "STOPPING=1"
 """The site has begun to stop."""
@@ -21,6 +25,8 @@ def notify(state: str) -> None:
 
     A name that begins with `@` is an abstract socket (unix(7)). A service manager that does not listen is logged.
     """
+    if state == RELOADING:  # Type=notify-reload asks for the moment
+        state += f"\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -17,6 +17,7 @@ import click
 from qss.model.errors import QssError
 
 if TYPE_CHECKING:
+    from qss.app.reloading import Rules
     from qss.app.site_tables import SiteConfiguration
 
 
@@ -75,7 +76,7 @@ def _start(config: Path) -> None:
     configuration = load(config)
     harden_process()
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(_run(configuration))
+        runner.run(_run(configuration, config))
 
 
 def _log_the_end(error: QssError) -> None:
@@ -92,7 +93,26 @@ def _event_loop() -> type[asyncio.AbstractEventLoop] | None:
     return uvloop.Loop
 
 
-async def _run(configuration: SiteConfiguration) -> None:
+def _reload(config: Path, rules: Rules) -> None:
+    """Take over what has changed of the rules in the configuration file, or say why not."""
+    import structlog
+
+    from qss.app.configuration import load
+    from qss.app.service_manager import READY, RELOADING, notify
+
+    log = structlog.get_logger("qss")
+    notify(RELOADING)
+    try:
+        changes = rules.take_over(load(config), config)
+    except QssError as error:
+        refusal = str(error)
+        log.error("the configuration was not taken over: nothing has changed", reason=refusal)  # noqa: TRY400
+    else:
+        log.warning("the configuration was read anew", audit=True, **changes)
+    notify(READY)
+
+
+async def _run(configuration: SiteConfiguration, config: Path) -> None:
     import structlog
 
     from qss.app.node import running
@@ -103,11 +123,8 @@ async def _run(configuration: SiteConfiguration) -> None:
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopped.set)
-    loop.add_signal_handler(
-        signal.SIGHUP,
-        lambda: log.warning("SIGHUP is ignored", remedy="restart the node to have it read its files anew"),
-    )
     async with running(configuration) as node:
+        loop.add_signal_handler(signal.SIGHUP, _reload, config, node.rules)
         log.info(
             "serving",
             site=configuration.site.id,
