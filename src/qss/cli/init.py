@@ -64,7 +64,7 @@ def command(
         f"  {folder / LEDGER}  the store: ledger and sealed key\n"
         f"  {folder / DATA_KEY}  the data key, sealed under {master_key}\n"
         "\n"
-        f"Back up {folder} and, in another place, {master_key}.\n"
+        f"Back up {folder} with `qss backup` and, in another place, {master_key}.\n"
         "Without that master key nobody can open the store, and nobody can help.\n"
         f"Leave the anchor ({folder}.anchor by default) out of back-ups: it tells a restored store from the last one."
     )

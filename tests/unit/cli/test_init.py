@@ -51,7 +51,7 @@ def assert_made(result: Result, folder: Path, master_key: str) -> None:
     assert result.stdout.startswith(f"Made {folder} for site A:\n")
     assert f"  {folder / 'ledger.sqlite'}  the store" in result.stdout
     assert f"  {folder / 'data-key.json'}  the data key, sealed under {master_key}\n" in result.stdout
-    assert f"Back up {folder} and, in another place, {master_key}." in result.stdout
+    assert f"Back up {folder} with `qss backup` and, in another place, {master_key}." in result.stdout
     assert f"Leave the anchor ({folder}.anchor by default) out of back-ups" in result.stdout
 
 
