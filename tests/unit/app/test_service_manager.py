@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from qss.app.service_manager import READY, STOPPING, notify
+from qss.app.service_manager import READY, RELOADING, STOPPING, notify
 from support.gaps import gap
 
 
@@ -35,9 +36,11 @@ def test_it_hears_each_state_as_one_datagram(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(bound)
         manager.settimeout(5)
-        notify(READY)
-        notify(STOPPING)
-        assert [manager.recv(100), manager.recv(100)] == [b"READY=1", b"STOPPING=1"]
+        for state in (READY, RELOADING, STOPPING):
+            notify(state)
+        ready, reloading, stopping = (manager.recv(100) for _ in range(3))
+    assert (ready, stopping) == (b"READY=1", b"STOPPING=1")
+    assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
 
 
 def test_nobody_is_told_where_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
