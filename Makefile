@@ -35,7 +35,7 @@ torture: $(STAMP)
 	@PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) $(ARGS)
 
 bench: $(STAMP)
-	@$(BIN)/python benchmarks/getkey.py $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 $(STAMP): uv.lock pyproject.toml scripts/set-up
 	@scripts/set-up

@@ -1,71 +1,129 @@
-"""What a key costs: `Get key` between two neighbouring sites, as ratios to an exchange that reserves nothing.
-
-Three `qss node` processes on this machine, as in the demo; one application asks again and again over a kept connection.
-All lines of one run are measured in turns, so that whatever else the machine does touches all alike.
-
-    make bench                  what is printed: the median of each line, and its ratio to the floor
-    make bench ARGS="--rounds 500"
-"""
+"""What one Get key costs, at either end of a link, above its floor; how many there can be; and keys by the hundred."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import json
 import statistics
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 
-from qss.cli.demo.exchanges import ALICE, BOB, applications
-from qss.cli.demo.network import Network
-from qss.cli.demo.nodes import running_nodes
-from qss.client import KeyServerRefused, KeyServerUnreachable
+from benchmarks import floor
+from benchmarks.load import Caller, Refused, Target, post, rate, timed, until_served
+from benchmarks.results import Line, percentile
+from benchmarks.sites import TO_ALICE, TO_BOB, link_of, two_sites
 
-FLOOR = "Get status: one request over TLS, nothing reserved"
+from qss.cli.demo.exchanges import ALICE, BOB
+
+ROUNDS = 1500
+WARM_UP = 100
+ONE = post(TO_BOB)
+OTHER = post(TO_ALICE)
+HUNDRED = post(TO_BOB, b'{"number": 100, "size": 1024}')
+FAST = link_of(20e6, 400_000_000)
 
 
-async def measure(rounds: int) -> dict[str, list[float]]:
-    """Return the milliseconds of every request, by line."""
-    with tempfile.TemporaryDirectory(prefix="qss-bench-") as folder:
-        network = Network(Path(folder))
-        await network.build(lambda _: None)
-        async with running_nodes(network), applications(network) as saes:
-            alice, bob = saes.clients[ALICE], saes.clients[BOB]
-            lines: dict[str, Callable[[], Awaitable[object]]] = {
-                FLOOR: lambda: alice.status(BOB),
-                "Get key, 1 x 256 bit, at the end that owns the streams": lambda: alice.get_keys(BOB),
-                "Get key, 1 x 256 bit, at the other end": lambda: bob.get_keys(ALICE),
-                "Get key, 100 x 256 bit, at the end that owns the streams": lambda: alice.get_keys(BOB, 100),
-            }
-            times: dict[str, list[float]] = {name: [] for name in lines}
-            while len(times[FLOOR]) < rounds:
+async def in_turns(asks: Sequence[Callable[[], Awaitable[float]]], rounds: int) -> list[list[float]]:
+    """Ask each in turn, again and again, so that whatever else the machine does touches all alike."""
+    times: list[list[float]] = [[] for _ in asks]
+    for number in range(rounds + WARM_UP):
+        row = [await ask() for ask in asks]
+        if number >= WARM_UP:
+            for values, value in zip(times, row, strict=True):
+                values.append(value)
+    return times
+
+
+async def latency() -> list[Line]:
+    """One 256-bit key, one client, against the floor: p50 and p99, owner and non-owner apart."""
+    async with two_sites(FAST) as sites:
+        alice, bob = await sites.caller(ALICE), await sites.caller(BOB)
+        size = len(await until_served(alice, ONE))
+        await until_served(bob, OTHER)
+        folder = sites.network.folder
+        async with floor.process("far", folder) as there, floor.process("near", folder, there, size) as port:
+            below = await Caller.to(Target.of(sites.network, ALICE, port))
+            base, owner, other = await in_turns(
+                [lambda: timed(below, ONE), lambda: timed(alice, ONE), lambda: timed(bob, OTHER)], ROUNDS
+            )
+    lines = [Line("floor_p50_ms", statistics.median(base), "ms"), Line("floor_p99_ms", percentile(base, 0.99), "ms")]
+    for who, times in (("owner", owner), ("other", other)):
+        p50, p99 = statistics.median(times), percentile(times, 0.99)
+        lines += [
+            Line(f"getkey_p50_ms_{who}", p50, "ms"),
+            Line(f"getkey_p99_ms_{who}", p99, "ms"),
+            Line(f"getkey_floor_ratio_{who}", p50 / statistics.median(base), "x", "<= 1.5"),
+            Line(f"getkey_floor_ratio_p99_{who}", p99 / percentile(base, 0.99), "x", "<= 1.5"),
+        ]
+    return lines
+
+
+async def throughput() -> list[Line]:
+    """How many a second on 32 connections, against a bare server that answers a constant body of the same size."""
+    async with two_sites(FAST) as sites:
+        alice = await sites.caller(ALICE)
+        size = len(await until_served(alice, ONE))
+        await asyncio.sleep(5)  # key gathers
+        mine = Target.of(sites.network, ALICE)
+        async with floor.process("constant", sites.network.folder, 0, size) as port:
+            bare = Target.of(sites.network, ALICE, port)
+            ours, theirs = [], []
+            for _ in range(4):
+                theirs.append(await rate(bare, ONE, 32, 2.0))
+                ours.append(await rate(mine, ONE, 32, 2.0))
+        ours, theirs = ours[1:], theirs[1:]
+    return [
+        Line("client_alone_rate", statistics.median(theirs), "1/s"),
+        Line("getkey_rate", statistics.median(ours), "1/s"),
+        Line("getkey_rate_ratio", statistics.median(ours) / statistics.median(theirs), "x", ">= 0.5"),
+    ]
+
+
+async def batch() -> list[Line]:
+    """A hundred keys of 1,024 bit in one request, against one of 256; and how much key that is at 8 clients."""
+    async with two_sites(link_of(200e6, 4_000_000_000)) as sites:
+        alice = await sites.caller(ALICE)
+        await until_served(alice, HUNDRED)
+        await asyncio.sleep(8)  # key gathers
+        one, hundred = await in_turns([lambda: timed(alice, ONE), lambda: timed(alice, HUNDRED)], 200)
+        await asyncio.sleep(5)
+        seconds = 4.0
+        per_second = await rate(Target.of(sites.network, ALICE), HUNDRED, 8, seconds)
+    p50 = statistics.median(hundred)
+    return [
+        Line("batch100_ms", p50, "ms"),
+        Line("batch100_ratio", p50 / statistics.median(one), "x", "<= 3"),
+        Line("batch_mbit_s", per_second * 100 * 1024 / 1e6, "Mbit/s", ">= 30"),
+    ]
+
+
+async def pair() -> list[Line]:
+    """Get key by the master and Get key with key IDs by the slave, one after the other, and many such at once."""
+    async with two_sites(FAST) as sites:
+        alice, bob = await sites.caller(ALICE), await sites.caller(BOB)
+        await until_served(alice, ONE)
+        await asyncio.sleep(3)
+
+        async def both(master: Caller, slave: Caller) -> float:
+            began = time.perf_counter()
+            (key,) = json.loads(await master.ask(ONE))["keys"]
+            body = json.dumps({"key_IDs": [{"key_ID": key["key_ID"]}]}).encode()
+            await slave.ask(post(f"/api/v1/keys/{ALICE}/dec_keys", body))
+            return 1000 * (time.perf_counter() - began)
+
+        times = [await both(alice, bob) for _ in range(500)]
+        pairs = [(await sites.caller(ALICE), await sites.caller(BOB)) for _ in range(16)]
+        until, count = time.perf_counter() + 4.0, 0
+
+        async def go_on(master: Caller, slave: Caller) -> None:
+            nonlocal count
+            while time.perf_counter() < until:
                 try:
-                    row = [await _milliseconds(ask) for ask in lines.values()]
-                except (KeyServerUnreachable, KeyServerRefused):  # starting, or key has to gather
+                    await both(master, slave)
+                except Refused:
                     await asyncio.sleep(0.1)
-                    continue
-                for name, one in zip(lines, row, strict=True):
-                    times[name].append(one)
-            return times
+                else:
+                    count += 1
 
-
-async def _milliseconds(ask: Callable[[], Awaitable[object]]) -> float:
-    began = time.perf_counter()
-    await ask()
-    return 1000 * (time.perf_counter() - began)
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200, help="how often each line is measured")
-    times = asyncio.run(measure(parser.parse_args().rounds))
-    floor = statistics.median(times[FLOOR])
-    for name, values in times.items():
-        median = statistics.median(values)
-        print(f"{median:8.2f} ms  {median / floor:5.2f} x floor  {name}")
-
-
-if __name__ == "__main__":
-    main()
+        await asyncio.gather(*(go_on(*one) for one in pairs))
+    return [Line("pair_p50_ms", statistics.median(times), "ms"), Line("pair_rate", count / 4.0, "1/s")]
