@@ -176,9 +176,9 @@ class PeerRecord:
 
     peer: QksId
     incarnation: int = 0
-    """The highest it has shown; a lower one is a ghost."""
+    """That of the last exchange of states."""
     commit_seen: int = 0
-    """The highest durable commit number it has reported; a lower one later means that its store was restored."""
+    """Its durable commit number then, or the highest it has reported since; a lower one means a restored store."""
     commit_proof: bytes = b""
     """What came with that number: shows the peer that the number is its own (KRP 2.8)."""
     base: int = 0

@@ -3,8 +3,8 @@
 Held here: the shapes, their limits, bytes to messages and back. Not here: what a message means
 (`core.reservation`; `docs/reference/krp.md` numbers the steps). No message carries key material.
 
-A frame is one MessagePack array `[sender, receiver, commit, messages]`; a message is an array whose first element
-is its type's name. Unknown types, missing members and trailing bytes are a `RemoteProtocolError`.
+A frame is one MessagePack array `[sender, receiver, commit, proof, messages]`; a message is an array whose first
+element is its type's name. Unknown types, missing members and trailing bytes are a `RemoteProtocolError`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_SLAVES = 256
 """Most slaves of one reservation."""
 
 MAX_MESSAGES = 1_000
-"""Messages that are sent in one frame; more are taken."""
+"""Most messages in one frame."""
 
 _FRAME_OVERHEAD = 128
 
@@ -84,9 +84,9 @@ class Hello(_Message, frozen=True):
     base: Count
     """The sender's durable commit number when this incarnation began."""
     seen_incarnation: Count
-    """The highest incarnation of the receiver that the sender remembers."""
+    """The incarnation of the receiver at the last exchange of states that the sender remembers."""
     seen_commit: Count
-    """The highest commit number of the receiver that the sender remembers."""
+    """The receiver's commit number then, or the highest that it has shown since."""
     seen_proof: Proof
     """What came with that number (KRP 2.8)."""
     restored: bool

@@ -10,6 +10,10 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 `state`         what the parts below share, and how their changes become one commit and one frame
 `exchange`      reserving: the owner's and the non-owner's part of the KRP
 `holdings`      reservations held for slaves at this end: fetching, expiry, voiding
+`answers`       asks under a name, and answers that can be given again
+`recalls`       burning keys that were not fetched, at both ends
+`losses`        burning stored key that cannot be read
+`refusals`      what the peer has refused lately
 `streams`       opening, filling and closing key streams
 `recovery`      what two ends tell each other on every connection, and what follows from it
 `phases`        the state machines of the connection and of a master's request

@@ -18,6 +18,7 @@ from qss.core.reservation.answers import Answers
 from qss.core.reservation.events import Reserve
 from qss.core.reservation.ledger import Bucket, StreamLedger
 from qss.core.reservation.phases import AskPhase, AskStep, ask_after
+from qss.core.reservation.refusals import Refusals
 from qss.core.reservation.state import LinkState, Pending
 from qss.model.errors import (
     LimitReached,
@@ -56,6 +57,7 @@ class Exchange:
     def __init__(self, state: LinkState, answers: Answers) -> None:
         self._state = state
         self._answers = answers
+        self._refusals = Refusals()
 
     # --- a master at this end -------------------------------------------------------------------------------------
 
@@ -75,6 +77,8 @@ class Exchange:
                     "nothing was consumed; try again when some have been fetched or have expired"
                 ),
             )
+        elif (standing := self._refusals.standing(ask, state.now)) is not None:
+            state.refuse(ask.reservation, self._refusal(ask, standing))
         elif state.settings.owner:
             self._allocate_own(ask)
         else:
@@ -154,15 +158,16 @@ class Exchange:
         pending = self._state.pending.get(reservation)
         if pending is None:
             return
+        self._refusals.note(pending, message.reason, self._state.now)
         self._give_up(reservation, self._refusal(pending, message.reason), BurnReason.REFUSED)
 
-    def _refusal(self, pending: Pending, reason: Reason) -> QssError:
+    def _refusal(self, pending: Pending | Reserve, reason: Reason) -> QssError:
         peer = self._state.settings.peer
         match reason:
             case Reason.SHORTAGE:
                 return self._shortage(pending.count, pending.key_bytes)
             case Reason.UNAUTHORISED:
-                return Unauthorised(f"site {peer} does not accept this pair of SAEs")
+                return Unauthorised(f"site {peer} has no rule for this pair of SAEs: its operator must add one")
             case Reason.LIMIT:
                 return LimitReached(
                     f"site {peer} holds as many reservations as it may; nothing was delivered; "
@@ -293,16 +298,14 @@ class Exchange:
             raise RemoteProtocolError("a reservation was asked for twice")
         length = message.count * message.key_bytes
         ledger = self._ledger_with(length)
-        # The row is made before anything changes: what it is made of may be malformed.
-        row = None if ledger is None else self._row_for_peer(message, ledger.stream, ledger.record.head)
         reason = self._objection_to(message)
-        if reason is None and ledger is None:
-            reason = Reason.SHORTAGE
-        elif reason is None and self._full():
+        if reason is None and ledger is not None and self._full():
             reason = Reason.LIMIT
-        if reason is not None or ledger is None or row is None:
+        if reason is not None or ledger is None:
             state.send(Refuse(message.reservation, reason or Reason.SHORTAGE))
             return
+        # Made before anything changes. Whom the policy admits has a well-formed name, and so has the reservation.
+        row = self._row_for_peer(message, ledger.stream, ledger.record.head)
         part = ledger.allocate(length, Bucket.RESERVED)
         state.put_row(row)
         state.send(Grant(message.reservation, ledger.stream.value, part.start, length))

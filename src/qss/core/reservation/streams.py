@@ -102,7 +102,7 @@ class Streams:
         """The peer holds more of a stream durably (KRP 3.2)."""
         ledger = self._state.ledgers.get(StreamId(message.stream))
         if ledger is None or ledger.peer_final is not None:
-            return  # gone or closed here; its Mark and our Close crossed
+            return  # gone here, or its sender has closed it
         if message.mark < ledger.peer_mark:
             raise RemoteProtocolError("a durable mark went back")
         ledger.peer_mark = message.mark
