@@ -338,7 +338,7 @@ class Scenario:
         for road in world.roads:
             for here, there in (road.ends, road.ends[::-1]):
                 await self._must_work(here, there, deadline)
-        await asyncio.sleep(2.0)  # erasures
+        await asyncio.sleep(8.0)  # erasures, also those that a full disk has put off
 
     async def _must_work(self, here: QksId, there: QksId, deadline: float) -> None:
         world = self.world

@@ -160,7 +160,12 @@ class SimulatedSite:
         self._context.run(_owner.set, self)
         self.world.log(self.here, "start", f"incarnation {self.disk.incarnation}, commit {self.disk.commit_number}")
         try:
-            await self.spawn(self._start())
+            starting = self.spawn(self._start())
+            await asyncio.wait({starting})  # a crash ends it
+            if starting.cancelled():
+                self.disk.in_use = False  # as the lock of a process that is no more
+            else:
+                starting.result()
         finally:
             self._starting = False  # a crash may come before the start has ended
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qss.model.identifiers import QksId, SaeId
-from qss.model.records import BurnReason
 from qss.wire.status import PAST, StreamBalance
 from torture.log import GOT, LOST, MALFORMED, REFUSED, Asked, Broken, Delivered, Ended, Entry, Fetching, Looked
 
@@ -19,7 +18,6 @@ WINDOW_BYTES = 8
 """Two keys that have so many bytes in a row in common share bits of a key stream."""
 
 _PASSES = 16
-_UNCONFIRMED = str(BurnReason.UNCONFIRMED)
 
 Party = tuple[str, SaeId]
 """A key ID, and who has it or wants it."""
@@ -215,11 +213,7 @@ def _agree(here: StreamBalance | None, there: StreamBalance | None) -> bool:
 
 
 def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
-    """At rest, what a site says it gave out is what its applications got, and at most what else they may have got.
-
-    By KRP 2.5 a site that was killed just after its answer burns a reservation that its peer has done with already:
-    that key counts as `unconfirmed` there, though it was delivered. What was burned so is not missed here.
-    """
+    """At rest, what a site says it gave out is what its applications got, and at most what else they may have got."""
     promised: dict[frozenset[QksId], int] = defaultdict(int)
     for key_id, origin in record.origin.items():
         promised[_link(origin, homes)] += 8 * len(record.keys[key_id])
@@ -228,7 +222,7 @@ def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
         if not look.final:
             continue
         here = f"{look.site} with {look.peer}"
-        kept = _sum(look.streams, "delivered") + _sum(look.streams, "reserved") + look.burned.get(_UNCONFIRMED, 0)
+        kept = _sum(look.streams, "delivered") + _sum(look.streams, "reserved")
         if kept < promised[frozenset((look.site, look.peer))]:
             yield f"{here} accounts for {kept} bits that were promised, but more were"
         if _sum(look.streams, "delivered") > most[look.site, look.peer]:

@@ -97,11 +97,6 @@ SOUND: dict[str, Sequence[Entry]] = {
     "a slave asks twice at once": [*MASTER, fetching(3, BOB, "k1"), SLAVE[0], refused(3, 400), *SLAVE[1:]],
     "a slave comes back for more": [*MASTER, *SLAVE, fetching(3, BOB, "k1", "k2"), refused(3, 400)],
     "a stranger is refused": [*MASTER, fetching(3, BELLA, "k1", "k2"), refused(3, 401), *SLAVE],
-    "killed before Confirmed came (KRP 2.5)": [
-        *MASTER,
-        *SLAVE,
-        *rest(balance(0, burned=256), balance(256), unconfirmed=256),
-    ],
     "one end is ahead in a stream that grows": [*MASTER, *SLAVE, *rest(balance(256), balance(256, ingested=2000))],
     "one end was ahead in a stream that was closed": [
         *MASTER,

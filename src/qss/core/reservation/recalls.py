@@ -102,7 +102,8 @@ class Recalls:
         before = self._voided()
         for row, mask in self._concerned(scope):
             if row.side is Side.MASTER:
-                self._answers.forget(row.id)
+                if row.id not in self._state.pending:  # whom nobody has answered yet is no holder
+                    self._answers.forget(row.id)
                 continue
             self._burn_keys(row, mask, BurnReason.VOIDED)
             row = self._state.rows[row.id]
