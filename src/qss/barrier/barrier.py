@@ -117,6 +117,7 @@ class Barrier:
         """Return the changes that take `parts` out of the blocks that are stored now."""
         found = {block.start: block for part in parts for block in await self._store.blocks(stream, part)}
         changes: list[Change] = [DropBlock(stream, start) for start in found]
+        sealer.renew()
         for block in found.values():
             rest = subtract(Range(block.start, block.start + block.length), parts)
             if not rest:
@@ -143,6 +144,8 @@ def _at(stream: StreamId, block: SealedBlock) -> SealedBlock:
 
 def _seal(sealer: Sealer, batch: Sequence[SealedChange]) -> Iterator[Change]:
     """Yield the batch with its keys sealed, neighbours together. Keys never change sides with a `DropStream`."""
+    if any(isinstance(change, PutKey) for change in batch):
+        sealer.renew()
     run: list[PutKey] = []
     for change in batch:
         if isinstance(change, PutKey):

@@ -59,6 +59,14 @@ class Sealer:
         self._salt = entropy(SALT_BYTES)
         self._seals = 0
 
+    def renew(self) -> None:
+        """Seal under a new subkey from now on.
+
+        Nonces are counted in memory. A machine that is put back to a snapshot counts again from where that was made;
+        under a subkey of each commit's own it does not meet the nonces that it has used since.
+        """
+        self._salt, self._seals = self._entropy(SALT_BYTES), 0
+
     def seal(self, stream: StreamId, start: int, secret: bytes) -> SealedBlock:
         """Return `secret` sealed as bytes `start` and on of `stream`."""
         if self._seals == self._seals_per_subkey:

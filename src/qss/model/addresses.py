@@ -7,6 +7,9 @@ from typing import Final
 
 _HOST_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
 
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+
 
 class Address:
     """A host (a name, an IPv4 or an IPv6 address) and a TCP port, 0 to 65535; as text, an IPv6 host is in brackets.
@@ -24,7 +27,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read `host:port`. Raises `ValueError` if it is anything else."""
         match = _HOST_AND_PORT.fullmatch(text)
-        if match is None or int(match[3]) > 65_535:
+        if match is None or int(match[3]) > 65_535 or (match[2] and not _NAME.fullmatch(match[2])):
             raise ValueError(text)
         return cls(match[1] or match[2], int(match[3]))
 

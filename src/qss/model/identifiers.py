@@ -98,7 +98,8 @@ class ReservationId:
     value: bytes
 
     def __post_init__(self) -> None:
-        if len(self.value) != 16 or UUID(bytes=self.value).version != 8 or self.value[-2:] != b"\0\0":
+        value = self.value
+        if len(value) != 16 or value[6] >> 4 != 8 or value[8] >> 6 != 2 or value[-2:] != b"\0\0":
             raise InvalidIdentifier("a reservation ID is a version 8 UUID whose last 16 bits are zero")
 
     @classmethod

@@ -182,7 +182,8 @@ class PeerRecord:
     commit_proof: bytes = b""
     """What came with that number: shows the peer that the number is its own (KRP 2.8)."""
     base: int = 0
-    """This end's commit number at its first start after states were last exchanged: what it cannot have forgotten."""
+    """This end's commit number when states were last exchanged, or at its first start since: what it cannot have
+    forgotten."""
     exchanged: bool = False
     """States were exchanged since this end's last start; its next start raises `base`."""
     must_burn: bool = False

@@ -30,7 +30,8 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     Not for two writers of one file at a time. Raises `OSError` if it cannot be written; the old content stays then.
     """
     new = path.with_name(path.name + ".new")
-    _write(new, content, mode, os.O_TRUNC)  # there may be one that a crash left
+    new.unlink(missing_ok=True)  # one that a crash left, or that somebody else put there
+    _write(new, content, mode, os.O_EXCL | os.O_NOFOLLOW)
     try:
         new.replace(path)
     except OSError:

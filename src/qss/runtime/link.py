@@ -189,7 +189,9 @@ class LinkRunner:
             return
         for run in split(messages) or [()]:
             number = self._commit_number()
-            proof = self._store.prove(self._settings.peer, self._link.incarnation, number)
+            # Only a peer that has exchanged states gets something to show later (KRP 2.8).
+            proven = self._link.may_prove
+            proof = self._store.prove(self._settings.peer, self._link.incarnation, number) if proven else b""
             yield encode(Frame(self._link.incarnation, self._link.peer_incarnation, number, proof, run))
 
     # --- effects --------------------------------------------------------------------------------------------------

@@ -165,7 +165,10 @@ class Site:
             await runner.quiet()
         while True:
             try:
-                await self._mark_restored([runner.core.settings.peer for runner in doubtful], known)
+                peers = {runner.core.settings.peer for runner in doubtful}
+                if known:  # it is proved: links that are not configured now are in doubt as well
+                    peers |= {record.peer for record in (await self._store.contents()).peers}
+                await self._mark_restored(peers, known)
             except QssError as error:
                 _log.error("what was restored cannot be noted, so it stays unused", reason=str(error))
                 await asyncio.sleep(_RETRY_S)

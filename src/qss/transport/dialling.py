@@ -1,7 +1,7 @@
 """Calling another site: a WebSocket over mutual TLS, and one protocol version that both ends speak.
 
-Refused: plaintext, also by way of a redirect; a server that chooses no version. Not here: whether the site that answers
-is the one that was meant; the caller compares `site_of(connection.peer)`.
+Refused: plaintext; redirects, wherever they lead; a server that chooses no version. Not here: whether the site that
+answers is the one that was meant; the caller compares `site_of(connection.peer)`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ async def connect(
     """
     if not url.startswith("wss://") or context.verify_mode is not ssl.CERT_REQUIRED:
         raise LocalProtocolError(f"{url}: connections go to wss:// addresses and demand the server's certificate")
+    redirects = aiohttp.TraceConfig()
+    redirects.on_request_redirect.append(_refuse_redirect)  # before it is followed
     session = aiohttp.ClientSession(
+        trace_configs=[redirects],
         connector=aiohttp.TCPConnector(ssl=context, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
@@ -59,10 +62,19 @@ async def connect(
             connection = await _open(session, url, subprotocols, max_frame, silence_s)
     except BaseException as error:
         await session.close()
-        if isinstance(error, TimeoutError | OSError | ssl.SSLError | aiohttp.ClientError):
+        # ValueError: a name that cannot be one, in the address or in what the other end answers.
+        if isinstance(error, TimeoutError | OSError | ssl.SSLError | aiohttp.ClientError | ValueError):
             raise ConnectionLost(f"{url}: {_reason(error, subprotocols, timeout_s)}") from error
         raise
     return connection
+
+
+class _RedirectedError(aiohttp.ClientError):
+    """The other end wants to lead elsewhere."""
+
+
+async def _refuse_redirect(*_: object) -> None:
+    raise _RedirectedError
 
 
 async def _open(
@@ -117,6 +129,10 @@ def _reason(error: Exception, subprotocols: Sequence[str], timeout_s: float) -> 
             return f"the other end's certificate is not accepted ({error.certificate_error})"
         case aiohttp.ClientConnectorError():
             return f"cannot connect ({error.os_error})"
+        case ValueError():
+            return "the address, or what the other end answered, is malformed; correct the link's address"
+        case _RedirectedError():
+            return "the other end led elsewhere (a redirect), and is not followed; correct the link's address"
         case TimeoutError():
             return f"no connection within {timeout_s:g} s"
         case _:

@@ -82,7 +82,7 @@ class Hello(_Message, frozen=True):
     qks: Name
     incarnation: Count
     base: Count
-    """The sender's durable commit number when this incarnation began."""
+    """The sender's durable commit number at the last exchange of states, or at its first start since."""
     seen_incarnation: Count
     """The incarnation of the receiver at the last exchange of states that the sender remembers."""
     seen_commit: Count

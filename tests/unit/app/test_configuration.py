@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -389,6 +390,18 @@ def test_whatever_is_found_it_loads_or_is_a_configuration_error(
         load(file)
 
 
-@given(host=st.from_regex(r"[a-z0-9.-]{1,20}|[0-9a-f:]{2,20}:[0-9a-f]", fullmatch=True), port=st.integers(0, 65_535))
+LABEL = r"[a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?"
+
+
+@pytest.mark.parametrize("host", ["a..b", ".a", "a.", "-a", "a-.b", "x" * 64, ".".join(["x" * 60] * 5), "a b", ""])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{host}:1")):
+        Address.parse(f"{host}:1")
+
+
+@given(
+    host=st.from_regex(rf"{LABEL}(\.{LABEL}){{0,3}}|[0-9a-f:]{{2,20}}:[0-9a-f]", fullmatch=True),
+    port=st.integers(0, 65_535),
+)
 def test_an_address_survives_its_text(host: str, port: int) -> None:
     assert Address.parse(str(Address(host, port))) == Address(host, port)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qss.core.reservation import events as ev
+from qss.core.reservation.phases import LinkPhase
 from qss.model.identifiers import ReservationId, StreamId
 from qss.model.records import BurnReason
 from qss.wire import external as wire
@@ -315,3 +317,31 @@ def test_a_closed_stream_that_the_peer_does_not_know_is_burned() -> None:
     pair.settle()
     assert left.stream not in {record.stream for record in pair.a.link.streams}
     assert pair.a.link.peer.past.burned[BurnReason.CLOSED] == 8 * left.available
+
+
+def test_one_claim_burns_once() -> None:
+    """An exchange of states makes all older numbers worthless: a neighbour cannot burn again and again."""
+    pair = LinkPair().ready()
+    pair.rest()
+    claimed = pair.a.disk.commit_number
+    for _ in range(3):
+        pair.disconnect()
+        state = pair.b.link._state
+        state.peer = replace(state.peer, incarnation=pair.a.link.incarnation - 1, commit_seen=claimed)
+        pair.connect()
+        pair.settle()
+        assert pair.a.link.up
+    assert len([effect for effect in pair.a.effects if isinstance(effect, ev.RestoreNoticed)]) == 1
+
+
+def test_nobody_who_has_not_exchanged_states_gets_a_proof() -> None:
+    pair = LinkPair()
+    pair.connect()
+    phases = []
+    for _ in range(20):
+        for end in (pair.a, pair.b):
+            phases.append((end.link.phase, end.link.may_prove))
+            pair.receive(end)
+            pair.sync(end)
+    assert {phase for phase, may in phases if may} == {LinkPhase.SETTLING, LinkPhase.UP}
+    assert LinkPhase.GREETING in {phase for phase, may in phases if not may}

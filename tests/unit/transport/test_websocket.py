@@ -542,22 +542,33 @@ async def http_server(answer: Callable, context: ssl.SSLContext | None) -> Async
         await http.shutdown(1)
 
 
-async def test_a_redirect_does_not_lead_out_of_tls(pki):
-    async def upgrade(request: web.BaseRequest) -> web.StreamResponse:
-        socket = web.WebSocketResponse(protocols=("test.1",))
-        await socket.prepare(request)
-        await socket.receive()
-        return socket
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "elsewhere", ["http://127.0.0.1:{port}/", "/", "https://a..b/", f"https://{'x' * 64}/", "//", "\\"]
+)
+async def test_a_redirect_is_not_followed(pki, status, elsewhere):
+    asked = []
 
-    async with http_server(upgrade, None) as plain:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response()
+
+    async with http_server(answer, None) as plain:
 
         async def redirect(request: web.BaseRequest) -> web.StreamResponse:
-            return web.Response(status=307, headers={"Location": f"http://127.0.0.1:{plain}/"})
+            asked.append("first")
+            return web.Response(status=status, headers={"Location": elsewhere.format(port=plain)})
 
         async with http_server(redirect, pki.server_context("A")) as port:
             url = f"wss://127.0.0.1:{port}/"
             message = await lost(connect(url, pki.client_context("B"), subprotocols=("test.1",)))
-            assert "without TLS" in message
+            assert "correct the link's address" in message
+    assert asked == ["first"]
+
+
+async def test_an_address_that_is_none_is_no_defect(pki):
+    for url in ("wss://a..b:1/", f"wss://{'x' * 64}:1/"):
+        assert await lost(connect(url, pki.client_context("B"), subprotocols=("test.1",)))
 
 
 async def test_a_server_that_chooses_no_version(pki):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import batched
 from typing import assert_never
 
 from qss.core.reservation import events as ev
@@ -202,6 +203,11 @@ class Link:
         return self._peer_incarnation
 
     @property
+    def may_prove(self) -> bool:
+        """Whether frames may carry proofs: from Held on (KRP 2.8)."""
+        return self.phase in (LinkPhase.SETTLING, LinkPhase.UP)
+
+    @property
     def peer(self) -> PeerRecord:
         """What is remembered of the peer."""
         return self._state.peer
@@ -285,7 +291,7 @@ class Link:
         assert self._mine is not None
         if self._recovery.in_doubt(self._mine, self._commit_number, hello, self._hello_commit):
             return  # whoever has forgotten something comes again, and says so
-        held = self._recovery.compare(self._mine, hello)
+        held = self._recovery.compare(self._mine, hello, self._commit_number)
         self._peer_incarnation = hello.incarnation
         self.phase = link_after(self.phase, LinkStep.HELLO)
         # The peer remembers this end's numbers from Held on, so the note that it does comes first (KRP 2.4).
@@ -482,6 +488,7 @@ class Link:
             state.send(wire.Confirm(tuple(reservation.value for reservation in state.to_confirm)))
             state.to_confirm.clear()
         if state.gone:
-            message = wire.Gone(tuple(reservation.value for reservation in state.gone))
+            gone = [reservation.value for reservation in state.gone]
             state.gone.clear()
-            state.with_next_commit(partial(state.answer, state.epoch, message))
+            for some in batched(gone, wire.MAX_LISTED):
+                state.with_next_commit(partial(state.answer, state.epoch, wire.Gone(some)))

@@ -79,8 +79,11 @@ class Recovery:
             self._state.effect(RestoreNoticed(theirs.seen_incarnation, theirs.seen_commit, theirs.seen_proof))
         return behind_here or (not theirs.restored and _behind(theirs, their_commit_number, mine))
 
-    def compare(self, mine: Hello, theirs: Hello) -> Held:
-        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4)."""
+    def compare(self, mine: Hello, theirs: Hello, commit_number: int) -> Held:
+        """Bring this end's ledgers to what both Hellos imply (KRP 2.2, 2.3), and return the Held to send (KRP 2.4).
+
+        What the store has reached, `commit_number`, is agreed with the peer from now on: older numbers count no more.
+        """
         state = self._state
         held: tuple[bytes, ...] = ()
         if mine.restored or theirs.restored:  # KRP 2.2
@@ -88,7 +91,8 @@ class Recovery:
         else:
             self._align(mine, theirs)
             held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
-        state.put_peer(replace(state.peer, exchanged=True, must_burn=False))
+        base = max(state.peer.base, commit_number)
+        state.put_peer(replace(state.peer, exchanged=True, must_burn=False, base=base))
         return Held(held)
 
     def settle(self, mine: Hello, held: Held) -> None:

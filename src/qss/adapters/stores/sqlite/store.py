@@ -24,8 +24,8 @@ from qss.model.identifiers import QksId, StreamId
 from qss.model.ranges import Range
 from qss.ports.store import Change, Contents, SealedBlock
 
-MAX_WAITING_READS = 1024
-"""Reads that may wait for the reader's thread."""
+MAX_WAITING_READS = 1 << 17
+"""Reads that may wait for the reader's thread: more than there can be connections. A refused read is lost key."""
 
 
 class SqliteStore:
