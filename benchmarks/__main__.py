@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import structlog
 from benchmarks import getkey, growth, ingest, state
 from benchmarks.results import Line, write
 
@@ -34,6 +36,7 @@ def main() -> None:
     names = parser.parse_args().names or list(SETS)
     if unknown := [name for name in names if name not in SETS]:
         parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(SETS)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     lines: list[Line] = []
     for name in names:
         began = time.monotonic()

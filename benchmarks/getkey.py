@@ -7,11 +7,13 @@ import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from benchmarks import floor
 from benchmarks.load import Caller, Refused, Target, post, rate, timed, until_served
 from benchmarks.results import Line, percentile
-from benchmarks.sites import TO_ALICE, TO_BOB, link_of, two_sites
+from benchmarks.sites import TO_ALICE, TO_BOB, Sites, link_of, two_sites
+from benchmarks.state import fill
 
 from qss.cli.demo.exchanges import ALICE, BOB
 
@@ -20,7 +22,15 @@ WARM_UP = 100
 ONE = post(TO_BOB)
 OTHER = post(TO_ALICE)
 HUNDRED = post(TO_BOB, b'{"number": 100, "size": 1024}')
-FAST = link_of(20e6, 400_000_000)
+FILLED_BITS = 400_000_000
+"""Key that both sites hold before anything is measured; their devices add little to it meanwhile."""
+
+SLOW = link_of(50_000, 1 << 40)
+
+
+def filled_sites() -> AbstractAsyncContextManager[Sites]:
+    """Return two sites that hold key enough."""
+    return two_sites(SLOW, lambda network: fill(network, FILLED_BITS))
 
 
 async def in_turns(asks: Sequence[Callable[[], Awaitable[float]]], rounds: int) -> list[list[float]]:
@@ -36,7 +46,7 @@ async def in_turns(asks: Sequence[Callable[[], Awaitable[float]]], rounds: int) 
 
 async def latency() -> list[Line]:
     """One 256-bit key, one client, against the floor: p50 and p99, owner and non-owner apart."""
-    async with two_sites(FAST) as sites:
+    async with filled_sites() as sites:
         alice, bob = await sites.caller(ALICE), await sites.caller(BOB)
         size = len(await until_served(alice, ONE))
         await until_served(bob, OTHER)
@@ -60,10 +70,9 @@ async def latency() -> list[Line]:
 
 async def throughput() -> list[Line]:
     """How many a second on 32 connections, against a bare server that answers a constant body of the same size."""
-    async with two_sites(FAST) as sites:
+    async with filled_sites() as sites:
         alice = await sites.caller(ALICE)
         size = len(await until_served(alice, ONE))
-        await asyncio.sleep(5)  # key gathers
         mine = Target.of(sites.network, ALICE)
         async with floor.process("constant", sites.network.folder, 0, size) as port:
             bare = Target.of(sites.network, ALICE, port)
@@ -81,14 +90,11 @@ async def throughput() -> list[Line]:
 
 async def batch() -> list[Line]:
     """A hundred keys of 1,024 bit in one request, against one of 256; and how much key that is at 8 clients."""
-    async with two_sites(link_of(200e6, 4_000_000_000)) as sites:
+    async with filled_sites() as sites:
         alice = await sites.caller(ALICE)
         await until_served(alice, HUNDRED)
-        await asyncio.sleep(8)  # key gathers
         one, hundred = await in_turns([lambda: timed(alice, ONE), lambda: timed(alice, HUNDRED)], 200)
-        await asyncio.sleep(5)
-        seconds = 4.0
-        per_second = await rate(Target.of(sites.network, ALICE), HUNDRED, 8, seconds)
+        per_second = await rate(Target.of(sites.network, ALICE), HUNDRED, 8, 4.0)
     p50 = statistics.median(hundred)
     return [
         Line("batch100_ms", p50, "ms"),
@@ -99,10 +105,9 @@ async def batch() -> list[Line]:
 
 async def pair() -> list[Line]:
     """Get key by the master and Get key with key IDs by the slave, one after the other, and many such at once."""
-    async with two_sites(FAST) as sites:
+    async with filled_sites() as sites:
         alice, bob = await sites.caller(ALICE), await sites.caller(BOB)
         await until_served(alice, ONE)
-        await asyncio.sleep(3)
 
         async def both(master: Caller, slave: Caller) -> float:
             began = time.perf_counter()
