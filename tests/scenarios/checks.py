@@ -13,8 +13,6 @@ from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
 from qss.runtime.feed import BUFFER_BYTES
 from scenarios.world import SimulatedSite, World
 
-_JUST_NOW_S = 2.0
-
 
 class Book:
     """Every delivery of a run, and what is wrong with it. Violations go to the world's list, with the event log."""
@@ -176,11 +174,11 @@ class Book:
         """Nothing is on a disk that nobody needs. For a site that has come to rest."""
         for block in site.disk.blocks.values():
             record = site.disk.streams[block.stream]
-            if 0 <= site.clocks()[1] - record.opened_at - self._world.stream_s < _JUST_NOW_S:
-                continue  # came of age while the site stopped: erased when it starts
             rows = [r for r in site.disk.reservations.values() if r.stream == block.stream and r.side is Side.SLAVE]
             unfetched = [part for row in rows for part in row.unfetched()]
-            needed = union([*unfetched, *_kept(site, block.stream), Range(record.head, record.end)])
+            # What has become free while the site stopped is erased when it starts again.
+            late = site.site.links[record.peer].core._state.ledgers[block.stream]._erasable
+            needed = union([*unfetched, *_kept(site, block.stream), *late, Range(record.head, record.end)])
             place = Range(block.start, block.start + block.length)
             kept = sum(len(common) for part in needed if (common := place.intersection(part)))
             if kept != len(place):

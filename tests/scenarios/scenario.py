@@ -23,7 +23,7 @@ TRIANGLE = (
 )
 PAIR = ((("A", "B"),), {"alice": "A", "anna": "A", "bob": "B", "bella": "B"})
 
-BUSY_S = 20.0
+BUSY_S = 12.0
 """How long things happen, in virtual seconds."""
 
 HEALING_S = 45.0

@@ -40,11 +40,17 @@ async def initialise(folder: Path, site: QksId, keyring: KeyRing) -> None:
     """Make the data folder of `site` with an empty store and a fresh data key sealed by `keyring`; all or nothing.
 
     An empty folder in its place is replaced. Raises `StoreError` if something else is there or the parent folder is
-    not, `StoreUnavailable` if the disk refuses, `KeyRingError` if the data key cannot be sealed.
+    not, `StoreUnavailable` if the disk refuses, `KeyRingError` if the data key cannot be sealed. Who cancels it waits
+    until the folder is made: a thread cannot be stopped, and would go on making what its caller is clearing away.
     """
     folder = await asyncio.to_thread(vacant, folder)
     wrapped = await keyring.wrap(KeyMaterial(os.urandom(DATA_KEY_BYTES)), _context(site))
-    await asyncio.to_thread(_build, folder, site, wrapped)
+    building = asyncio.ensure_future(asyncio.to_thread(_build, folder, site, wrapped))
+    try:
+        await asyncio.shield(building)
+    except asyncio.CancelledError:
+        await asyncio.wait({building})
+        raise
 
 
 async def open_store(folder: Path, site: QksId, keyring: KeyRing) -> SealedStore:

@@ -111,7 +111,10 @@ def _is_https(url: str) -> bool:
 def _reason(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return f"the key server's certificate is not accepted ({error.certificate_error})"
+            return (
+                f"the key server's certificate is not accepted ({error.certificate_error}); give the authority that it "
+                "comes from, and call the server by a name in its certificate"
+            )
         case aiohttp.ClientConnectorError():
             return f"cannot connect ({error.os_error}); check the address, and whether the node is running there"
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():

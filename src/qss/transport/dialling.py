@@ -123,6 +123,8 @@ def _reason(error: Exception, subprotocols: Sequence[str], timeout_s: float) -> 
                 f"no common protocol version: this end speaks {', '.join(subprotocols)}, the other end {theirs!r}; "
                 "upgrade the older one"
             )
+        case aiohttp.WSServerHandshakeError(status=404):
+            return "the other end has nothing at this path: give the link the same UUID at both ends"
         case aiohttp.WSServerHandshakeError():
             return f"the other end answered with HTTP status {error.status} instead of opening a connection"
         case aiohttp.ClientConnectorCertificateError():

@@ -97,6 +97,11 @@ class Listener:
             return http.refusal(503, "too many connections")
         route = self._routes.get(request.path)
         if route is None:
+            _log.warning(
+                "somebody asked for a path that is not here",
+                path=request.path,
+                remedy="if it is a neighbour's: give the link the same UUID at both ends",
+            )
             return http.refusal(404, "there is nothing at this path")
         transport = request.transport
         peer = peer_of(transport.get_extra_info("ssl_object")) if transport else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
+from qss.app import data_folder
 from qss.app.data_folder import LEDGER, initialise, open_store
 from qss.app.data_key_file import DATA_KEY
 from qss.model.errors import KeyRingError, StoreError, StoreUnavailable
@@ -356,3 +359,25 @@ async def test_a_file_of_a_later_release_is_not_guessed_at(folder, keyring) -> N
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(StoreError, match="has format 2, this release reads 1; run the release that made it"):
         await open_store(folder, A, keyring)
+
+
+async def test_who_cancels_it_finds_it_done(tmp_path, keyring, monkeypatch) -> None:
+    """A thread cannot be stopped: its caller may not clear away what it is still making."""
+    begun, go_on = threading.Event(), threading.Event()
+    make = data_folder.make_store
+
+    def slow(path: Path, site: QksId) -> None:
+        begun.set()
+        assert go_on.wait(5)
+        make(path, site)
+
+    monkeypatch.setattr(data_folder, "make_store", slow)
+    making = asyncio.create_task(initialise(tmp_path / "A.data", A, keyring))
+    assert await asyncio.to_thread(begun.wait, 5)
+    making.cancel()
+    await asyncio.sleep(0)
+    assert not making.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert (tmp_path / "A.data" / LEDGER).is_file()
