@@ -19,6 +19,7 @@ from qss.adapters.stores.sqlite import (
     erase_blocks,
     restore_ledger,
     take_lock,
+    was_started,
 )
 from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
@@ -69,6 +70,11 @@ def device_of(table: tables.DeviceTable) -> Device:
 def store_at(path: Path, site: QksId) -> Store:
     """Return the store of `site` in the file `path`, not yet started."""
     return SqliteStore(path, site)
+
+
+def store_was_started(path: Path) -> bool:
+    """Return whether a site has ever run on the store in the file `path`."""
+    return was_started(path)
 
 
 def make_store(path: Path, site: QksId) -> None:

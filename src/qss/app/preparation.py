@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qss.app import site_tables as tables
-from qss.app.catalogue import anchor_of, keyring_of
+from qss.app.catalogue import anchor_of, keyring_of, store_was_started
 from qss.app.configuration import notes
-from qss.app.data_folder import open_store, openness
+from qss.app.data_folder import LEDGER, open_store, openness
 from qss.model.errors import StoreError, StoreUnavailable
 from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
 from qss.ports.store import SealedStore
@@ -55,8 +55,8 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     expires = check_site(configuration.tls.certificate, site.id)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_anchor(site)
-    opened = openness(site.data)
-    return Prepared(contexts, expires, store, (*notes(configuration), *([opened] if opened else [])))
+    found = (openness(site.data), _missing_anchor(site))
+    return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
 
 
 def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
@@ -68,6 +68,16 @@ def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
         client_context(*own, authority),
         probe_context(*own, authority),
         northbound_context(*own, configuration.northbound_authority, minimum),
+    )
+
+
+def _missing_anchor(site: tables.Site) -> str | None:
+    """Return what an operator should know of an anchor that is gone, or named wrongly, else None."""
+    if site.anchor_file.exists() or not store_was_started(site.data / LEDGER):
+        return None
+    return (
+        f"the anchor {site.anchor_file} is missing, and this site has run before: a start burns all key that it has; "
+        "put the anchor in its place, mount its folder, or correct site.anchor"
     )
 
 

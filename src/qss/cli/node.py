@@ -62,11 +62,8 @@ def _check(config: Path) -> None:
     from qss.app.configuration import load
     from qss.app.preparation import prepare
 
-    configuration = load(config)
-    prepared = asyncio.run(prepare(configuration))
-    anchor = configuration.site.anchor_file
-    missing = None if anchor.exists() else f"the anchor {anchor} is missing: any start but the first burns all key then"
-    for note in (*prepared.notes, missing, expiry_note(prepared.certificate_expires, datetime.now(UTC))):
+    prepared = asyncio.run(prepare(load(config)))
+    for note in (*prepared.notes, expiry_note(prepared.certificate_expires, datetime.now(UTC))):
         if note is not None:
             click.echo(f"note: {note}")
     click.echo(f"{config} can be used")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from qss.adapters.stores.sqlite import take_lock
 from qss.app.data_folder import LEDGER
 from qss.app.preparation import prepare
 from qss.cli.main import main
@@ -110,6 +111,10 @@ def test_check_says_what_it_found(place: Place) -> None:
     assert lines[1].endswith(f"`chmod 700 {place.folder / 'A.data'}`")
     assert lines[2].startswith("note: this site's certificate ends on ")  # the tests' certificates live ten days
     assert lines[3] == f"{place.folder / 'A.toml'} can be used"
+
+    os.close(take_lock(place.folder / "A.data" / "ledger.sqlite"))  # as a process that has run does
+    assert "the anchor" in check(place)[1]
+    assert "a start burns all key that it has" in check(place)[1]
 
     no_anchors(place)
     status, out, err = check(place)

@@ -14,7 +14,7 @@ def take_lock(store: Path) -> int:
 
     Raises `StoreInUse` if another holds it, also within this process.
     """
-    path = store.with_name(store.name + ".lock")
+    path = _lock_of(store)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -33,3 +33,12 @@ def take_lock(store: Path) -> int:
             f"{path} cannot be locked ({error.strerror}); put the data folder on a local file system"
         ) from error
     return descriptor
+
+
+def was_started(store: Path) -> bool:
+    """Return whether a process has ever had the store at `store` open: its lock file stays."""
+    return _lock_of(store).exists()
+
+
+def _lock_of(store: Path) -> Path:
+    return store.with_name(store.name + ".lock")
