@@ -79,7 +79,8 @@ class Barrier:
             raise Tampered(
                 f"stored key of stream {stream} is missing at {position}: it was removed outside qss",
                 position,
-                max(part.stop, position + BLOCK_BYTES),
+                part.stop,
+                position + BLOCK_BYTES,
             )
         return KeyMaterial(b"".join(pieces))
 

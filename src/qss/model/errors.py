@@ -127,13 +127,15 @@ class StoreDamaged(StoreError):
 class Tampered(StoreError):
     """Stored key does not open at its place, or is missing: altered, moved or swapped outside qss.
 
-    `start` and `stop` are the bytes of the stream that cannot be had, as far as is known.
+    `start` and `stop` are the bytes of the stream that cannot be had; up to `beyond` nobody has looked, and there may
+    be none either.
     """
 
-    def __init__(self, message: str, start: int = 0, stop: int = 0) -> None:
+    def __init__(self, message: str, start: int = 0, stop: int = 0, beyond: int = 0) -> None:
         super().__init__(message)
         self.start = start
         self.stop = stop
+        self.beyond = max(stop, beyond)
 
 
 # --- one of two programs has broken a protocol --------------------------------------------------------------------

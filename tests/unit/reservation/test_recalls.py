@@ -258,7 +258,7 @@ def test_damaged_key_is_burned_at_both_ends_and_the_link_works_on(where: str) ->
     early = pair.reserve(other, 2)
     pair.settle()
     (stream,) = end.link.streams
-    pair.handle(end, ev.KeyUnreadable(stream.stream, Range(16, 128)))
+    pair.handle(end, ev.KeyUnreadable(stream.stream, Range(16, 128), 128))
     pair.settle()
     assert burned(end, BurnReason.UNREADABLE) == 8 * (128 - stream.head) + 128  # one key of the reservation too
     assert burned(other, BurnReason.SKIPPED) == 8 * (128 - stream.head)

@@ -125,10 +125,11 @@ class EraseFailed:
 
 @dataclass(frozen=True, slots=True)
 class KeyUnreadable:
-    """These stored bytes cannot be read: damaged, or gone."""
+    """These stored bytes cannot be read: damaged, or gone. Of what is not allocated, none below `beyond` is tried."""
 
     stream: StreamId
     part: Range
+    beyond: int
 
 
 @dataclass(frozen=True, slots=True)

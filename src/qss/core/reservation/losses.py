@@ -46,8 +46,8 @@ class Losses:
                 row = state.rows[row.id]
                 if row.complete and row.confirmed:
                     state.drop_row(row)
-        if event.part.start <= ledger.record.head < event.part.stop:
-            ledger.skip_to(event.part.stop, BurnReason.UNREADABLE)
+        if event.part.start <= ledger.record.head < event.beyond:
+            ledger.skip_to(event.beyond, BurnReason.UNREADABLE)
             state.when_durable(
                 partial(state.answer, state.epoch, Skip(event.stream.value, ledger.record.head))
             )  # KRP 3.8
