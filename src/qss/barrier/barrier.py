@@ -1,5 +1,9 @@
 """`Barrier`: the sealed store, made of a store and a data key.
 
+Key is used in the order in which it was stored, so of each stream the block that was read last is kept, sealed as it
+is: the next key is most likely in it. What a block holds at its place never changes, so a kept one is never wrong;
+with an erasure it goes.
+
 Refused here: ordering of commits (the store's), fences (the caller's), and any plaintext that outlives a call.
 """
 
@@ -7,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from qss.barrier.sealer import Sealer
@@ -34,6 +39,8 @@ BLOCK_BYTES = 64 << 10
 _ERASED_AT_ONCE = 4 << 20
 _PARTS_AT_ONCE = 256
 
+_KEPT_BLOCKS = 64
+
 
 class Barrier:
     """Implements `qss.ports.store.SealedStore` for `site`, with that site's data key (32 bytes).
@@ -48,6 +55,7 @@ class Barrier:
         self._sealer: Sealer | None = Sealer(data_key, site, entropy)
         self._proof_key = proof_key(data_key.reveal())
         self._erasing = asyncio.Lock()
+        self._kept: OrderedDict[StreamId, SealedBlock] = OrderedDict()
 
     async def start(self) -> Contents:
         """As `SealedStore.start`."""
@@ -68,7 +76,7 @@ class Barrier:
         sealer = self._unsealed()
         pieces: list[bytes] = []
         position = part.start
-        for block in await self._store.blocks(stream, part):
+        for block in await self._blocks(stream, part):
             here = Range(block.start, block.start + block.length).intersection(part)
             if here is None or here.start != position:
                 break
@@ -83,6 +91,18 @@ class Barrier:
                 position + BLOCK_BYTES,
             )
         return KeyMaterial(b"".join(pieces))
+
+    async def _blocks(self, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
+        kept = self._kept.get(stream)
+        if kept is not None and kept.start <= part.start and part.stop <= kept.start + kept.length:
+            return (kept,)
+        blocks = await self._store.blocks(stream, part)
+        if blocks:
+            self._kept[stream] = blocks[-1]
+            self._kept.move_to_end(stream)
+            if len(self._kept) > _KEPT_BLOCKS:
+                self._kept.popitem(last=False)
+        return blocks
 
     async def erase_key(self, stream: StreamId, parts: Sequence[Range], fence: int) -> None:
         """As `SealedStore.erase_key`. A block that is not erased whole and does not open is given up whole.
@@ -102,6 +122,7 @@ class Barrier:
                     # Only the end of the whole stream can have come between, and then nothing is left to erase.
                     if await self._erasure(sealer, stream, portion):
                         raise
+            self._kept.pop(stream, None)
 
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""
@@ -112,6 +133,7 @@ class Barrier:
         """As `SealedStore.close`."""
         self._sealer = None
         self._proof_key = b""
+        self._kept.clear()
         await self._store.close()
 
     async def _erasure(self, sealer: Sealer, stream: StreamId, parts: Sequence[Range]) -> list[Change]:

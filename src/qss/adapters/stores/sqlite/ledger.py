@@ -36,6 +36,13 @@ from qss.ports.store import (
 )
 
 _INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_UPDATE_STREAM = """
+UPDATE streams
+SET (peer, chunk_bytes, version, head, mark, closed, agreed_end,
+     reserved_bits, delivered_bits, relayed_bits, burned_bits, opened_at)
+  = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+WHERE stream = ?1 AND version = ?4 - 1
+"""
 _PUT_RESERVATION = "REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_PEER = "REPLACE INTO peers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_ANSWER = "REPLACE INTO answers VALUES (?, ?, ?, ?, ?)"
@@ -97,20 +104,12 @@ def _apply(connection: apsw.Connection, change: Change) -> None:
 
 def _put_stream(connection: apsw.Connection, record: StreamRecord) -> None:
     built_on = record.version - 1
-    if built_on:
-        connection.execute("DELETE FROM streams WHERE stream = ? AND version = ?", (record.stream.value, built_on))
-        if connection.changes() != 1:
-            raise _wrong_version(record.stream, built_on)
-    connection.execute(_INSERT_STREAM, rows.stream_row(record))
+    connection.execute(_UPDATE_STREAM if built_on else _INSERT_STREAM, rows.stream_row(record))
     if connection.changes() != 1:
-        raise _wrong_version(record.stream, built_on)
-
-
-def _wrong_version(stream: StreamId, built_on: int) -> HeadMismatch:
-    return HeadMismatch(
-        f"stream {stream} is not at version {built_on}: another commit came first; "
-        "read the store's contents and recover"
-    )
+        raise HeadMismatch(
+            f"stream {record.stream} is not at version {built_on}: another commit came first; "
+            "read the store's contents and recover"
+        )
 
 
 def _put_block(connection: apsw.Connection, block: SealedBlock) -> None:

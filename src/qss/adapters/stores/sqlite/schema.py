@@ -22,7 +22,7 @@ APPLICATION_ID = 0x71737331
 BACKUP_APPLICATION_ID = 0x71737362
 """`qssb`: a ledger without key in a back-up, which no site can be started on."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Layout of the tables, in the header's `user_version`."""
 
 BUSY_MS = 10_000
@@ -31,7 +31,7 @@ BUSY_MS = 10_000
 KEY_TABLES = frozenset({"blocks", "answers"})
 """Tables that hold sealed key. Back-ups do without them; every other table must hold none."""
 
-_PAGE_BYTES = 16384
+_PAGE_BYTES = 4096
 
 _TABLES = """
 CREATE TABLE meta (
@@ -70,7 +70,6 @@ CREATE TABLE reservations (
     fetched TEXT NOT NULL,
     PRIMARY KEY (peer, reservation)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX reservations_of_stream ON reservations (stream);
 CREATE TABLE peers (
     peer TEXT PRIMARY KEY,
     incarnation INTEGER NOT NULL,

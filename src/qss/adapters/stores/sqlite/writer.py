@@ -1,7 +1,7 @@
 """The writer: one thread that makes batches durable, as many in one transaction as have gathered.
 
 Batches are taken in the order of submission. While one transaction is being synced, others gather and share the next,
-so the cost of a sync is divided among them. Each batch runs in a savepoint of its own and gets a verdict of its own;
+so the cost of a sync is divided among them. Each batch gets a verdict of its own, and of a refused one no trace is left;
 a failing disk is the verdict of them all. Between transactions, and only there, the log is cut (see `checkpointer`).
 
 Refused here: retries. Whoever submitted a batch that failed knows what it meant. If the disk failed while the end of a
@@ -153,7 +153,7 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             incarnation = ledger.incarnation(connection)
-            refusals = [self._try(ticket, incarnation) for ticket in group]
+            refusals = [self._try(ticket, incarnation, alone=len(group) == 1) for ticket in group]
             if all(refusals):
                 connection.execute("ROLLBACK")
                 return [refusal for refusal in refusals if refusal]
@@ -165,24 +165,33 @@ class Writer:
             raise
         return [refusal or number for refusal in refusals]
 
-    def _try(self, ticket: _Ticket, incarnation: int) -> QssError | None:
-        """Apply one batch, or leave no trace of it and return why. Raises `apsw.Error` if the disk is at fault."""
+    def _try(self, ticket: _Ticket, incarnation: int, *, alone: bool) -> QssError | None:
+        """Apply one batch, or leave no trace of it and return why. Raises `apsw.Error` if the disk is at fault.
+
+        Where it is `alone` in its transaction, no trace is left once the caller has rolled that back.
+        """
         if ticket.fence != incarnation:
             return FenceLost(
                 f"{self._path} was started again since (incarnation {incarnation}, this commit has {ticket.fence}); "
                 "end this process"
             )
+        if alone:
+            return self._apply(ticket)
         self._connection.execute("SAVEPOINT batch")
+        refusal = self._apply(ticket)
+        if refusal is not None:
+            self._connection.execute("ROLLBACK TO batch")
+        self._connection.execute("RELEASE batch")
+        return refusal
+
+    def _apply(self, ticket: _Ticket) -> QssError | None:
         try:
             ledger.apply(self._connection, ticket.batch)
         except Exception as error:
             refusal = self._refusal(error)
             if refusal is None:
                 raise
-            self._connection.execute("ROLLBACK TO batch")
-            self._connection.execute("RELEASE batch")
             return refusal
-        self._connection.execute("RELEASE batch")
         return None
 
     def _failure(self, error: Exception) -> QssError:
