@@ -358,7 +358,7 @@ class LinkPair:
 
     def rest(self) -> None:
         """Let also that come to an end which waits for a tick: commits without hurry, confirmations, erasures."""
-        for _ in range(4):
+        for _ in range(6):
             self.settle()
             self.tick()
         self.settle()

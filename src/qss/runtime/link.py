@@ -213,7 +213,7 @@ class LinkRunner:
     def _perform(self, effect: ev.Effect) -> None:
         match effect:
             case ev.Commit():
-                self._commits.start(self._make_durable(self._link, effect))
+                self._commits.start_now(self._make_durable(self._link, effect))
             case ev.Send(messages):
                 self._session.send(messages)
             case ev.Deliver(request, keys):
@@ -263,6 +263,7 @@ class LinkRunner:
         try:
             await self._commit(batch)
         except QssError as error:
+            await asyncio.sleep(0)  # a refusal can come at once: before all effects of the event are carried out
             event = ev.CommitFailed(commit.token, str(error))
         for _, _, handle in commit.keys:
             self._settle(handle)

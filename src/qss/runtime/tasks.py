@@ -22,7 +22,13 @@ class Tasks:
 
     def start(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
         """Begin `work` as a task of this owner."""
-        task = asyncio.create_task(work, name=name)
+        return self._own(asyncio.create_task(work, name=name))
+
+    def start_now(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """As `start`, and `work` has run to where it first waits when this returns."""
+        return self._own(asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True))
+
+    def _own(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task

@@ -332,7 +332,7 @@ def test_a_damaged_data_key_is_not_backed_up(data, place) -> None:
 
 def test_a_damaged_store_is_not_backed_up(data, place) -> None:
     whole = (data / LEDGER).read_bytes()
-    page = 16_384
+    page = 4096
     for number in (1, 2, 3, 4):
         (data / LEDGER).write_bytes(whole[: page * number] + os.urandom(page) + whole[page * (number + 1) :])
         with pytest.raises(StoreError, match="is damaged"):

@@ -317,7 +317,7 @@ class Exchange:
         for value in message.reservations:
             row = state.rows.get(ReservationId(value))
             if row is None:
-                state.gone.append(ReservationId(value))
+                state.dropped.append(ReservationId(value))
             elif row.side is Side.SLAVE:
                 self.confirm(row)
 

@@ -32,7 +32,7 @@ from qss.model.errors import (
     RemoteProtocolError,
     StoreUnavailable,
 )
-from qss.model.identifiers import SaeId, StreamId
+from qss.model.identifiers import ReservationId, SaeId, StreamId
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
@@ -145,7 +145,7 @@ class Link:
         if self.phase is LinkPhase.FAILED:
             return self._handle_failed(event)
         self._dispatch(event)
-        self._gather_confirmations()
+        self._gather_notices(due=isinstance(event, ev.Tick))
         return self._state.drain(flush=isinstance(event, ev.Tick))
 
     def _dispatch(self, event: ev.Event) -> None:
@@ -267,6 +267,7 @@ class Link:
         self._mine = self._early = self._early_held = None
         self._peer_incarnation = 0
         state.to_confirm.clear()
+        state.dropped.clear()
         state.gone.clear()
         self._exchange.abandon_all(
             PeerUnavailable(f"the connection to site {state.settings.peer} was lost; nothing was delivered; try again")
@@ -479,16 +480,26 @@ class Link:
         self._streams.tidy()
         self._holdings.erase()
 
-    def _gather_confirmations(self) -> None:
-        """Send what has gathered of Confirm and, once durable, of Gone (KRP 4.6, 4.7)."""
+    def _gather_notices(self, *, due: bool) -> None:
+        """Let Confirm and, once durable, Gone travel with the next frame, or by themselves if they are `due`.
+
+        Nobody waits for them (KRP 4.6, 4.7).
+        """
         state = self._state
         if not state.up:
+            return
+        if state.dropped:
+            state.with_next_commit(partial(self._note_gone, state.epoch, tuple(state.dropped)))
+            state.dropped.clear()
+        if not (due or state.speaks):
             return
         if state.to_confirm:
             state.send(wire.Confirm(tuple(reservation.value for reservation in state.to_confirm)))
             state.to_confirm.clear()
-        if state.gone:
-            gone = [reservation.value for reservation in state.gone]
-            state.gone.clear()
-            for some in batched(gone, wire.MAX_LISTED):
-                state.with_next_commit(partial(state.answer, state.epoch, wire.Gone(some)))
+        for some in batched(state.gone, wire.MAX_LISTED):
+            state.send(wire.Gone(tuple(reservation.value for reservation in some)))
+        state.gone.clear()
+
+    def _note_gone(self, epoch: int, dropped: tuple[ReservationId, ...]) -> None:
+        if epoch == self._state.epoch and self._state.up:
+            self._state.gone.extend(dropped)

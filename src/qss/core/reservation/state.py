@@ -115,8 +115,10 @@ class LinkState:
         self.epoch = 0
         """Counts connections: an answer belongs to the connection on which its question came."""
         self.to_confirm: list[ReservationId] = []
+        self.dropped: list[ReservationId] = []
+        """Reservations of the peer's masters that nothing is held of any more, but for a restart."""
         self.gone: list[ReservationId] = []
-        """Reservations of the peer's masters that nothing is held of any more."""
+        """The same, durably."""
         self._joined: dict[Request, list[Request]] = {}
         self._kept: dict[ReservationId, list[KeyRun]] = {}
         self._kept_in: Counter[StreamId] = Counter()
@@ -148,6 +150,11 @@ class LinkState:
     def send(self, message: Message) -> None:
         """Send a message with the next frame; lost without a trace if there is no connection."""
         self._messages.append(message)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a frame leaves once the event is handled."""
+        return bool(self._messages)
 
     def answer(self, epoch: int, message: Message) -> None:
         """Answer on the connection that the question came on, or not at all."""
@@ -215,7 +222,7 @@ class LinkState:
         if row.side is Side.MASTER:
             self.count_outstanding(row.master, row.slaves, -row.count)
         elif self.up:
-            self.gone.append(row.id)
+            self.dropped.append(row.id)
         del self._rows_of[row.stream][row.id]
         self.undurable.pop(row.id, None)
         self._changed_rows[row.id] = None
@@ -352,8 +359,11 @@ class LinkState:
             then()
 
     def drain(self, *, flush: bool) -> list[Effect]:
-        """Return what the event came to: a commit if one is waited for (or `flush`), a frame, and all else in order."""
-        effects: list[Effect] = []
+        """Return what the event came to: a frame, a commit if one is waited for (or `flush`), and all else in order.
+
+        The frame is first: the other end can work while this one's disk does.
+        """
+        effects: list[Effect] = [Send(tuple(self._messages))] if self._messages else []
         touched = bool(
             self._touched or self._dropped_streams or self._peer_touched or self._changed_recalls or self._then
         )
@@ -379,8 +389,6 @@ class LinkState:
             )
             self._peer_written = self.peer
             self._begin_batch()
-        if self._messages:
-            effects.append(Send(tuple(self._messages)))
         effects.extend(self._effects)
         self._messages = []
         self._effects = []
