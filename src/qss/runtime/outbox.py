@@ -1,7 +1,7 @@
-"""Messages to the peer. What is put while nothing is under way leaves at once, what gathers meanwhile in the next frame.
+"""Messages to the peer. What is put while nothing is under way leaves at once; else it gathers for the next frame.
 
-"At once" is before `put` returns, where the connection takes it: a message does not wait for its turn in the event loop.
-What else is put in the same turn shares the next frame.
+"At once" is before `put` returns, if the connection takes it: no message waits for its turn in the event loop. What
+else is put in the same turn shares the next frame.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import batched
 from typing import assert_never
 
 from qss.core.reservation import events as ev
@@ -496,7 +495,8 @@ class Link:
         if state.to_confirm:
             state.send(wire.Confirm(tuple(reservation.value for reservation in state.to_confirm)))
             state.to_confirm.clear()
-        for some in batched(state.gone, wire.MAX_LISTED):
+        for start in range(0, len(state.gone), wire.MAX_LISTED):
+            some = state.gone[start : start + wire.MAX_LISTED]
             state.send(wire.Gone(tuple(reservation.value for reservation in some)))
         state.gone.clear()
 

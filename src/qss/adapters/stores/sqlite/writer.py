@@ -1,8 +1,8 @@
 """The writer: one thread that makes batches durable, as many in one transaction as have gathered.
 
 Batches are taken in the order of submission. While one transaction is being synced, others gather and share the next,
-so the cost of a sync is divided among them. Each batch gets a verdict of its own, and of a refused one no trace is left;
-a failing disk is the verdict of them all. Between transactions, and only there, the log is cut (see `checkpointer`).
+so the cost of a sync is divided among them. Each batch gets a verdict of its own; of a refused one no trace is left. A
+failing disk is the verdict of them all. Between transactions, and only there, the log is cut (see `checkpointer`).
 
 Refused here: retries. Whoever submitted a batch that failed knows what it meant. If the disk failed while the end of a
 transaction was being synced, that transaction may be found whole after a crash; a caller must not count on either.
