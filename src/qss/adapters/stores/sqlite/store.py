@@ -17,6 +17,7 @@ from qss.adapters.stores.sqlite import ledger
 from qss.adapters.stores.sqlite.checkpointer import ERASURE_DELAY_S, LARGE_LOG_BYTES, Checkpointer
 from qss.adapters.stores.sqlite.faults import as_store_errors
 from qss.adapters.stores.sqlite.lock import take_lock
+from qss.adapters.stores.sqlite.room import LogRoom
 from qss.adapters.stores.sqlite.schema import check, connect
 from qss.adapters.stores.sqlite.writer import Writer
 from qss.model.errors import LimitReached, StoreError
@@ -89,8 +90,10 @@ class _Session:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
         self._waiting_reads = 0
         self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.cut_log(), erasure_delay_s)
-        self.writer = Writer(writing, path, self._committed, self._checkpointer.due_soon)
-        self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
+        page_bytes = _page_bytes(writing)
+        self._large_log_pages = LARGE_LOG_BYTES // page_bytes
+        self._room = LogRoom(path, page_bytes)
+        self.writer = Writer(writing, path, self._room, self._committed, self._checkpointer.due_soon)
         writing.set_wal_hook(self._log_grew)
 
     async def read[T](self, question: Callable[[apsw.Connection], T]) -> T:
@@ -124,6 +127,7 @@ class _Session:
             self._checkpointer.due_soon()
 
     def _log_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._room.note(pages)
         if pages > self._large_log_pages:
             self._checkpointer.due_now()
         return apsw.SQLITE_OK

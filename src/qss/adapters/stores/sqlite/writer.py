@@ -22,6 +22,7 @@ import apsw
 
 from qss.adapters.stores.sqlite import ledger
 from qss.adapters.stores.sqlite.faults import store_error
+from qss.adapters.stores.sqlite.room import LogRoom
 from qss.adapters.stores.sqlite.schema import BUSY_MS
 from qss.model.errors import FenceLost, LimitReached, QssError, StoreError
 from qss.ports.store import Change, PutBlock
@@ -52,17 +53,22 @@ _Verdict = int | QssError
 
 
 class Writer:
-    """Owns the writing connection. `on_commit(erased)` and `on_trouble()` are called in the writer's thread."""
+    """Owns the writing connection. `on_commit(erased)` and `on_trouble()` are called in the writer's thread.
+
+    It makes room in the log itself, and has to hear from SQLite's hook how long that is.
+    """
 
     def __init__(
         self,
         connection: apsw.Connection,
         path: Path,
+        room: LogRoom,
         on_commit: Callable[[bool], None],
         on_trouble: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._path = path
+        self._room = room
         self._on_commit = on_commit
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
@@ -118,17 +124,20 @@ class Writer:
             if cut_log:
                 self._truncate()
             elif not group:
+                self._room.close()
                 return
             if group:
                 verdicts = self._commit(group)
                 # A loop that went without closing the store has nobody left who waits.
                 with contextlib.suppress(RuntimeError):
                     self._loop.call_soon_threadsafe(_settle, group, verdicts)
+            self._room.make()
 
     def _truncate(self) -> None:
         self._connection.set_busy_timeout(_CUT_BUSY_MS)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._room.note(0)
         except apsw.Error:
             self._on_trouble()
         finally:

@@ -1,0 +1,49 @@
+"""Room in the log, made before it is needed.
+
+A sync of a file that has grown also makes its new length durable, which costs most file systems as much again. So the
+log is lengthened with zeros, for many commits at once. To SQLite they are what an earlier round of the log might have
+left behind: frames whose checksums are wrong, which end the log (https://sqlite.org/walformat.html).
+
+Refused here: large commits. What they write weighs more than the length, and they lengthen the log themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+ROOM_BYTES = 256 << 10
+"""By how much the log is lengthened, once half of that is left."""
+
+_ZEROS = bytes(ROOM_BYTES)
+_FRAME_HEADER_BYTES = 24
+
+
+class LogRoom:
+    """The length of one store's log. Belongs to the thread that writes it, between two transactions."""
+
+    def __init__(self, store: Path, page_bytes: int) -> None:
+        """Take the log of an open `store`."""
+        self._file = os.open(f"{store}-wal", os.O_RDWR)
+        self._frame_bytes = page_bytes + _FRAME_HEADER_BYTES
+        self._used = os.fstat(self._file).st_size
+        self._grown = 0
+
+    def note(self, pages: int) -> None:
+        """Hear after a commit how many pages are in the log now."""
+        used = pages * self._frame_bytes
+        self._grown, self._used = used - self._used, used
+
+    def make(self) -> None:
+        """Lengthen the log if the next commits would. A disk that has no room for it says so to them."""
+        length = os.fstat(self._file).st_size
+        if length - self._used >= ROOM_BYTES // 2 or self._grown > ROOM_BYTES // 2:
+            return
+        with suppress(OSError):
+            os.pwrite(self._file, _ZEROS, max(length, self._used))
+            os.fdatasync(self._file)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
