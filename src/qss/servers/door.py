@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, LocalProtocolError, place_of
 from qss.servers.conversation import Conversation, read_body, send
 from qss.servers.messages import Handler, Request, Response, error_response
 from qss.transport.accepting import Acceptor
-from qss.transport.proof import peer_of
 
 _log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ class HttpsListener:
             return self._refusal(400, error.message), True
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._handler(_request(request, body)), False
+                return await self._handler(_request(request, body, conversation.peer)), False
         except TimeoutError:
             return self._refusal(503, f"no answer within {self._limits.request_s:g} s: try again later"), False
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller must not see it
@@ -144,13 +144,12 @@ class HttpsListener:
         return error_response(status, message)
 
 
-def _request(request: web.BaseRequest, body: bytes) -> Request:
-    transport = request.transport
+def _request(request: web.BaseRequest, body: bytes, peer: PeerCertificate | None) -> Request:
     return Request(
         request.method,
         request.rel_url.raw_path,
         request.rel_url.raw_query_string,
         {name.lower(): value for name, value in request.headers.items()},
         body,
-        peer_of(transport.get_extra_info("ssl_object")) if transport else None,
+        peer,
     )

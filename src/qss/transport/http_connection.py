@@ -15,7 +15,9 @@ from typing import cast
 import structlog
 from aiohttp import web
 
+from qss.model.certificates import PeerCertificate
 from qss.model.errors import place_of
+from qss.transport.proof import peer_of
 
 LINGERING_S = 1.0
 """How long a connection is still read after a refusal, so that a caller who is sending finds the answer."""
@@ -53,6 +55,8 @@ class HttpConnection(web.RequestHandler):
         )
         self.admitted = False
         """Whether there was room for it. If not, it is there to hear so."""
+        self.peer: PeerCertificate | None = None
+        """The names in the other end's verified certificate, once established; None where it showed none."""
         self._admit = admit
         self._socket: asyncio.Transport | None = None
         self._finished = asyncio.Event()
@@ -61,6 +65,7 @@ class HttpConnection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read requests."""
         self._socket = cast("asyncio.Transport", transport)
+        self.peer = peer_of(self._socket.get_extra_info("ssl_object"))
         self.admitted = self._admit()
         super().connection_made(transport)
 

@@ -18,7 +18,6 @@ from aiohttp import hdrs, web
 from qss.model.errors import ConnectionLost, LocalProtocolError, QssError
 from qss.transport.accepting import Acceptor
 from qss.transport.http_connection import HttpConnection
-from qss.transport.proof import peer_of
 from qss.transport.websocket import CLOSING_S, MAX_FRAME_BYTES, SILENCE_S, WebSocketConnection
 
 OPENING_S = 5.0
@@ -104,8 +103,7 @@ class Listener:
             )
             return http.refusal(404, "there is nothing at this path")
         transport = request.transport
-        peer = peer_of(transport.get_extra_info("ssl_object")) if transport else None
-        if transport is None or peer is None:
+        if transport is None or http.peer is None:
             return http.refusal(403, "a client certificate is needed")
         offered = [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
         common = next((name for name in route.subprotocols if name in offered), None)
@@ -127,7 +125,7 @@ class Listener:
         connection = WebSocketConnection(
             socket,
             transport,
-            peer,
+            http.peer,
             common,
             max_frame=route.max_frame,
             silence_s=self._silence_s,
