@@ -37,8 +37,16 @@ class Conversation(HttpConnection):
 async def send(request: web.BaseRequest, response: Response, *, closing: bool) -> web.StreamResponse:
     """Send the response and wait until nearly all of it has left.
 
-    It goes in pieces, because only between writes does asyncio's TLS wait for a slow reader.
+    A large one goes in pieces, because only between writes does asyncio's TLS wait for a slow reader; a small one in a
+    single write, head and all.
     """
+    if len(response.body) <= _PIECE_BYTES:
+        whole = web.Response(status=response.status, headers=_headers(response), body=response.body)
+        if closing:
+            whole.force_close()
+        await whole.prepare(request)
+        await whole.write_eof()
+        return whole
     result = web.StreamResponse(status=response.status, headers=_headers(response))
     result.content_length = len(response.body)
     if closing:
