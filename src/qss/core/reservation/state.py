@@ -26,6 +26,9 @@ from qss.model.ranges import Range, subtract
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side
 from qss.wire.external import Message
 
+_COMMITS_AT_ONCE = 2
+"""Commits under way: one that the disk syncs, and one to follow. What comes meanwhile gathers for the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
@@ -367,7 +370,7 @@ class LinkState:
         touched = bool(
             self._touched or self._dropped_streams or self._peer_touched or self._changed_recalls or self._then
         )
-        if self._hurry or (flush and touched):
+        if (self._hurry or (flush and touched)) and len(self._awaited) < _COMMITS_AT_ONCE:
             token = self._next_token
             self._next_token += 1
             freed = [(ledger, ledger.take_freed()) for ledger in map(self.ledgers.__getitem__, self._touched)]

@@ -6,10 +6,10 @@ What SQL may want to ask about is a plain column; the rest is JSON text. A posit
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
@@ -63,10 +63,10 @@ def reservation_row(record: ReservationRecord) -> Row:
         record.count,
         record.key_bytes,
         record.master,
-        json.dumps(record.slaves),
+        _text(record.slaves),
         record.expires_at,
         int(record.confirmed),
-        json.dumps([f"{mask:x}" for mask in record.fetched]),
+        _text([f"{mask:x}" for mask in record.fetched]),
     )
 
 
@@ -82,10 +82,10 @@ def reservation_record(row: Row) -> ReservationRecord:
         count,
         key_bytes,
         SaeId(master),
-        tuple(json.loads(slaves)),
+        tuple(msgspec.json.decode(slaves)),
         expires_at,
         bool(confirmed),
-        tuple(int(mask, 16) for mask in json.loads(fetched)),
+        tuple(int(mask, 16) for mask in msgspec.json.decode(fetched)),
     )
 
 
@@ -130,7 +130,7 @@ def answer_row(record: AnswerRecord) -> Row:
         (str(run.reservation), str(run.stream), run.start, run.key_bytes, run.position, run.count)
         for run in record.keys
     ]
-    return record.peer, record.name.digest, record.name.request, json.dumps(keys), record.until
+    return record.peer, record.name.digest, record.name.request, _text(keys), record.until
 
 
 def answer_record(row: Row) -> AnswerRecord:
@@ -138,31 +138,31 @@ def answer_record(row: Row) -> AnswerRecord:
     peer, digest, request, keys, until = row
     runs = (
         KeyRun(ReservationId(UUID(reservation).bytes), StreamId(UUID(stream).bytes), *numbers)
-        for reservation, stream, *numbers in json.loads(keys)
+        for reservation, stream, *numbers in msgspec.json.decode(keys)
     )
     return AnswerRecord(QksId(peer), AskName(digest, request), tuple(runs), until)
 
 
 def recall_row(record: RecallRecord) -> Row:
     """Return the record as a row of `recalls`."""
-    return record.peer, record.number, json.dumps([str(key_id) for key_id in record.scope.key_ids]), record.scope.sae
+    return record.peer, record.number, _text([str(key_id) for key_id in record.scope.key_ids]), record.scope.sae
 
 
 def recall_record(row: Row) -> RecallRecord:
     """Read a row of `recalls`."""
     peer, number, key_ids, sae = row
-    scope = Scope(tuple(map(KeyId.parse, json.loads(key_ids))), None if sae is None else SaeId(sae))
+    scope = Scope(tuple(map(KeyId.parse, msgspec.json.decode(key_ids))), None if sae is None else SaeId(sae))
     return RecallRecord(QksId(peer), number, scope)
 
 
 def _tally_values(tally: Tally) -> Row:
-    return tally.reserved, tally.delivered, tally.relayed, json.dumps(_by_name(tally.burned))
+    return tally.reserved, tally.delivered, tally.relayed, _text(tally.burned)
 
 
 def _tally(reserved: int, delivered: int, relayed: int, burned: str) -> Tally:
-    reasons = {BurnReason(reason): bits for reason, bits in json.loads(burned).items()}
+    reasons = {BurnReason(reason): bits for reason, bits in msgspec.json.decode(burned).items()}
     return Tally(reserved, delivered, relayed, reasons)
 
 
-def _by_name(burned: Mapping[BurnReason, int]) -> dict[str, int]:
-    return {reason.value: bits for reason, bits in burned.items()}
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
