@@ -7,10 +7,13 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 ==============  =====================================================================================
 `events`        what can happen to a link, and what it answers with (effects)
 `ledger`        one stream's balance: where every ingested bit went
+`settings`      what a link is told once
 `state`         what the parts below share, and how their changes become one commit and one frame
+`batch`         what has changed since the last commit: the next one, while it gathers
+`kept_answers`  answers that can be given again, and the bytes that they keep
 `exchange`      reserving: the owner's and the non-owner's part of the KRP
 `holdings`      reservations held for slaves at this end: fetching, expiry, voiding
-`answers`       asks under a name, and answers that can be given again
+`answers`       asks under a name: when one is a repeat, and what a repeat gets
 `recalls`       burning keys that were not fetched, at both ends
 `losses`        burning stored key that cannot be read
 `refusals`      what the peer has refused lately
@@ -22,6 +25,6 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 """
 
 from qss.core.reservation.link import Link
-from qss.core.reservation.state import LinkSettings
+from qss.core.reservation.settings import LinkSettings
 
 __all__ = ["Link", "LinkSettings"]

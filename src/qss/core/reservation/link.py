@@ -22,7 +22,8 @@ from qss.core.reservation.losses import Losses
 from qss.core.reservation.phases import LinkPhase, LinkStep, link_after
 from qss.core.reservation.recalls import Recalls
 from qss.core.reservation.recovery import Recovery
-from qss.core.reservation.state import LinkSettings, LinkState
+from qss.core.reservation.settings import LinkSettings
+from qss.core.reservation.state import LinkState
 from qss.core.reservation.streams import Streams
 from qss.model.answers import AnswerRecord, AskName
 from qss.model.errors import (
@@ -126,12 +127,12 @@ class Link:
         for row in reservations:
             self._state.load_row(row)
         for answer in answers:
-            self._state.load_answer(answer)
+            self._state.answers.put(answer)
         self._state.recalls = {recall.number: recall for recall in recalls}
         for ledger in self._state.ledgers.values():
             rows = [row for row in self._state.rows_of(ledger.stream) if row.side is Side.SLAVE]
             unfetched = [part for row in rows for part in row.unfetched()]
-            ledger.erasable_except([*unfetched, *self._state.kept_of(ledger.stream)])
+            ledger.erasable_except([*unfetched, *self._state.answers.bytes_in(ledger.stream)])
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
