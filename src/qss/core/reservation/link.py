@@ -147,7 +147,9 @@ class Link:
             return self._handle_failed(event)
         self._dispatch(event)
         self._gather_confirmations()
-        return self._state.drain(flush=isinstance(event, ev.Tick))
+        if isinstance(event, ev.Tick):
+            self._state.commit_now()
+        return self._state.drain()
 
     def _dispatch(self, event: ev.Event) -> None:
         match event:

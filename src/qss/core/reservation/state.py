@@ -275,10 +275,14 @@ class LinkState:
         for then in self._awaited.pop(token, ()):
             then()
 
-    def drain(self, *, flush: bool) -> list[Effect]:
-        """Return what the event came to: a commit if one is waited for (or `flush`), a frame, and all else in order."""
+    def commit_now(self) -> None:
+        """Commit what has changed, if anything has, though nobody waits for it."""
+        self._batch.in_a_hurry |= bool(self._batch)
+
+    def drain(self) -> list[Effect]:
+        """Return what the event came to: a commit if one is waited for, a frame, and all else in order."""
         effects: list[Effect] = []
-        if self._batch.in_a_hurry or (flush and self._batch):
+        if self._batch.in_a_hurry:
             effects.append(self._commit())
         if self._messages:
             effects.append(Send(tuple(self._messages)))
