@@ -11,12 +11,15 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 `state`         what the parts below share, and how their changes become one commit and one frame
 `batch`         what has changed since the last commit: the next one, while it gathers
 `kept_answers`  answers that can be given again, and the bytes that they keep
-`exchange`      reserving: the owner's and the non-owner's part of the KRP
-`holdings`      reservations held for slaves at this end: fetching, expiry, voiding
+`allocation`    which bytes may be allocated, and from which stream
+`asking`        reservations for masters at this end: asking, waiting for both ends, giving up
+`refusals`      what the peer has refused lately, and what a master is told who gets no keys
+`holding`       reservations for slaves at this end: taken for the peer's masters, confirmed, given up, expired
+`fetching`      slaves at this end fetch their keys
 `answers`       asks under a name: when one is a repeat, and what a repeat gets
 `recalls`       burning keys that were not fetched, at both ends
 `losses`        burning stored key that cannot be read
-`refusals`      what the peer has refused lately
+`erasing`       erasing what is used or burned
 `streams`       opening, filling and closing key streams
 `recovery`      what two ends tell each other on every connection, and what follows from it
 `phases`        the state machines of the connection and of a master's request

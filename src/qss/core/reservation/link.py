@@ -14,9 +14,12 @@ from itertools import batched
 from typing import assert_never
 
 from qss.core.reservation import events as ev
+from qss.core.reservation.allocation import key_count
 from qss.core.reservation.answers import Answers
-from qss.core.reservation.exchange import Exchange
-from qss.core.reservation.holdings import Holdings
+from qss.core.reservation.asking import Asking
+from qss.core.reservation.erasing import Erasing
+from qss.core.reservation.fetching import Fetching
+from qss.core.reservation.holding import Holding
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.losses import Losses
 from qss.core.reservation.phases import LinkPhase, LinkStep, link_after
@@ -83,17 +86,19 @@ class Link:
         self.phase = LinkPhase.DOWN
         self._state = LinkState(settings, peer or PeerRecord(settings.peer), trouble)
         self._answers = Answers(self._state)
-        self._exchange = Exchange(self._state, self._answers)
-        self._holdings = Holdings(self._state, self._answers, self._exchange.burn_unfetched)
-        self._recalls = Recalls(self._state, self._answers, self._exchange.burn_keys)
-        self._losses = Losses(self._state, self._answers, self._exchange.burn_keys)
+        self._asking = Asking(self._state, self._answers)
+        self._holding = Holding(self._state)
+        self._fetching = Fetching(self._state, self._answers)
+        self._recalls = Recalls(self._state, self._answers, self._holding.burn_keys)
+        self._losses = Losses(self._state, self._answers, self._holding.burn_keys)
+        self._erasing = Erasing(self._state)
         self._streams = Streams(self._state)
         self._recovery = Recovery(
             self._state,
             incarnation,
-            self._exchange.confirm,
-            self._exchange.burn_unfetched,
-            self._exchange.burn_delivered,
+            self._holding.confirm,
+            self._holding.burn_unfetched,
+            self._asking.burn_delivered,
             self._answers.forget,
             self._recalls.forget_all,
         )
@@ -160,9 +165,9 @@ class Link:
             case ev.Received(frame):
                 self._received(frame)
             case ev.Reserve():
-                self._exchange.reserve(event)
+                self._asking.reserve(event)
             case ev.Fetch():
-                self._holdings.fetch(event)
+                self._fetching.fetch(event)
             case ev.Recall():
                 self._recalls.recall(event)
             case ev.Released(request):
@@ -178,7 +183,7 @@ class Link:
             case ev.CommitFailed(_, reason):
                 self._commit_failed(reason)
             case ev.EraseFailed():
-                self._erase_failed(event)
+                self._erasing.failed(event)
             case ev.KeyUnreadable():
                 self._losses.unreadable(event)
             case ev.StoreRestored():
@@ -227,14 +232,7 @@ class Link:
 
     def key_count(self, key_bytes: int) -> int:
         """Keys of this size that could be reserved one by one now."""
-        if not self._state.up:
-            return 0
-        left = self._state.settings.relay_reserve_bytes
-        count = 0
-        for ledger in sorted(self._state.ledgers.values(), key=lambda ledger: ledger.allocatable):
-            count += max(0, ledger.allocatable - left) // key_bytes
-            left = max(0, left - ledger.allocatable)
-        return count
+        return key_count(self._state, key_bytes)
 
     @property
     def trouble(self) -> QssError | None:
@@ -271,7 +269,7 @@ class Link:
         self._peer_incarnation = 0
         state.to_confirm.clear()
         state.gone.clear()
-        self._exchange.abandon_all(
+        self._asking.abandon_all(
             PeerUnavailable(f"the connection to site {state.settings.peer} was lost; nothing was delivered; try again")
         )
 
@@ -367,21 +365,21 @@ class Link:
             case wire.Skip():
                 self._streams.peer_skips(message)
             case wire.Reserve():
-                self._exchange.peer_reserves(message)
+                self._holding.peer_reserves(message)
             case wire.Reserved():
-                self._exchange.reserved(message)
+                self._asking.reserved(message)
             case wire.Ask():
-                self._exchange.peer_asks(message)
+                self._holding.peer_asks(message)
             case wire.Grant():
-                self._exchange.granted(message)
+                self._asking.granted(message)
             case wire.Refuse():
-                self._exchange.refused(message)
+                self._asking.refused(message)
             case wire.Confirm():
-                self._exchange.peer_confirms(message)
+                self._holding.peer_confirms(message)
             case wire.Gone():
-                self._exchange.gone(message)
+                self._asking.gone(message)
             case wire.Void():
-                self._exchange.peer_voids(message)
+                self._holding.peer_voids(message)
             case wire.Recall():
                 self._recalls.peer_recalls(message)
             case wire.Recalled():
@@ -431,8 +429,8 @@ class Link:
     def _fail(self, step: LinkStep, error: QssError, farewell: str, reason: str) -> None:
         """Refuse everything, now and until the runtime has made a new `Link`."""
         self._failure = error
-        self._exchange.abandon_all(error)
-        self._holdings.abandon_all(error)
+        self._asking.abandon_all(error)
+        self._fetching.abandon_all(error)
         self._recalls.abandon_all(error)
         connected = self.phase is not LinkPhase.DOWN
         self.phase = link_after(self.phase, step)
@@ -456,12 +454,6 @@ class Link:
             case _:
                 return ()
 
-    def _erase_failed(self, event: ev.EraseFailed) -> None:
-        ledger = self._state.ledgers.get(event.stream)
-        if ledger is not None:
-            ledger.erasable(event.parts)
-            self._holdings.pause_erasing()
-
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -475,12 +467,12 @@ class Link:
         if self._remember_at <= self._state.now:
             self._remember_at = self._state.now + _REMEMBER_S
             self._state.flush_peer()
-        self._exchange.expire_pending()
-        self._holdings.expire()
+        self._asking.expire_pending()
+        self._holding.expire()
         self._answers.expire()
         self._streams.age()
         self._streams.tidy()
-        self._holdings.erase()
+        self._erasing.erase()
 
     def _gather_confirmations(self) -> None:
         """Send what has gathered of Confirm and, once durable, of Gone (KRP 4.6, 4.7)."""
