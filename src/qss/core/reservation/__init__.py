@@ -23,6 +23,7 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 `streams`       opening, filling and closing key streams
 `recovery`      what two ends tell each other on every connection, and what follows from it
 `conversation`  the states of the connection, and the greeting on it
+`restores`      beside `Link`, for a whole site: whether its store was restored, and which links must burn
 `phases`        the state machines of the connection and of a master's request
 `link`          the one place that passes events, and the peer's messages, on to all these
 ==============  =====================================================================================
