@@ -2,7 +2,7 @@
 
 A store is trusted to keep what it acknowledged and to order its commits. It is *not* trusted with secrets: blocks come
 sealed (see `barrier`), so a store that alters, moves or swaps them is noticed, and one that is copied tells nothing
-but sizes and the ledger. A store that silently goes back in time is noticed elsewhere (`core.reservation.recovery`).
+but sizes and the ledger. A store that silently goes back in time is noticed elsewhere (`core.reservation.restores`).
 """
 
 from __future__ import annotations

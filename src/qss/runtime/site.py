@@ -1,23 +1,25 @@
-"""A site's links on one store: start, anchor, stop."""
+"""A site's links on one store: start, anchor, stop.
+
+Not here: whether the store was restored, and what burns then (`core.reservation.restores`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from qss.core.reservation import LinkSettings
+from qss.core.reservation import LinkSettings, restores
 from qss.core.reservation.events import RestoreNoticed
+from qss.core.reservation.restores import Doubt
 from qss.model.errors import FenceLost, QssError, StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
-from qss.model.incarnations import is_first
-from qss.model.records import PeerRecord
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
-from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
+from qss.ports.store import PutPeer, RaiseCommitNumber, SealedChange, SealedStore
+from qss.runtime.commits import Share
 from qss.runtime.link import Clocks, LinkRunner
 from qss.runtime.tasks import Tasks
 
@@ -51,6 +53,7 @@ class Site:
         """Whether the last commit was taken."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
+        share = Share.among(len(plans))
         self.links = {
             plan.settings.peer: LinkRunner(
                 plan.settings,
@@ -59,6 +62,7 @@ class Site:
                 self._commit,
                 lambda: self._commit_number,
                 self._restored,
+                share,
                 self.fail,
                 clocks,
             )
@@ -78,17 +82,15 @@ class Site:
         contents = await self._store.start()
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
         began = contents.commit_number
-        anchored = self._anchor.read()
-        if anchored is None and not is_first(contents.incarnation):
-            _log.error(
-                "the anchor file is missing: this store may be a back-up, so all key it holds is burned",
-                remedy="keep the anchor file outside the data folder and its back-ups",
-            )
-            contents = await self._begin_restored(contents, contents.commit_number)
-        elif anchored is not None and contents.commit_number < anchored:
-            _log.error("the store is older than its anchor: all key it holds is burned", found=contents.commit_number)
-            contents = await self._begin_restored(contents, anchored)
-        contents = await self._raise_bases(contents, began)
+        doubt = restores.at_start(contents.incarnation, began, self._anchor.read())
+        if doubt is not None:
+            _log.error(doubt.reason, found=began, remembered=doubt.remembered)
+            await self._mark(doubt, self.links)
+            contents = await self._store.contents()
+        risen = restores.not_forgotten(began, contents.peers)
+        if risen:  # noted before anything else changes
+            await self._commit([*map(PutPeer, risen)])
+            contents = await self._store.contents()
         self._anchor.write(self._commit_number)
         for runner in self.links.values():
             runner.start(contents)
@@ -122,60 +124,36 @@ class Site:
         if not self.failed.done():
             self.failed.set_exception(error)
 
-    async def _raise_bases(self, contents: Contents, began: int) -> Contents:
-        """Note durably, before anything else changes, what this start has not forgotten (KRP 2.1)."""
-        risen = [replace(record, base=began, exchanged=False) for record in contents.peers if record.exchanged]
-        if not risen:
-            return contents
-        await self._commit([PutPeer(record) for record in risen])
-        return await self._store.contents()
-
     # --- restores -------------------------------------------------------------------------------------------------
 
-    async def _begin_restored(self, contents: Contents, known: int) -> Contents:
-        await self._mark_restored({*self.links, *(record.peer for record in contents.peers)}, known)
-        return await self._store.contents()
-
-    async def _mark_restored(self, peers: Collection[QksId], known: int) -> None:
-        """Note durably that these links must burn what they have before any is used; go on above `known`."""
-        records = {record.peer: record for record in (await self._store.contents()).peers}
-        marked = [replace(records.get(peer, PeerRecord(peer)), must_burn=True) for peer in peers]
-        await self._commit([*map(PutPeer, marked), RaiseCommitNumber(known + 1)])
-
     def _restored(self, noticed_by: LinkRunner, notice: RestoreNoticed) -> None:
-        """One neighbour knows a later state of this store: no link may be used, if it can prove it, as it was."""
+        """One neighbour knows a later state of this store, or claims to: hold what is in doubt until that is noted."""
         peer = noticed_by.core.settings.peer
-        told = self._store.prove(peer, notice.incarnation, notice.commit_number)
-        if hmac.compare_digest(notice.proof, told):
-            _log.error("a neighbour knows a later state of this store: all key it holds is burned", peer=peer)
-            doubtful, known = list(self.links.values()), notice.commit_number
-        else:
-            _log.error(
-                "a neighbour claims, without proof, to know a later state of this store: this link's key is burned",
-                peer=peer,
-                found=notice.commit_number,
-            )
-            doubtful, known = [noticed_by], 0
-        for runner in doubtful:
+        doubt = restores.by_neighbour(notice, self._store.prove(peer, notice.incarnation, notice.commit_number))
+        _log.error(doubt.reason, peer=peer, remembered=notice.commit_number)
+        doubtful = self.links if doubt.everywhere else {peer: noticed_by}
+        for runner in doubtful.values():
             runner.hold()
-        self._tasks.start(self._burn_before_use(doubtful, known))
+        self._tasks.start(self._burn_before_use(doubt, doubtful))
 
-    async def _burn_before_use(self, doubtful: Collection[LinkRunner], known: int) -> None:
-        for runner in doubtful:
+    async def _burn_before_use(self, doubt: Doubt, doubtful: Mapping[QksId, LinkRunner]) -> None:
+        for runner in doubtful.values():
             await runner.quiet()
         while True:
             try:
-                peers = {runner.core.settings.peer for runner in doubtful}
-                if known:  # it is proved: links that are not configured now are in doubt as well
-                    peers |= {record.peer for record in (await self._store.contents()).peers}
-                await self._mark_restored(peers, known)
+                await self._mark(doubt, doubtful)
             except QssError as error:
                 _log.error("what was restored cannot be noted, so it stays unused", reason=str(error))
                 await asyncio.sleep(_RETRY_S)
             else:
                 break
-        for runner in doubtful:
+        for runner in doubtful.values():
             runner.release()
+
+    async def _mark(self, doubt: Doubt, links: Iterable[QksId]) -> None:
+        """Note durably which links must burn what they have before any is used; go on above what is remembered."""
+        marked = restores.must_burn(doubt, links, (await self._store.contents()).peers)
+        await self._commit([*map(PutPeer, marked), RaiseCommitNumber(doubt.remembered + 1)])
 
     # --- the anchor -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ simulation's `Weather` to say, frame by frame. Real connections are TLS: they de
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,7 +76,8 @@ class SimulatedConnection:
         for delay in self._wire.weather():
             at = self._loop.time() + delay
             if self._wire.in_order:
-                at = inbox.last_arrival = max(at, inbox.last_arrival)
+                # Later than the last, if only just: a loop keeps no order among what is due at the same time.
+                at = inbox.last_arrival = max(at, math.nextafter(inbox.last_arrival, math.inf))
             self._loop.call_at(at, self._wire.deliver, frame, inbox)
 
     async def receive(self) -> bytes:

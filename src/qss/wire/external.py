@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.wire.framing import fitting_runs
 
 SUBPROTOCOL = "qss-external.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -255,16 +256,8 @@ def decode(data: bytes) -> Frame:
 
 def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
     """Part `messages` into runs that each fit into one frame, in order."""
-    runs: list[list[Message]] = []
-    room = 0
-    for message in messages:
-        size = len(_encoder.encode(message))
-        if not runs or size > room or len(runs[-1]) == MAX_MESSAGES:
-            runs.append([])
-            room = MAX_FRAME_BYTES - _FRAME_OVERHEAD
-        runs[-1].append(message)
-        room -= size
-    return [tuple(run) for run in runs]
+    room = MAX_FRAME_BYTES - _FRAME_OVERHEAD
+    return fitting_runs(messages, lambda message: len(_encoder.encode(message)), room, MAX_MESSAGES)
 
 
 def weight(message: Message) -> int:

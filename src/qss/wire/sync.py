@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.wire.framing import fitting_runs
 
 SUBPROTOCOL = "qss-sync.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -39,6 +40,9 @@ DEVICE_WINDOW = 64
 MIN_CHUNK_BYTES = 32
 MAX_CHUNK_BYTES = 64 * 1024
 """Smallest and largest chunk of a key stream."""
+
+_OVERHEAD = 64
+"""Enough for the frame's own bytes, and for any message apart from what it carries for a device."""
 
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Tag = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -130,16 +134,10 @@ def decode(frame: bytes) -> tuple[Message, ...]:
     return messages
 
 
-def split_frames(messages: Sequence[Message]) -> list[list[Message]]:
+def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
     """Part `messages` into runs that each fit into one frame, in order."""
-    frames: list[list[Message]] = []
-    room = 0
-    for message in messages:
-        # 64 bytes hold any message apart from what it carries for a device.
-        size = 64 + (len(message.carried) if isinstance(message, Device) else 0)
-        if not frames or len(frames[-1]) == MAX_MESSAGES or size > room:
-            frames.append([])
-            room = MAX_FRAME_BYTES - 64
-        frames[-1].append(message)
-        room -= size
-    return frames
+    return fitting_runs(messages, _most_bytes, MAX_FRAME_BYTES - _OVERHEAD, MAX_MESSAGES)
+
+
+def _most_bytes(message: Message) -> int:
+    return _OVERHEAD + (len(message.carried) if isinstance(message, Device) else 0)

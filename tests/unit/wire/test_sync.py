@@ -123,7 +123,7 @@ def test_frames_beyond_the_limit_are_neither_sent_nor_taken():
 
 @given(st.lists(st.one_of(MESSAGES, st.just(sync.Device(bytes(sync.MAX_DEVICE_FRAME_BYTES)))), max_size=600))
 def test_any_run_of_messages_is_parted_into_frames_in_order(messages):
-    parts = sync.split_frames(messages)
+    parts = sync.split(messages)
     assert [m for part in parts for m in part] == messages
     for part in parts:
         sync.encode(part)

@@ -21,6 +21,7 @@ import structlog
 
 from qss.model.errors import ConnectionLost, DeviceError
 from qss.model.key_material import KeyMaterial
+from qss.model.sizes import fitting_size
 from qss.ports.device import DeviceChannel, DeviceRole, DeviceStatus, RawBlock
 
 MIN_BLOCK_BYTES = 1024
@@ -38,10 +39,7 @@ _log = structlog.get_logger(__name__)
 
 def fitting_block(rate_bps: float) -> int:
     """Return the block size, in bytes, for `rate_bps` bit/s: a power of two, 1 KiB to 16 KiB, about 20 a second."""
-    size = MIN_BLOCK_BYTES
-    while size < _LARGEST_FITTING_BYTES and 2 * size <= rate_bps / 8 * _BLOCK_S:
-        size *= 2
-    return size
+    return fitting_size(rate_bps / 8 * _BLOCK_S, MIN_BLOCK_BYTES, _LARGEST_FITTING_BYTES)
 
 
 class RateSetSimulator:

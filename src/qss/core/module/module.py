@@ -16,6 +16,7 @@ from qss.core.module.phases import PeerPhase, Phase, Step, after, peer_after
 from qss.core.module.window import DeviceWindow
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import StreamId
+from qss.model.sizes import fitting_size
 from qss.wire import sync as wire
 
 
@@ -33,10 +34,7 @@ class ModuleSettings:
 
 def fitting_chunk(rate_bps: float) -> int:
     """Return the chunk size (bytes, a power of two) that a device of `rate_bps` bit/s fills within about a second."""
-    size = wire.MIN_CHUNK_BYTES
-    while size < wire.MAX_CHUNK_BYTES and 2 * size <= rate_bps / 8:
-        size *= 2
-    return size
+    return fitting_size(rate_bps / 8, wire.MIN_CHUNK_BYTES, wire.MAX_CHUNK_BYTES)
 
 
 class Module:

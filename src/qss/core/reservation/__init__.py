@@ -7,21 +7,29 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 ==============  =====================================================================================
 `events`        what can happen to a link, and what it answers with (effects)
 `ledger`        one stream's balance: where every ingested bit went
+`settings`      what a link is told once
 `state`         what the parts below share, and how their changes become one commit and one frame
-`exchange`      reserving: the owner's and the non-owner's part of the KRP
-`holdings`      reservations held for slaves at this end: fetching, expiry, voiding
-`answers`       asks under a name, and answers that can be given again
+`batch`         what has changed since the last commit: the next one, while it gathers
+`kept_answers`  answers that can be given again, and the bytes that they keep
+`allocation`    which bytes may be allocated, and from which stream
+`asking`        reservations for masters at this end: asking, waiting for both ends, giving up
+`refusals`      what the peer has refused lately, and what a master is told who gets no keys
+`holding`       reservations for slaves at this end: taken for the peer's masters, confirmed, given up, expired
+`fetching`      slaves at this end fetch their keys
+`answers`       asks under a name: when one is a repeat, and what a repeat gets
 `recalls`       burning keys that were not fetched, at both ends
 `losses`        burning stored key that cannot be read
-`refusals`      what the peer has refused lately
+`erasing`       erasing what is used or burned
 `streams`       opening, filling and closing key streams
 `recovery`      what two ends tell each other on every connection, and what follows from it
+`conversation`  the states of the connection, and the greeting on it
+`restores`      beside `Link`, for a whole site: whether its store was restored, and which links must burn
 `phases`        the state machines of the connection and of a master's request
-`link`          the one place that dispatches events
+`link`          the one place that passes events, and the peer's messages, on to all these
 ==============  =====================================================================================
 """
 
 from qss.core.reservation.link import Link
-from qss.core.reservation.state import LinkSettings
+from qss.core.reservation.settings import LinkSettings
 
 __all__ = ["Link", "LinkSettings"]

@@ -72,7 +72,7 @@ class Answers:
 
     def forget(self, reservation: ReservationId) -> None:
         """Forget the answers that hold a key of this reservation."""
-        for record in self._state.answers_with(reservation):
+        for record in self._state.answers.having(reservation):
             self._state.drop_answer(record)
 
     def expire(self) -> None:
@@ -81,7 +81,7 @@ class Answers:
         if state.now < self._expire_at:
             return
         self._expire_at = state.now + _EXPIRE_S
-        for record in [record for record in state.answers.values() if record.until <= state.wall]:
+        for record in state.answers.expired(state.wall):
             state.drop_answer(record)
 
 

@@ -1,65 +1,35 @@
-"""The state machine of one link's connection, and the one place that dispatches events.
-
-The states are in `phases`. A message that its state does not allow, and a frame of another incarnation, is the peer's
-fault: the link asks to be disconnected.
-"""
+"""One link: the one place that takes events in and passes them, and the peer's messages, on to the parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
 from qss.core.reservation import events as ev
+from qss.core.reservation.allocation import key_count
 from qss.core.reservation.answers import Answers
-from qss.core.reservation.exchange import Exchange
-from qss.core.reservation.holdings import Holdings
+from qss.core.reservation.asking import Asking
+from qss.core.reservation.conversation import Conversation
+from qss.core.reservation.erasing import Erasing
+from qss.core.reservation.fetching import Fetching
+from qss.core.reservation.holding import Holding
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.losses import Losses
-from qss.core.reservation.phases import LinkPhase, LinkStep, link_after
+from qss.core.reservation.phases import LinkPhase, LinkStep
 from qss.core.reservation.recalls import Recalls
 from qss.core.reservation.recovery import Recovery
-from qss.core.reservation.state import LinkSettings, LinkState
+from qss.core.reservation.settings import LinkSettings
+from qss.core.reservation.state import LinkState
 from qss.core.reservation.streams import Streams
 from qss.model.answers import AnswerRecord, AskName
-from qss.model.errors import (
-    InvalidIdentifier,
-    PeerUnavailable,
-    QssError,
-    RemoteProtocolError,
-    StoreUnavailable,
-)
+from qss.model.errors import LocalProtocolError, PeerUnavailable, QssError, StoreUnavailable
 from qss.model.identifiers import ReservationId, SaeId, StreamId
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
 _REMEMBER_S = 10.0
 """How long what is remembered of the peer may wait for a commit to ride along with."""
-
-_ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
-    LinkPhase.WAITING: (wire.Hello,),
-    LinkPhase.GREETING: (wire.Hello,),
-    LinkPhase.COMPARING: (wire.Held,),
-    LinkPhase.SETTLING: (wire.Held,),
-    LinkPhase.UP: (
-        wire.Open,
-        wire.Mark,
-        wire.Close,
-        wire.Skip,
-        wire.Reserve,
-        wire.Reserved,
-        wire.Ask,
-        wire.Grant,
-        wire.Refuse,
-        wire.Confirm,
-        wire.Gone,
-        wire.Void,
-        wire.Recall,
-        wire.Recalled,
-    ),
-}
 
 
 class Link:
@@ -78,35 +48,26 @@ class Link:
     ) -> None:
         """Begin from what is durable. `trouble` ended the link before: asks hear of it until this one is up."""
         self.incarnation = incarnation
-        self.phase = LinkPhase.DOWN
         self._state = LinkState(settings, peer or PeerRecord(settings.peer), trouble)
         self._answers = Answers(self._state)
-        self._exchange = Exchange(self._state, self._answers)
-        self._holdings = Holdings(self._state, self._answers, self._exchange.burn_unfetched)
-        self._recalls = Recalls(self._state, self._answers, self._exchange.burn_keys)
-        self._losses = Losses(self._state, self._answers, self._exchange.burn_keys)
+        self._asking = Asking(self._state, self._answers)
+        self._holding = Holding(self._state)
+        self._fetching = Fetching(self._state, self._answers)
+        self._recalls = Recalls(self._state, self._answers, self._holding.burn_keys)
+        self._losses = Losses(self._state, self._answers, self._holding.burn_keys)
+        self._erasing = Erasing(self._state)
         self._streams = Streams(self._state)
-        self._recovery = Recovery(
+        recovery = Recovery(
             self._state,
             incarnation,
-            self._exchange.confirm,
-            self._exchange.burn_unfetched,
-            self._exchange.burn_delivered,
+            self._holding.confirm,
+            self._holding.burn_unfetched,
+            self._asking.burn_delivered,
             self._answers.forget,
             self._recalls.forget_all,
         )
-        self._mine: wire.Hello | None = None
-        self._early: wire.Hello | None = None
-        self._early_held: wire.Held | None = None
-        self._commit_number = 0
-        self._greet_by = 0.0
+        self._conversation = Conversation(self._state, incarnation, recovery, self._came_up, self._take)
         self._remember_at = 0.0
-        self._at_fault = False
-        """The peer has broken the protocol on this connection."""
-        self._told = (0, b"")
-        """The peer's commit number and proof in the frame that came last."""
-        self._hello_commit = 0
-        self._peer_incarnation = 0
         self._failure: QssError = StoreUnavailable("the link has not failed")
         self._load(streams, reservations, answers, recalls)
 
@@ -125,12 +86,12 @@ class Link:
         for row in reservations:
             self._state.load_row(row)
         for answer in answers:
-            self._state.load_answer(answer)
+            self._state.answers.put(answer)
         self._state.recalls = {recall.number: recall for recall in recalls}
         for ledger in self._state.ledgers.values():
             rows = [row for row in self._state.rows_of(ledger.stream) if row.side is Side.SLAVE]
             unfetched = [part for row in rows for part in row.unfetched()]
-            ledger.erasable_except([*unfetched, *self._state.kept_of(ledger.stream)])
+            ledger.erasable_except([*unfetched, *self._state.answers.bytes_in(ledger.stream)])
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
@@ -144,21 +105,24 @@ class Link:
         if self.phase is LinkPhase.FAILED:
             return self._handle_failed(event)
         self._dispatch(event)
-        self._gather_notices(due=isinstance(event, ev.Tick))
-        return self._state.drain(flush=isinstance(event, ev.Tick))
+        tick = isinstance(event, ev.Tick)
+        self._gather_notices(due=tick)
+        if tick:
+            self._state.commit_now()
+        return self._state.drain()
 
     def _dispatch(self, event: ev.Event) -> None:
         match event:
             case ev.Connected(commit_number):
-                self._connected(commit_number)
+                self._conversation.connected(commit_number)
             case ev.Disconnected():
                 self._disconnected()
             case ev.Received(frame):
-                self._received(frame)
+                self._conversation.received(frame)
             case ev.Reserve():
-                self._exchange.reserve(event)
+                self._asking.reserve(event)
             case ev.Fetch():
-                self._holdings.fetch(event)
+                self._fetching.fetch(event)
             case ev.Recall():
                 self._recalls.recall(event)
             case ev.Released(request):
@@ -170,11 +134,12 @@ class Link:
             case ev.KeyArrived():
                 self._streams.key_arrived(event)
             case ev.Committed(token):
-                self._committed(token)
+                self._state.settle(token)
+                self._conversation.greet_when_settled()
             case ev.CommitFailed(_, reason):
                 self._commit_failed(reason)
             case ev.EraseFailed():
-                self._erase_failed(event)
+                self._erasing.failed(event)
             case ev.KeyUnreadable():
                 self._losses.unreadable(event)
             case ev.StoreRestored():
@@ -192,6 +157,11 @@ class Link:
         return self._state.settings
 
     @property
+    def phase(self) -> LinkPhase:
+        """Where the conversation with the peer is."""
+        return self._conversation.phase
+
+    @property
     def up(self) -> bool:
         """Whether keys can be reserved now."""
         return self._state.up
@@ -199,7 +169,7 @@ class Link:
     @property
     def peer_incarnation(self) -> int:
         """The peer's incarnation on this connection; 0 before its Hello."""
-        return self._peer_incarnation
+        return self._conversation.peer_incarnation
 
     @property
     def may_prove(self) -> bool:
@@ -223,14 +193,7 @@ class Link:
 
     def key_count(self, key_bytes: int) -> int:
         """Keys of this size that could be reserved one by one now."""
-        if not self._state.up:
-            return 0
-        left = self._state.settings.relay_reserve_bytes
-        count = 0
-        for ledger in sorted(self._state.ledgers.values(), key=lambda ledger: ledger.allocatable):
-            count += max(0, ledger.allocatable - left) // key_bytes
-            left = max(0, left - ledger.allocatable)
-        return count
+        return key_count(self._state, key_bytes)
 
     @property
     def trouble(self) -> QssError | None:
@@ -249,79 +212,18 @@ class Link:
         """Whether more of this stream may be pulled from the module now."""
         return self.phase is not LinkPhase.FAILED and self._streams.wants_key(stream)
 
-    # --- the connection -------------------------------------------------------------------------------------------
-
-    def _connected(self, commit_number: int) -> None:
-        self.phase = link_after(self.phase, LinkStep.CONNECTED)
-        self._commit_number = commit_number
-        self._greet_by = self._state.now + self._state.settings.greeting_s
-        self._at_fault = False
-        self._state.epoch += 1
-        self._greet_when_settled()
+    # --- the peer -------------------------------------------------------------------------------------------------
 
     def _disconnected(self) -> None:
-        state = self._state
-        self.phase = link_after(self.phase, LinkStep.DISCONNECTED)
-        state.up = False
-        self._mine = self._early = self._early_held = None
-        self._peer_incarnation = 0
-        state.to_confirm.clear()
-        state.dropped.clear()
-        state.gone.clear()
-        self._exchange.abandon_all(
-            PeerUnavailable(f"the connection to site {state.settings.peer} was lost; nothing was delivered; try again")
+        self._conversation.disconnected()
+        peer = self._state.settings.peer
+        self._asking.abandon_all(
+            PeerUnavailable(f"the connection to site {peer} was lost; nothing was delivered; try again")
         )
 
-    def _greet_when_settled(self) -> None:
-        if self.phase is not LinkPhase.WAITING or self._state.undurable:
-            return
-        self.phase = link_after(self.phase, LinkStep.SETTLED)
-        self._mine = self._recovery.greet()
-        self._state.send(self._mine)
-        if self._early is not None:
-            with self._disconnecting_on_fault():
-                self._hello(self._early)
-
-    def _hello(self, hello: wire.Hello) -> None:
-        if self.phase is LinkPhase.WAITING:
-            if self._early is not None:
-                raise RemoteProtocolError("a second Hello came")
-            self._early = hello
-            return
-        assert self._mine is not None
-        if self._recovery.in_doubt(self._mine, self._commit_number, hello, self._hello_commit):
-            return  # whoever has forgotten something comes again, and says so
-        held = self._recovery.compare(self._mine, hello, self._commit_number)
-        self._peer_incarnation = hello.incarnation
-        self.phase = link_after(self.phase, LinkStep.HELLO)
-        # The peer remembers this end's numbers from Held on, so the note that it does comes first (KRP 2.4).
-        self._state.when_durable(partial(self._compared, self._state.epoch, held))
-
-    def _compared(self, epoch: int, held: wire.Held) -> None:
-        if epoch != self._state.epoch or self.phase is not LinkPhase.COMPARING:
-            return
-        self.phase = link_after(self.phase, LinkStep.COMPARED)
-        self._state.send(held)
-        if self._early_held is not None:
-            with self._disconnecting_on_fault():
-                self._held(self._early_held)
-
-    def _held(self, held: wire.Held) -> None:
-        assert self._mine is not None
-        if self.phase is LinkPhase.COMPARING:
-            if self._early_held is not None:
-                raise RemoteProtocolError("a second Held came")
-            self._early_held = held
-            return
-        self._recovery.settle(self._mine, held)
-        self.phase = link_after(self.phase, LinkStep.HELD)
+    def _came_up(self) -> None:
+        """The states are exchanged: say what the peer may not know yet (KRP 2.7)."""
         state = self._state
-        commit_seen, proof = self._told
-        state.put_peer(
-            replace(state.peer, incarnation=self._peer_incarnation, commit_seen=commit_seen, commit_proof=proof)
-        )
-        state.up = state.exchanged = True
-        state.trouble = None
         # KRP 2.6: what the exchange changed does not wait for the next tick
         masters = [row.id for row in state.rows.values() if row.side is Side.MASTER]
         state.when_durable(partial(state.to_confirm.extend, masters))
@@ -329,32 +231,8 @@ class Link:
         self._streams.announce_marks()
         self._streams.tidy()
 
-    def _received(self, frame: wire.Frame) -> None:
-        if self._at_fault:
-            return  # the connection is about to end
-        with self._disconnecting_on_fault():
-            self._check_incarnations(frame)
-            self._remember(frame)
-            for message in frame.messages:
-                self._take(message)
-
-    @contextmanager
-    def _disconnecting_on_fault(self) -> Iterator[None]:
-        """Take what the peer does wrong as a reason to end the connection."""
-        try:
-            yield
-        except (RemoteProtocolError, InvalidIdentifier) as error:
-            self._at_fault = True
-            self._state.effect(ev.Disconnect(str(error)))
-
     def _take(self, message: wire.Message) -> None:
-        if not isinstance(message, _ALLOWED.get(self.phase, ())):
-            raise RemoteProtocolError(f"{type(message).__name__} came while the link was {self.phase}")
         match message:
-            case wire.Hello():
-                self._hello(message)
-            case wire.Held():
-                self._held(message)
             case wire.Open():
                 self._streams.peer_opens(message)
             case wire.Mark():
@@ -364,53 +242,31 @@ class Link:
             case wire.Skip():
                 self._streams.peer_skips(message)
             case wire.Reserve():
-                self._exchange.peer_reserves(message)
+                self._holding.peer_reserves(message)
             case wire.Reserved():
-                self._exchange.reserved(message)
+                self._asking.reserved(message)
             case wire.Ask():
-                self._exchange.peer_asks(message)
+                self._holding.peer_asks(message)
             case wire.Grant():
-                self._exchange.granted(message)
+                self._asking.granted(message)
             case wire.Refuse():
-                self._exchange.refused(message)
+                self._asking.refused(message)
             case wire.Confirm():
-                self._exchange.peer_confirms(message)
+                self._holding.peer_confirms(message)
             case wire.Gone():
-                self._exchange.gone(message)
+                self._asking.gone(message)
             case wire.Void():
-                self._exchange.peer_voids(message)
+                self._holding.peer_voids(message)
             case wire.Recall():
                 self._recalls.peer_recalls(message)
             case wire.Recalled():
                 self._recalls.carried_out(message)
+            case wire.Hello() | wire.Held():
+                raise LocalProtocolError("a greeting was passed on")  # the conversation keeps it to itself
             case _:
                 assert_never(message)
 
-    def _remember(self, frame: wire.Frame) -> None:
-        """Note how far the peer's store has come; it becomes durable with what is committed next, or soon."""
-        self._told = (frame.commit, frame.proof)
-        if any(isinstance(message, wire.Hello) for message in frame.messages):
-            self._hello_commit = frame.commit
-        peer = self._state.peer
-        if self._state.up and frame.commit > peer.commit_seen:
-            self._state.peer = replace(peer, commit_seen=frame.commit, commit_proof=frame.proof)
-
-    def _check_incarnations(self, frame: wire.Frame) -> None:
-        """Refuse what was meant for, or comes from, another incarnation (KRP 1.4)."""
-        greeting = [message for message in frame.messages if isinstance(message, wire.Hello)]
-        if greeting or (self._early is not None and self._peer_incarnation == 0):
-            sender = (greeting[0] if greeting else self._early).incarnation  # type: ignore[union-attr]
-        else:
-            sender = self._peer_incarnation
-        answers = len(frame.messages) > len(greeting)
-        if frame.sender != sender or frame.receiver not in ({self.incarnation} if answers else {0, self.incarnation}):
-            raise RemoteProtocolError("a frame of another incarnation came, or one before its Hello")
-
     # --- the store ------------------------------------------------------------------------------------------------
-
-    def _committed(self, token: int) -> None:
-        self._state.settle(token)
-        self._greet_when_settled()
 
     def _commit_failed(self, reason: str) -> None:
         # Why is for the operator, in the log by Rebuild: it names files of this machine.
@@ -428,14 +284,10 @@ class Link:
     def _fail(self, step: LinkStep, error: QssError, farewell: str, reason: str) -> None:
         """Refuse everything, now and until the runtime has made a new `Link`."""
         self._failure = error
-        self._exchange.abandon_all(error)
-        self._holdings.abandon_all(error)
+        self._asking.abandon_all(error)
+        self._fetching.abandon_all(error)
         self._recalls.abandon_all(error)
-        connected = self.phase is not LinkPhase.DOWN
-        self.phase = link_after(self.phase, step)
-        self._state.up = self._state.exchanged = False
-        if connected:
-            self._state.effect(ev.Disconnect(farewell))
+        self._conversation.fail(step, farewell)
         self._state.effect(ev.Rebuild(reason))
 
     def _handle_failed(self, event: ev.Event) -> ev.Effects:
@@ -453,31 +305,19 @@ class Link:
             case _:
                 return ()
 
-    def _erase_failed(self, event: ev.EraseFailed) -> None:
-        ledger = self._state.ledgers.get(event.stream)
-        if ledger is not None:
-            ledger.erasable(event.parts)
-            self._holdings.pause_erasing()
-
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        if (
-            self.phase not in (LinkPhase.DOWN, LinkPhase.UP)
-            and not self._at_fault
-            and self._greet_by <= self._state.now
-        ):
-            self._at_fault = True
-            self._state.effect(ev.Disconnect("the states were not exchanged in time"))
+        self._conversation.end_if_late()
         if self._remember_at <= self._state.now:
             self._remember_at = self._state.now + _REMEMBER_S
             self._state.flush_peer()
-        self._exchange.expire_pending()
-        self._holdings.expire()
+        self._asking.expire_pending()
+        self._holding.expire()
         self._answers.expire()
         self._streams.age()
         self._streams.tidy()
-        self._holdings.erase()
+        self._erasing.erase()
 
     def _gather_notices(self, *, due: bool) -> None:
         """Let Confirm and, once durable, Gone travel with the next frame, or by themselves if they are `due`.

@@ -1,4 +1,4 @@
-"""What the peer has refused lately, so that it is not asked again at once.
+"""What the peer has refused lately, so that it is not asked again at once; and what a master is told who gets no keys.
 
 The owner allocates before it asks, so a refusal costs it the range: an application whose pair only the other site
 forbids must not be able to burn a link's key request by request. Refused here: remembering for long, because the other
@@ -8,9 +8,12 @@ site may change its mind.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import assert_never
 
 from qss.core.reservation.events import Reserve
 from qss.core.reservation.state import Pending
+from qss.model.errors import LimitReached, PeerUnavailable, QssError, Shortage, Unauthorised
+from qss.model.identifiers import QksId
 from qss.wire.external import Reason
 
 REMEMBERED_S = {Reason.UNAUTHORISED: 60.0, Reason.SIZE: 60.0, Reason.LIMIT: 1.0}
@@ -52,3 +55,39 @@ def _what(request: Reserve | Pending, reason: Reason) -> Hashable:
             return request.count, request.key_bytes
         case _:
             return None
+
+
+def refusal(peer: QksId, request: Reserve | Pending, reason: Reason) -> QssError:
+    """Return what a master is told whom the peer refuses for this reason (KRP 4.5)."""
+    match reason:
+        case Reason.SHORTAGE:
+            return shortage(peer, request)
+        case Reason.UNAUTHORISED:
+            return Unauthorised(f"site {peer} has no rule for this pair of SAEs: its operator must add one")
+        case Reason.LIMIT:
+            return LimitReached(
+                f"site {peer} holds as many reservations as it may; nothing was delivered; "
+                "try again when some have been fetched or have expired"
+            )
+        case Reason.SIZE:
+            return LimitReached(
+                f"site {peer} does not take {request.count} keys of {8 * request.key_bytes} bits at once; "
+                "nothing was delivered; ask for fewer, or for another size"
+            )
+        case Reason.STREAM | Reason.BELOW_HEAD | Reason.BEYOND_MARK:
+            return unreachable(peer, f"refused the reservation ({reason})")
+        case _:
+            assert_never(reason)
+
+
+def shortage(peer: QksId, request: Reserve | Pending) -> Shortage:
+    """Return what a master is told when there is not enough key."""
+    return Shortage(
+        f"not enough key with site {peer} for {request.count} x {8 * request.key_bytes} bits; nothing was consumed; "
+        "ask for less, or try again when more has gathered"
+    )
+
+
+def unreachable(peer: QksId, what: str, so: str = "nothing was delivered") -> PeerUnavailable:
+    """Return what a master is told when the peer does not play its part."""
+    return PeerUnavailable(f"site {peer} {what}; {so}; try again later")

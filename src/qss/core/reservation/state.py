@@ -1,7 +1,8 @@
 """What the parts of a link share, and how the changes of one event become one commit and one frame.
 
-A part changes ledgers and reservations in memory through this state, which notes what was touched. When an event has
-been handled, `drain` turns all of it into one `Commit` (with the things to do once that is durable) and one `Send`.
+A part changes ledgers and reservations in memory through this state, which notes what was touched in a `Batch`. When
+an event has been handled, `drain` turns all of it into one `Commit` (with what is to be done once that is durable) and
+one `Send`.
 So a frame with thirty reservations costs one commit, and what nobody waits for rides along with a later one. Every
 commit writes the row of each stream it touches, and rows count their versions: so commits form a chain, and when one
 fails all that build on it fail. Then the link is taken down to what is durable (`Rebuild`): memory never has to be
@@ -13,60 +14,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import takewhile
 
+from qss.core.reservation.batch import Batch
 from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Request, Send
+from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import AskPhase
+from qss.core.reservation.settings import LinkSettings
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
-from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import ReservationId, SaeId, StreamId
 from qss.model.ranges import Range, subtract
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side
 from qss.wire.external import Message
 
 _COMMITS_AT_ONCE = 2
 """Commits under way: one that the disk syncs, and one to follow. What comes meanwhile gathers for the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkSettings:
-    """What a link is told once. Times in seconds."""
-
-    here: QksId
-    peer: QksId
-    admits: Callable[[SaeId, tuple[SaeId, ...]], bool]
-    """Whether the peer may reserve for this master and these slaves (KRP 4.9)."""
-    max_reservations: int = 100_000
-    """Live reservations at this end, for both sides together."""
-    reserved_s: float = 3600.0
-    """How long keys wait for their slaves."""
-    reply_timeout_s: float = 5.0
-    """How long a master waits for the other end."""
-    greeting_s: float = 10.0
-    """How long the exchange of states may take once a connection stands."""
-    retry_s: float = 1.0
-    """Pause between attempts to open a key stream."""
-    min_key_bytes: int = 8
-    """A reservation of the peer with smaller keys is refused; a closed stream with less than this left is burned."""
-    max_key_bytes: int = 1 << 17
-    """A reservation of the peer with larger keys is refused."""
-    max_keys: int = MAX_KEYS_PER_RESERVATION
-    """A reservation of the peer with more keys is refused."""
-    capacity_bytes: int = 12_500_000
-    """Where this end stops taking key from its module: available bytes, over all streams."""
-    grace_s: float = 60.0
-    """How long an answer under a name can be given again."""
-    stream_s: float = 604_800.0
-    """How long a key stream lasts; what is left of it then is burned."""
-    relay_reserve_bytes: int = 0
-    """Bytes that are left for relaying: no application at either end gets them."""
-
-    @property
-    def owner(self) -> bool:
-        """Whether this end owns the link's key streams: the lower QKS ID does (KRP 1.2)."""
-        return self.here < self.peer
 
 
 @dataclass(slots=True)
@@ -83,7 +47,7 @@ class Pending:
 
 
 class LinkState:
-    """Ledgers, reservations and waiting masters of one link, and what has been touched since the last commit."""
+    """Ledgers, reservations, answers and waiting masters of one link; to change them is to have them committed."""
 
     def __init__(self, settings: LinkSettings, peer: PeerRecord, trouble: QssError | None = None) -> None:
         self.settings = settings
@@ -101,8 +65,8 @@ class LinkState:
         """Reservations whose first row is not durable yet, and the token of its commit."""
         self.reading: dict[Request, tuple[KeyRun, ...]] = {}
         """What is being read for a delivery: not to be erased meanwhile."""
-        self.answers: dict[bytes, AnswerRecord] = {}
-        """Answers that can be given again, by the digest of their name."""
+        self.answers = KeptAnswers()
+        """Answers that can be given again; `put_answer` and `drop_answer` change them."""
         self.asking: dict[bytes, Request] = {}
         """The first ask of each name that is being worked on."""
         self.named: dict[Request, AskName] = {}
@@ -123,26 +87,13 @@ class LinkState:
         self.gone: list[ReservationId] = []
         """The same, durably."""
         self._joined: dict[Request, list[Request]] = {}
-        self._kept: dict[ReservationId, list[KeyRun]] = {}
-        self._kept_in: Counter[StreamId] = Counter()
         self._rows_of: dict[StreamId, dict[ReservationId, None]] = {}
         self._effects: list[Effect] = []
         self._messages: list[Message] = []
         self._next_token = 0
         self._awaited: dict[int, list[Callable[[], None]]] = {}
         self._peer_written = peer
-        self._begin_batch()
-
-    def _begin_batch(self) -> None:
-        self._touched: dict[StreamId, None] = {}
-        self._dropped_streams: list[StreamId] = []
-        self._changed_rows: dict[ReservationId, None] = {}
-        self._changed_answers: dict[bytes, None] = {}
-        self._changed_recalls: dict[int, None] = {}
-        self._keys: list[tuple[StreamId, int, int]] = []
-        self._peer_touched = False
-        self._then: list[Callable[[], None]] = []
-        self._hurry = False
+        self._batch = Batch()
 
     # --- what parts say -------------------------------------------------------------------------------------------
 
@@ -192,7 +143,7 @@ class LinkState:
 
     def touch(self, ledger: StreamLedger) -> None:
         """Write this stream's row with the next commit."""
-        self._touched[ledger.stream] = None
+        self._batch.touch(ledger)
 
     def load_row(self, row: ReservationRecord) -> None:
         """Hold a reservation that is durable already."""
@@ -207,7 +158,7 @@ class LinkState:
         if row.id not in self.rows:
             self.undurable[row.id] = self._next_token
         self.load_row(row)
-        self._changed_rows[row.id] = None
+        self._batch.put_row(row)
         self.touch(self.ledgers[row.stream])
 
     def count_outstanding(self, master: SaeId, slaves: tuple[SaeId, ...], keys: int) -> None:
@@ -228,85 +179,63 @@ class LinkState:
             self.dropped.append(row.id)
         del self._rows_of[row.stream][row.id]
         self.undurable.pop(row.id, None)
-        self._changed_rows[row.id] = None
+        self._batch.drop_row(row.id)
         self.touch(self.ledgers[row.stream])
 
     def free(self, row: ReservationRecord, parts: Iterable[Range]) -> None:
         """Note that no slave needs these bytes of a reservation any more, but where an answer keeps them."""
-        kept = [run.range for run in self._kept.get(row.id, ())]
+        kept = self.answers.bytes_of(row.id)
         self.ledgers[row.stream].free(piece for part in parts for piece in subtract(part, kept))
 
     # --- answers and recalls --------------------------------------------------------------------------------------
 
-    def load_answer(self, record: AnswerRecord) -> None:
-        """Hold an answer that is durable already."""
-        self.answers[record.name.digest] = record
-        for run in record.keys:
-            self._kept.setdefault(run.reservation, []).append(run)
-            self._kept_in[run.stream] += 1
-
     def put_answer(self, record: AnswerRecord) -> None:
         """Hold an answer, and its bytes."""
-        self.load_answer(record)
-        self._change_answer(record)
+        self.answers.put(record)
+        self._batch.put_answer(record)
+        self._touch_streams_of(record)
 
     def drop_answer(self, record: AnswerRecord) -> None:
         """Forget an answer; its bytes are free, but where somebody else needs them."""
-        del self.answers[record.name.digest]
+        self.answers.drop(record)
         for run in record.keys:
-            kept = self._kept[run.reservation]
-            kept.remove(run)
-            if not kept:
-                del self._kept[run.reservation]
-            self._kept_in[run.stream] -= 1
-            needed = [other.range for other in kept]
+            needed = self.answers.bytes_of(run.reservation)
             row = self.rows.get(run.reservation)
             if row is not None and row.side is Side.SLAVE:
                 needed += row.unfetched()
             self.ledgers[run.stream].free(subtract(run.range, needed))
-        self._change_answer(record)
+        self._batch.drop_answer(record.name.digest)
+        self._touch_streams_of(record)
 
-    def _change_answer(self, record: AnswerRecord) -> None:
-        self._changed_answers[record.name.digest] = None
+    def _touch_streams_of(self, record: AnswerRecord) -> None:
         for run in record.keys:
             self.touch(self.ledgers[run.stream])
-
-    def answers_with(self, reservation: ReservationId) -> list[AnswerRecord]:
-        """The answers that hold a key of this reservation."""
-        if reservation not in self._kept:
-            return []
-        return [
-            record for record in self.answers.values() if any(run.reservation == reservation for run in record.keys)
-        ]
-
-    def kept_of(self, stream: StreamId) -> list[Range]:
-        """The bytes of one stream that answers keep."""
-        return [run.range for runs in self._kept.values() for run in runs if run.stream == stream]
 
     def put_recall(self, record: RecallRecord) -> None:
         """Hold a recall until the peer has carried it out."""
         self.recalls[record.number] = record
-        self._changed_recalls[record.number] = None
+        self._batch.put_recall(record)
 
     def drop_recall(self, number: int) -> None:
         """Forget a recall."""
         if self.recalls.pop(number, None) is not None:
-            self._changed_recalls[number] = None
+            self._batch.drop_recall(number)
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
     def put_key(self, stream: StreamId, start: int, handle: int) -> None:
         """Store the bytes under `handle` with the next commit."""
-        self._keys.append((stream, start, handle))
+        self._batch.put_key(stream, start, handle)
 
     def flush_peer(self) -> None:
         """Have what is remembered of the peer written with the next commit, if it has changed."""
-        self._peer_touched |= self.peer != self._peer_written
+        if self.peer != self._peer_written:
+            self._batch.touch_peer()
 
     def put_peer(self, peer: PeerRecord) -> None:
         """Remember something of the peer with the next commit."""
         self.peer = peer
-        self._peer_touched = True
+        self._batch.touch_peer()
 
     def drop_stream(self, ledger: StreamLedger) -> None:
         """Forget a stream that is used up; its balance lives on in the peer's record."""
@@ -320,24 +249,19 @@ class LinkState:
         )
         del self.ledgers[record.stream]
         self._rows_of.pop(record.stream, None)
-        self._touched.pop(record.stream, None)
-        self._dropped_streams.append(record.stream)
+        self._batch.drop_stream(record.stream)
 
     def when_durable(self, then: Callable[[], None]) -> None:
         """Commit now, and do something once all that has been touched is durable.
 
         What nobody waits for is committed with the next commit, or with the next `Tick`.
         """
-        self._then.append(then)
-        self._hurry = True
-
-    def commit_now(self) -> None:
-        """Commit what has been touched without waiting for the next `Tick`."""
-        self._hurry = True
+        self._batch.wait(then)
+        self._batch.in_a_hurry = True
 
     def with_next_commit(self, then: Callable[[], None]) -> None:
         """As `when_durable`, but without hurry."""
-        self._then.append(then)
+        self._batch.wait(then)
 
     def rows_of(self, stream: StreamId) -> list[ReservationRecord]:
         """The reservations on one stream."""
@@ -347,7 +271,7 @@ class LinkState:
         """Whether there are reservations on one stream, or answers to be given again, or key of it is being read."""
         return (
             bool(self._rows_of.get(stream))
-            or self._kept_in[stream] > 0
+            or self.answers.has_any_in(stream)
             or any(run.stream == stream for keys in self.reading.values() for run in keys)
         )
 
@@ -361,38 +285,27 @@ class LinkState:
         for then in self._awaited.pop(token, ()):
             then()
 
-    def drain(self, *, flush: bool) -> list[Effect]:
-        """Return what the event came to: a frame, a commit if one is waited for (or `flush`), and all else in order.
+    def commit_now(self) -> None:
+        """Commit what has changed, if anything has, though nobody waits for it."""
+        self._batch.in_a_hurry |= bool(self._batch)
+
+    def drain(self) -> list[Effect]:
+        """Return what the event came to: a frame, a commit if one is waited for, and all else in order.
 
         The frame is first: the other end can work while this one's disk does.
         """
         effects: list[Effect] = [Send(tuple(self._messages))] if self._messages else []
-        touched = bool(
-            self._touched or self._dropped_streams or self._peer_touched or self._changed_recalls or self._then
-        )
-        if (self._hurry or (flush and touched)) and len(self._awaited) < _COMMITS_AT_ONCE:
-            token = self._next_token
-            self._next_token += 1
-            freed = [(ledger, ledger.take_freed()) for ledger in map(self.ledgers.__getitem__, self._touched)]
-            self._awaited[token] = [*self._then, *(partial(ledger.erasable, parts) for ledger, parts in freed)]
-            effects.append(
-                Commit(
-                    token,
-                    tuple(self.ledgers[stream].next_version() for stream in self._touched),
-                    tuple(self._dropped_streams),
-                    tuple(self.rows[row] for row in self._changed_rows if row in self.rows),
-                    tuple(row for row in self._changed_rows if row not in self.rows),
-                    tuple(self._keys),
-                    tuple(self.answers[digest] for digest in self._changed_answers if digest in self.answers),
-                    tuple(digest for digest in self._changed_answers if digest not in self.answers),
-                    tuple(self.recalls[number] for number in self._changed_recalls if number in self.recalls),
-                    tuple(number for number in self._changed_recalls if number not in self.recalls),
-                    self.peer if self.peer != self._peer_written else None,
-                )
-            )
-            self._peer_written = self.peer
-            self._begin_batch()
+        if self._batch.in_a_hurry and len(self._awaited) < _COMMITS_AT_ONCE:
+            effects.append(self._commit())
         effects.extend(self._effects)
         self._messages = []
         self._effects = []
         return effects
+
+    def _commit(self) -> Commit:
+        token = self._next_token
+        self._next_token += 1
+        commit, self._awaited[token] = self._batch.made(token, self.peer if self.peer != self._peer_written else None)
+        self._peer_written = self.peer
+        self._batch = Batch()
+        return commit

@@ -326,4 +326,4 @@ class QkdModule:
 
 
 def _frames(messages: Sequence[sync.Message]) -> list[bytes]:
-    return [sync.encode(part) for part in sync.split_frames(messages)]
+    return [sync.encode(part) for part in sync.split(messages)]

@@ -1,4 +1,4 @@
-"""What is held for slaves at this end: fetching keys by their IDs, expiry, and erasing what nobody needs.
+"""Slaves at this end fetch keys by their IDs (KRP 4.11).
 
 A fetch is one transaction (ETSI GS QKD 014 clause 6.4): one key that cannot be had fails it, and it marks nothing.
 Whoever knows a key ID has it from the master's answer, which left only after this end had confirmed its row: so a row
@@ -7,37 +7,25 @@ whose Confirm is still on its way is delivered from like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from qss.core.reservation.answers import Answers
-from qss.core.reservation.events import Erase, Fetch
+from qss.core.reservation.events import Fetch
 from qss.core.reservation.state import LinkState
 from qss.model.answers import KeyRun, joined
 from qss.model.errors import KeysNotFound, PeerUnavailable, QssError, Unauthorised
 from qss.model.identifiers import KeyId, ReservationId, SaeId
-from qss.model.records import BurnReason, ReservationRecord, Side
-
-_EXPIRE_S = 1.0
-_ERASE_AGAIN_S = 5.0
+from qss.model.records import ReservationRecord, Side
 
 
-class Holdings:
-    """Reservations on whose keys slaves at this end have a claim."""
+class Fetching:
+    """Fetches of slaves at this end, until they are answered."""
 
-    def __init__(
-        self,
-        state: LinkState,
-        answers: Answers,
-        burn_unfetched: Callable[[ReservationRecord, BurnReason], None],
-    ) -> None:
+    def __init__(self, state: LinkState, answers: Answers) -> None:
         self._state = state
         self._answers = answers
-        self._burn_unfetched = burn_unfetched
         self._undurable: set[int] = set()
-        self._expire_at = 0.0
-        self._erase_at = 0.0
 
     def fetch(self, ask: Fetch) -> None:
         """Deliver all keys that are asked for, or none: each once to this caller, but for repeats under a name."""
@@ -108,33 +96,6 @@ class Holdings:
         reservation = key_id.reservation
         row = None if reservation is None else self._state.rows.get(reservation)
         return row if row is not None and row.side is Side.SLAVE and key_id.position < row.count else None
-
-    def expire(self) -> None:
-        """Burn what was not fetched in time; looks once a second."""
-        state = self._state
-        if state.now < self._expire_at:
-            return
-        self._expire_at = state.now + _EXPIRE_S
-        for row in [row for row in state.rows.values() if row.expires_at <= state.wall]:
-            if row.side is Side.SLAVE:
-                self._burn_unfetched(row, BurnReason.EXPIRED)
-            elif row.id not in state.pending:
-                state.drop_row(row)
-
-    def pause_erasing(self) -> None:
-        """An erasure failed: try again in a while."""
-        self._erase_at = self._state.now + _ERASE_AGAIN_S
-
-    def erase(self) -> None:
-        """Ask for the erasure of all that is used or burned, and not being read."""
-        state = self._state
-        if state.now < self._erase_at:
-            return
-        for ledger in state.ledgers.values():
-            reading = [run.range for keys in state.reading.values() for run in keys if run.stream == ledger.stream]
-            parts = ledger.take_erasable(reading)
-            if parts:
-                state.effect(Erase(ledger.stream, parts))
 
 
 def _reservation(key_id: KeyId) -> ReservationId:

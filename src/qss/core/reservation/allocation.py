@@ -1,0 +1,35 @@
+"""Which bytes may be allocated, and from which stream: for masters at this end and for the peer's alike.
+
+What relaying needs is left alone, and no end holds more reservations than it may. Nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.state import LinkState
+
+
+def is_full(state: LinkState) -> bool:
+    """Whether this end holds as many reservations as it may."""
+    return len(state.rows) + len(state.pending) >= state.settings.max_reservations
+
+
+def ledger_with(state: LinkState, length: int) -> StreamLedger | None:
+    """Return the stream to allocate `length` bytes from: closed ones first, so that they come to an end."""
+    left = sum(ledger.allocatable for ledger in state.ledgers.values()) - length
+    if left < state.settings.relay_reserve_bytes:
+        return None
+    fitting = [ledger for ledger in state.ledgers.values() if ledger.allocatable >= length]
+    return next((ledger for ledger in fitting if ledger.record.closed), fitting[0] if fitting else None)
+
+
+def key_count(state: LinkState, key_bytes: int) -> int:
+    """Return how many keys of this size could be reserved one by one now."""
+    if not state.up:
+        return 0
+    left = state.settings.relay_reserve_bytes
+    count = 0
+    for ledger in sorted(state.ledgers.values(), key=lambda ledger: ledger.allocatable):
+        count += max(0, ledger.allocatable - left) // key_bytes
+        left = max(0, left - ledger.allocatable)
+    return count

@@ -1,0 +1,47 @@
+"""What a link is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """What a link is told once. Times in seconds."""
+
+    here: QksId
+    peer: QksId
+    admits: Callable[[SaeId, tuple[SaeId, ...]], bool]
+    """Whether the peer may reserve for this master and these slaves (KRP 4.9)."""
+    max_reservations: int = 100_000
+    """Live reservations at this end, for both sides together."""
+    reserved_s: float = 3600.0
+    """How long keys wait for their slaves."""
+    reply_timeout_s: float = 5.0
+    """How long a master waits for the other end."""
+    greeting_s: float = 10.0
+    """How long the exchange of states may take once a connection stands."""
+    retry_s: float = 1.0
+    """Pause between attempts to open a key stream."""
+    min_key_bytes: int = 8
+    """A reservation of the peer with smaller keys is refused; a closed stream with less than this left is burned."""
+    max_key_bytes: int = 1 << 17
+    """A reservation of the peer with larger keys is refused."""
+    max_keys: int = MAX_KEYS_PER_RESERVATION
+    """A reservation of the peer with more keys is refused."""
+    capacity_bytes: int = 12_500_000
+    """Where this end stops taking key from its module: available bytes, over all streams."""
+    grace_s: float = 60.0
+    """How long an answer under a name can be given again."""
+    stream_s: float = 604_800.0
+    """How long a key stream lasts; what is left of it then is burned."""
+    relay_reserve_bytes: int = 0
+    """Bytes that are left for relaying: no application at either end gets them."""
+
+    @property
+    def owner(self) -> bool:
+        """Whether this end owns the link's key streams: the lower QKS ID does (KRP 1.2)."""
+        return self.here < self.peer
