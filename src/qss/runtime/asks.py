@@ -33,22 +33,13 @@ from qss.runtime.tasks import Defect
 
 
 class Asks:
-    """The asks that are under way. `handle` takes an event to the link's core, whose effects come back here.
-
-    `objection` says why an ask under such a name may not begin now, if so. Recalls always may.
-    """
+    """The asks that are under way. `handle` takes an event to the link's core, whose effects come back here."""
 
     def __init__(
-        self,
-        store: SealedStore,
-        handle: Callable[[ev.Event], None],
-        objection: Callable[[AskName | None], QssError | None],
-        defect: Defect,
-        log: FilteringBoundLogger,
+        self, store: SealedStore, handle: Callable[[ev.Event], None], defect: Defect, log: FilteringBoundLogger
     ) -> None:
         self._store = store
         self._handle = handle
-        self._objection = objection
         self._defect = defect
         self._log = log
         self._keys: dict[ev.Request, asyncio.Future[tuple[KeyRun, ...]]] = {}
@@ -94,8 +85,6 @@ class Asks:
             del self._recalls[request]
 
     async def _ask(self, request: ev.Request, event: ev.Reserve | ev.Fetch) -> tuple[Key, ...]:
-        if error := self._objection(event.name):
-            raise error
         future: asyncio.Future[tuple[KeyRun, ...]] = asyncio.get_running_loop().create_future()
         self._keys[request] = future
         try:

@@ -11,11 +11,9 @@ import structlog
 
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
-from qss.model.answers import AskName
 from qss.model.errors import (
     ConnectionLost,
     DeviceError,
-    LimitReached,
     QssError,
     StoreDamaged,
 )
@@ -40,7 +38,6 @@ from qss.ports.store import (
     link_of,
 )
 from qss.runtime.asks import Asks
-from qss.runtime.commits import Commits, Share
 from qss.runtime.feed import Feed
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
@@ -74,7 +71,6 @@ class LinkRunner:
         commit: Callable[[Sequence[SealedChange]], Coroutine[Any, Any, int]],
         commit_number: Callable[[], int],
         restore_noticed: Callable[[LinkRunner, ev.RestoreNoticed], None],
-        share: Share,
         defect: Defect,
         clocks: Clocks,
     ) -> None:
@@ -89,7 +85,7 @@ class LinkRunner:
         self._link: Link
         self._fence = 0
         self._tasks = Tasks(defect)
-        self._commits = Commits(share, defect)
+        self._commits = Tasks(defect)
         self._erasures = Tasks(defect)  # not to be cancelled: what is forgotten waits for the next start
         self._feeding = Tasks(defect)
         self._feeds: dict[StreamId, Feed] = {}
@@ -101,7 +97,7 @@ class LinkRunner:
         self._released = asyncio.Event()
         self._released.set()
         self._log = _log.bind(peer=settings.peer)
-        self.asks = Asks(store, self._handle, self._objection, defect, self._log)
+        self.asks = Asks(store, self._handle, defect, self._log)
         """Where keys are asked for."""
         self._session = Session[Message](
             lambda connection: Outbox(connection, self._frames, MAX_WAITING, weight, HEARTBEAT_S),
@@ -110,7 +106,6 @@ class LinkRunner:
             lambda _: self._handle(ev.Disconnected()),
             defect,
             self._log,
-            self._commits.room,
         )
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -198,15 +193,6 @@ class LinkRunner:
             proven = self._link.may_prove
             proof = self._store.prove(self._settings.peer, self._link.incarnation, number) if proven else b""
             yield encode(Frame(self._link.incarnation, self._link.peer_incarnation, number, proof, run))
-
-    def _objection(self, name: AskName | None) -> QssError | None:
-        """Why an ask under this name may not be begun now, or None: a repeat commits nothing."""
-        if not self._commits.full or (name is not None and self._link.knows(name)):
-            return None
-        return LimitReached(
-            f"this site's disk does not keep up with what the link with site {self._settings.peer} has to store; "
-            "nothing was consumed; try again in a moment"
-        )
 
     # --- effects --------------------------------------------------------------------------------------------------
 
@@ -355,7 +341,6 @@ class LinkRunner:
     async def _store_blocks(self, stream: StreamId, blocks: list[KeyMaterial]) -> None:
         futures: list[asyncio.Future[None]] = []
         for block in blocks:
-            await self._commits.room()
             handle = next(self._numbers)
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._stored[handle] = (block, future)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from qss.model.errors import ConnectionLost
+from qss.runtime.tasks import begun
 from qss.transport.connection import Connection
 
 
@@ -80,7 +81,7 @@ class Outbox[M]:
 
     def _begin(self) -> None:
         self._idle = False
-        self._sender = asyncio.Task(self._send_waiting(), loop=asyncio.get_running_loop(), eager_start=True)
+        self._sender = begun(self._send_waiting())
 
     async def _send_waiting(self) -> None:
         try:

@@ -7,7 +7,7 @@ wrong is a defect. Not here: what frames and messages mean.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,18 +28,13 @@ class Session[M]:
         disconnected: Callable[[str], None],
         defect: Defect,
         log: FilteringBoundLogger,
-        room: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Take what makes an outbox, and who hears of a connection's begin, its frames and its end.
-
-        `room` returns when there is room for what a further frame may lead to: none is read before.
-        """
+        """Take what makes an outbox, and who hears of a connection's begin, its frames and its end."""
         self._make_outbox = outbox
         self._connected = connected
         self._received = received
         self._disconnected = disconnected
         self._log = log
-        self._room = room
         self._tasks = Tasks(defect)
         self._outbox: Outbox[M] | None = None
         self._connection: Connection | None = None
@@ -75,8 +70,6 @@ class Session[M]:
             while True:
                 self._received(await connection.receive())
                 await asyncio.sleep(0)  # other links have their turn, however many frames have gathered
-                if self._room is not None:
-                    await self._room()
         except (ConnectionLost, RemoteProtocolError) as error:
             reason = str(error)
         finally:

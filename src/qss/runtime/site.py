@@ -19,7 +19,6 @@ from qss.model.identifiers import QksId
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import PutPeer, RaiseCommitNumber, SealedChange, SealedStore
-from qss.runtime.commits import Share
 from qss.runtime.link import Clocks, LinkRunner
 from qss.runtime.tasks import Tasks
 
@@ -53,7 +52,6 @@ class Site:
         """Whether the last commit was taken."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
-        share = Share.among(len(plans))
         self.links = {
             plan.settings.peer: LinkRunner(
                 plan.settings,
@@ -62,7 +60,6 @@ class Site:
                 self._commit,
                 lambda: self._commit_number,
                 self._restored,
-                share,
                 self.fail,
                 clocks,
             )

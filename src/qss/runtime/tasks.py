@@ -10,6 +10,17 @@ Defect = Callable[[BaseException], None]
 """Hears of an exception that nobody expected: it ends the site (decision 0006)."""
 
 
+def begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return `work` as a task that has run to where it first waits."""
+    loop = asyncio.get_running_loop()
+    factory: Any = loop.get_task_factory()
+    if factory is None:
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    task = factory(loop, work, eager_start=True)  # the protocol of Python 3.14
+    assert isinstance(task, asyncio.Task)
+    return task
+
+
 class Tasks:
     """The tasks of one owner."""
 
@@ -26,7 +37,7 @@ class Tasks:
 
     def start_now(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """As `start`, and `work` has run to where it first waits when this returns."""
-        return self._own(asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True))
+        return self._own(begun(work))
 
     def _own(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks[task] = None

@@ -19,7 +19,7 @@ from support.virtual_time import in_virtual_time, settled
 class Owner:
     """Owns a session, and notes what it is told."""
 
-    def __init__(self, frames=list, max_waiting=10, room=None):
+    def __init__(self, frames=list, max_waiting=10):
         self.told = []
         self.defects = []
         self.on_frame = lambda frame: None
@@ -30,7 +30,6 @@ class Owner:
             self.told.append,
             self.defects.append,
             structlog.get_logger(),
-            room,
         )
 
     def _received(self, frame):
@@ -79,20 +78,6 @@ async def test_messages_are_sent_on_the_connection_that_stands_and_lost_without_
     await owner.session.stop()
     await serving
     assert (a.sent, b.sent) == ([b"1", b"2"], [b"3"])
-
-
-@in_virtual_time
-async def test_no_frame_is_read_while_there_is_no_room_for_what_it_leads_to():
-    room = asyncio.Event()
-    owner = Owner(room=room.wait)
-    a = ScriptedConnection()
-    a.put(b"1", b"2", ConnectionLost("it was cut"))
-    serving = owner.serve(a)
-    await settled()
-    assert owner.told == ["connected", b"1"]
-    room.set()
-    await serving
-    assert owner.told == ["connected", b"1", b"2", "it was cut"]
 
 
 # --- one at a time ------------------------------------------------------------------------------------------------

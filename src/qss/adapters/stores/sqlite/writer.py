@@ -30,8 +30,8 @@ from qss.ports.store import Change, PutBlock
 MAX_WAITING_BATCHES = 4096
 """Batches that may wait for the disk."""
 
-MAX_WAITING_BYTES = 64 << 20
-"""Sealed bytes that may wait for the disk; a single batch may not have more."""
+MAX_WAITING_BYTES = 256 << 20
+"""Sealed bytes that may wait for the disk; a single batch may not have more. A link has about 2 MiB at most."""
 
 _MAX_GROUP = 512
 # A program that reads the store for long must not hold up commits: cutting the log waits no longer than this for it.
