@@ -54,9 +54,9 @@ class Disk:
             assert record.version == (old.version if old else 0) + 1, "commits must form a chain"
             assert old is None or record.head >= old.head
             self.streams[record.stream] = record
-        for stream, start, length in commit.keys:
+        for stream, start, handle in commit.keys:
             assert self.bytes_held.get(stream, 0) == start
-            self.bytes_held[stream] = start + length
+            self.bytes_held[stream] = start + handle % _LONGEST
         for stream in commit.dropped_streams:
             del self.streams[stream]
             assert not [
@@ -79,6 +79,10 @@ class Disk:
         self.commit_number += 1
 
 
+_LONGEST = 1 << 16
+"""A handle of key is a number, and its length below this."""
+
+
 class End:
     """One end: a core, its disk, and what is on its way to either."""
 
@@ -98,6 +102,8 @@ class End:
         self.module: StreamId | None = None
         self.opening: ev.OpenSource | None = None
         self.effects: list[ev.Effect] = []
+        self.arrived: set[int] = set()
+        """Handles of key that the core has been given, and neither committed nor discarded."""
         self.connected = False
         self.told: set[tuple[int, int]] = set()
         """What commit proofs would show: incarnations, and the commit numbers that were sent in them."""
@@ -165,8 +171,11 @@ class LinkPair:
 
     def _perform(self, end: End, effect: ev.Effect) -> None:
         match effect:
-            case ev.Commit():
+            case ev.Commit(keys=keys):
+                end.arrived.difference_update(handle for _, _, handle in keys)
                 end.unsynced.append(effect)
+            case ev.Discard(handle):
+                end.arrived.remove(handle)
             case ev.Send(messages):
                 if end.connected:
                     number = end.disk.commit_number
@@ -197,7 +206,7 @@ class LinkPair:
                     self._check_not_needed(end, stream, part)
             case ev.RestoreNoticed(incarnation, commit_number, _):
                 self.hold(end, commit_number if (incarnation, commit_number) in end.told else 0)
-            case ev.Discard() | ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled():
+            case ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled():
                 pass
 
     def sync(self, end: End) -> None:
@@ -232,6 +241,7 @@ class LinkPair:
     def crash(self, end: End) -> None:
         """The process of `end` is killed: what was not synced is gone; the module's session ends at both ends."""
         end.unsynced.clear()
+        end.arrived.clear()
         end.module = end.opening = None
         end.connected = False
         end.begin()
@@ -250,6 +260,7 @@ class LinkPair:
             self.disconnect()
             end.module = end.opening = None
             self.end_session(self.other(end))
+            assert not end.arrived, "whoever stores key would wait for ever"
             if end.noticed is None:
                 end.load()
 
@@ -263,6 +274,7 @@ class LinkPair:
         if end.noticed is None:
             return
         assert end.link.phase is LinkPhase.FAILED
+        assert not end.arrived, "whoever stores key would wait for ever"
         while end.unsynced:
             self.sync(end)
         known, end.noticed = end.noticed, None
@@ -292,7 +304,9 @@ class LinkPair:
 
     def key_arrives(self, end: End, length: int = 64) -> None:
         if end.module is not None and end.link.wants_key(end.module):
-            self.handle(end, ev.KeyArrived(end.module, length, length))
+            handle = self._number() * _LONGEST + length
+            end.arrived.add(handle)
+            self.handle(end, ev.KeyArrived(end.module, handle, length))
 
     def tick(self, seconds: float = 0.2) -> None:
         self.now += seconds

@@ -72,6 +72,10 @@ class Batch:
         """Store the bytes under `handle`."""
         self._keys.append((stream, start, handle))
 
+    def handles(self) -> tuple[int, ...]:
+        """Return the handles of the key that is to be stored."""
+        return tuple(handle for _, _, handle in self._keys)
+
     def touch_peer(self) -> None:
         """What is remembered of the peer has changed."""
         self._peer = True

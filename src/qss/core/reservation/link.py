@@ -288,6 +288,7 @@ class Link:
         self._fetching.abandon_all(error)
         self._recalls.abandon_all(error)
         self._conversation.fail(step, farewell)
+        self._state.forget_gathered()
         self._state.effect(ev.Rebuild(reason))
 
     def _handle_failed(self, event: ev.Event) -> ev.Effects:

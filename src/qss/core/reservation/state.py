@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from qss.core.reservation.batch import Batch
-from qss.core.reservation.events import Commit, Deliver, Effect, Refused, Request, Send
+from qss.core.reservation.events import Commit, Deliver, Discard, Effect, Refused, Request, Send
 from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import AskPhase
@@ -288,6 +288,11 @@ class LinkState:
     def commit_now(self) -> None:
         """Commit what has changed, if anything has, though nobody waits for it."""
         self._batch.in_a_hurry |= bool(self._batch)
+
+    def forget_gathered(self) -> None:
+        """Let nothing of what has gathered since the last commit become durable."""
+        self._effects.extend(Discard(handle) for handle in self._batch.handles())
+        self._batch = Batch()
 
     def drain(self) -> list[Effect]:
         """Return what the event came to: a frame, a commit if one is waited for, and all else in order.
