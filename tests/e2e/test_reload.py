@@ -14,6 +14,7 @@ from support.network import ALICE, BELLA, BOB, A, B, RunningNetwork, running_net
 
 TAKEN_OVER = "the configuration was read anew"
 NOT_TAKEN_OVER = "the configuration was not taken over: nothing has changed"
+FORBIDDEN = "the neighbour was refused keys for SAEs that no rule here allows"
 ENC = "/api/v1/keys/{}/enc_keys"
 
 
@@ -72,7 +73,11 @@ def test_a_pair_that_is_taken_away_is_refused_and_one_that_is_added_is_served(tw
 def test_a_neighbours_reservations_are_judged_by_the_new_rules(two: RunningNetwork, reload) -> None:
     assert two.curl(BOB, ENC.format(ALICE)).status == 200
     reload(without_pairs)
-    assert two.curl(BOB, ENC.format(ALICE)).status == 401
+    for _ in range(2):
+        assert two.curl(BOB, ENC.format(ALICE)).status == 401
+    (told,) = [event for event in two.events(A) if event["event"] == FORBIDDEN]
+    assert (told["level"], told["peer"], told["master"], told["slaves"]) == ("warning", B, BOB, ALICE)
+    assert f'[[pairs]] with master = "{BOB}" and slaves = ["{ALICE}"]' in told["remedy"]
 
 
 def test_quotas_are_taken_over(two: RunningNetwork, reload) -> None:
