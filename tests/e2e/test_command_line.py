@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+import signal
 import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
 
@@ -64,6 +68,35 @@ def test_key_says_in_one_line_why_there_is_none(network: RunningNetwork, case: s
     assert ran.stderr.count("\n") == 1
     assert ran.stderr.startswith("qss: ")
     assert words in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["init", "A.data", "--site", "A"], ["zeroize", "A.data"]], ids=lambda words: words[0]
+)
+def test_ctrl_c_at_a_prompt_is_told_as_shells_do(tmp_path: Path, command: list[str]) -> None:
+    if command[0] == "zeroize":
+        made = qss("init", tmp_path / "A.data", "--site", "A", "--key-file", tmp_path / "master", "--make-key")
+        assert made.returncode == 0, made.stderr
+    before = sorted(tmp_path.rglob("*"))
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qss.cli.main", *command],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), end),
+        cwd=tmp_path,
+        start_new_session=True,  # so that its own terminal, and not that of the tests, is asked
+    )
+    os.close(end)
+    try:
+        said = b""
+        while b": " not in said:
+            said += os.read(terminal, 1024)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_pki_signs_a_request_made_elsewhere(network: RunningNetwork, tmp_path: Path) -> None:

@@ -58,7 +58,10 @@ CASES = {
     ),
     "another's private key": Case(('key = "pki/sites/A.key"', 'key = "pki/sites/B.key"'), ("B.key",)),
     "no certificate": Case(('"pki/sites/A.pem"', '"pki/sites/Z.pem"'), ("Z.pem",)),
-    "port in use": Case(("NORTHBOUND", "TAKEN"), ("127.0.0.1 port", "already in use", "configure another address")),
+    "port in use": Case(
+        ("NORTHBOUND", "TAKEN"),
+        ("in use", "northbound.listen: cannot listen on 127.0.0.1 port", "configure another address"),
+    ),
 }
 
 

@@ -16,13 +16,20 @@ from qss.cli.demo.nodes import Nodes
 from qss.model.identifiers import QksId
 from support.processes import processes_of
 from torture import __main__ as command
-from torture.log import Asked, Fault, read
+from torture.log import GOT, Asked, Ended, Entry, Fault, Fetching, read
 from torture.runs import DELIVERIES, run
 
 TESTS = Path(__file__).parents[1]
 KILLS = int(os.environ.get("KILLS") or "20")
 PATIENCE_S = 60.0
 INTERRUPTED = 130
+
+
+def repeats(entries: list[Entry], kind: type[Asked | Fetching]) -> int:
+    """How many asks of a kind got keys under a name whose keys had come before."""
+    got = {entry.ask for entry in entries if isinstance(entry, Ended) and entry.outcome == GOT}
+    names = [entry.name for entry in entries if isinstance(entry, kind) and entry.name and entry.ask in got]
+    return len(names) - len(set(names))
 
 
 async def test_no_invariant_breaks_whatever_is_killed_and_cut(tmp_path: Path) -> None:
@@ -34,6 +41,8 @@ async def test_no_invariant_breaks_whatever_is_killed_and_cut(tmp_path: Path) ->
     entries = list(read(tmp_path / DELIVERIES))
     assert sum(isinstance(entry, Fault) and entry.what.startswith("kill ") for entry in entries) == KILLS
     assert len({entry.master for entry in entries if isinstance(entry, Asked)}) == 5
+    assert repeats(entries, Asked) > KILLS
+    assert repeats(entries, Fetching) > KILLS
     assert processes_of(tmp_path) == []
 
 

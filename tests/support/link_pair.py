@@ -206,7 +206,7 @@ class LinkPair:
                     self._check_not_needed(end, stream, part)
             case ev.RestoreNoticed(incarnation, commit_number, _):
                 self.hold(end, commit_number if (incarnation, commit_number) in end.told else 0)
-            case ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled():
+            case ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled() | ev.PairForbidden():
                 pass
 
     def sync(self, end: End) -> None:

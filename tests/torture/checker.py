@@ -31,6 +31,8 @@ class Record:
     fetches: dict[int, Fetching] = field(default_factory=dict)
     began: dict[int, int] = field(default_factory=dict)
     """Where each ask begins."""
+    under: dict[int, str] = field(default_factory=dict)
+    """The name of each ask; one that has none gets one of its own here."""
     ended: dict[int, tuple[int, Ended]] = field(default_factory=dict)
     delivered: dict[int, list[Delivered]] = field(default_factory=lambda: defaultdict(list))
     """What came in answer to each ask."""
@@ -60,9 +62,11 @@ def gather(entries: Iterable[Entry]) -> Record:
             case Asked(ask=ask):
                 record.asked[ask] = entry
                 record.began[ask] = position
+                record.under[ask] = entry.name or f"ask {ask}"
             case Fetching(ask=ask):
                 record.fetches[ask] = entry
                 record.began[ask] = position
+                record.under[ask] = entry.name or f"ask {ask}"
             case Delivered(ask=ask, key_id=key_id):
                 record.delivered[ask].append(entry)
                 record.keys.setdefault(key_id, entry.key)
@@ -85,6 +89,7 @@ def violations(record: Record, homes: Mapping[SaeId, QksId]) -> list[str]:
         *record.broken,
         *_agreement(record),
         *_right_party(record),
+        *_repeats(record),
         *_reuse(record.keys),
         *_all_or_nothing(record),
         *_refusals(record),
@@ -105,17 +110,26 @@ def _agreement(record: Record) -> Iterator[str]:
 
 
 def _right_party(record: Record) -> Iterator[str]:
-    """A key goes to its master and to the slaves that its request names, at most once to each."""
-    had: set[Party] = set()
+    """A key goes to its master and to the slaves that its request names, at most once to each, repeats apart."""
+    had: dict[Party, str] = {}
     for one in record.deliveries:
         origin = record.origin.get(one.key_id)
         if origin is None or one.sae not in (origin.master, *origin.slaves):
             yield f"{one.key_id} went to {one.sae}, who has no part in it"
-        elif (one.key_id, one.sae) in had:
+        elif had.setdefault((one.key_id, one.sae), record.under[one.ask]) != record.under[one.ask]:
             yield f"{one.key_id} went to {one.sae} twice"
-        elif one.ask in record.asked and record.asked[one.ask] is not origin:
+        elif one.ask in record.asked and record.under[one.ask] != record.under[origin.ask]:
             yield f"{one.key_id} was made for two requests"
-        had.add((one.key_id, one.sae))
+
+
+def _repeats(record: Record) -> Iterator[str]:
+    """Whatever is asked under one name, and answered with keys, is answered with the same ones in the same order."""
+    first: dict[str, list[tuple[str, bytes]]] = {}
+    for ask in record.began:
+        if record.outcome(ask) == GOT:
+            container = [(one.key_id, one.key) for one in record.delivered[ask]]
+            if container != first.setdefault(record.under[ask], container):
+                yield f"ask {ask} got other keys than an ask before it under the name {record.under[ask]}"
 
 
 def _reuse(keys: Mapping[str, bytes]) -> Iterator[str]:
@@ -152,7 +166,10 @@ def _all_or_nothing(record: Record) -> Iterator[str]:
 
 
 def _refusals(record: Record) -> Iterator[str]:
-    """A right question is answered with keys or 503; a key that was promised can be had until it was."""
+    """A right question is answered with keys or 503; a key that was promised can be had until it was.
+
+    A repeat is no second question: what its own name was answered with before is no reason to refuse it.
+    """
     tries: dict[Party, list[int]] = defaultdict(list)
     """Fetches that gave a key to a slave, or may have."""
     for ask, fetch in record.fetches.items():
@@ -170,7 +187,11 @@ def _refusals(record: Record) -> Iterator[str]:
         fetch = record.fetches[ask]
         origins = [record.origin[key_id] for key_id in fetch.key_ids if key_id in record.origin]
         is_named = all(fetch.sae in origin.slaves and fetch.master == origin.master for origin in origins)
-        had = any(record.began[other] < position for key_id in fetch.key_ids for other in tries[key_id, fetch.sae])
+        had = any(
+            record.began[other] < position and record.under[other] != record.under[ask]
+            for key_id in fetch.key_ids
+            for other in tries[key_id, fetch.sae]
+        )
         if is_named and not (had and end.status == 400):
             yield f"ask {ask}: {fetch.sae} was refused its keys with status {end.status}: {end.message}"
 
@@ -232,9 +253,9 @@ def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
 def _most_delivered(record: Record, homes: Mapping[SaeId, QksId]) -> Mapping[tuple[QksId, QksId], int]:
     """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves."""
     most: dict[tuple[QksId, QksId], int] = defaultdict(int)
-    for ask, one in record.asked.items():
-        if record.outcome(ask) in (GOT, LOST):
-            most[homes[one.master], homes[one.slaves[0]]] += one.number * one.size
+    answered = {record.under[ask]: one for ask, one in record.asked.items() if record.outcome(ask) in (GOT, LOST)}
+    for one in answered.values():
+        most[homes[one.master], homes[one.slaves[0]]] += one.number * one.size
     fetched: set[str] = set()
     for ask, fetch in record.fetches.items():
         if record.outcome(ask) in (GOT, LOST):

@@ -22,22 +22,24 @@ that key may have been given out in vain."""
 
 
 class Asked(msgspec.Struct, frozen=True, tag="asked"):
-    """A master is about to ask for new keys. `size` in bits."""
+    """A master is about to ask for new keys. `size` in bits; asks under one `name`, if it is not empty, are one."""
 
     ask: int
     master: SaeId
     slaves: tuple[SaeId, ...]
     number: int
     size: int
+    name: str = ""
 
 
 class Fetching(msgspec.Struct, frozen=True, tag="fetching"):
-    """Somebody is about to ask for keys by their IDs."""
+    """Somebody is about to ask for keys by their IDs; `name` as in `Asked`."""
 
     ask: int
     sae: SaeId
     master: SaeId
     key_ids: tuple[str, ...]
+    name: str = ""
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from qss.cli.demo.network import HOMES, SITES, Network
-from qss.client import Client
 from qss.model.identifiers import QksId, SaeId
+from torture.naming import NamingClient
 from torture.road import Road
 
 TIMEOUT_S = 5.0
@@ -40,12 +40,12 @@ def rewire(network: Network, roads: Sequence[Road]) -> None:
 
 
 @asynccontextmanager
-async def clients_of(network: Network) -> AsyncIterator[dict[SaeId, Client]]:
+async def clients_of(network: Network) -> AsyncIterator[dict[SaeId, NamingClient]]:
     """Open the clients of all applications, each of its home site."""
     async with AsyncExitStack() as stack:
         clients = {}
         for sae, home in HOMES.items():
             pair, authority = network.pki.sae(sae), network.pki.authority.certificate
-            client = Client(network.url(home), pair.certificate, pair.key, authority, TIMEOUT_S)
+            client = NamingClient(network.url(home), pair.certificate, pair.key, authority, TIMEOUT_S)
             clients[sae] = await stack.enter_async_context(client)
         yield clients

@@ -38,16 +38,18 @@ KEYS = {name: random.Random(name).randbytes(16) for name in ("k1", "k2", "k3", "
 BITS = 128
 
 
-def asked(ask: int = 1, number: int = 2, slaves: tuple[SaeId, ...] = (BOB,), master: SaeId = ALICE) -> Asked:
-    return Asked(ask, master, slaves, number, BITS)
+def asked(
+    ask: int = 1, number: int = 2, slaves: tuple[SaeId, ...] = (BOB,), master: SaeId = ALICE, name: str = ""
+) -> Asked:
+    return Asked(ask, master, slaves, number, BITS, name)
 
 
 def got(ask: int, sae: SaeId, *names: str) -> list[Entry]:
     return [*(Delivered(ask, sae, name, KEYS[name]) for name in names), Ended(ask, GOT, 200)]
 
 
-def fetching(ask: int, sae: SaeId, *names: str, master: SaeId = ALICE) -> Fetching:
-    return Fetching(ask, sae, master, names)
+def fetching(ask: int, sae: SaeId, *names: str, master: SaeId = ALICE, name: str = "") -> Fetching:
+    return Fetching(ask, sae, master, names, name)
 
 
 def refused(ask: int, status: int) -> Ended:
@@ -56,6 +58,8 @@ def refused(ask: int, status: int) -> Ended:
 
 MASTER: list[Entry] = [asked(), *got(1, ALICE, "k1", "k2")]
 SLAVE: list[Entry] = [fetching(2, BOB, "k1", "k2"), *got(2, BOB, "k1", "k2")]
+NAMED: list[Entry] = [asked(name="n"), *got(1, ALICE, "k1", "k2")]
+NAMED_SLAVE: list[Entry] = [fetching(2, BOB, "k1", "k2", name="s"), *got(2, BOB, "k1", "k2")]
 
 
 def balance(delivered: int, *, reserved: int = 0, burned: int = 0, ingested: int = 1000) -> StreamBalance:
@@ -78,6 +82,8 @@ def rest(here: StreamBalance, there: StreamBalance, **burned: int) -> list[Entry
 def found(*entries: Entry) -> list[str]:
     return violations(gather(entries), HOMES)
 
+
+BOOKS = rest(balance(256), balance(256))
 
 SOUND: dict[str, Sequence[Entry]] = {
     "one request": [*MASTER, *SLAVE, *rest(balance(256), balance(256))],
@@ -106,6 +112,19 @@ SOUND: dict[str, Sequence[Entry]] = {
     "a stream used up, and forgotten at one end": [
         *(Looked(A, B, (balance(0, burned=1000),), {}, final=True), Looked(B, A, (), {}, final=True))
     ],
+    "a master repeats what it got": [*NAMED, asked(3, name="n"), *got(3, ALICE, "k1", "k2"), *SLAVE, *BOOKS],
+    "a master repeats what was lost": [
+        *(asked(3, name="n"), Ended(3, LOST), asked(4, name="n"), refused(4, 503)),
+        *(*NAMED, *SLAVE, *BOOKS),
+    ],
+    "a slave repeats what it got, and what was lost": [
+        *(*MASTER, fetching(3, BOB, "k1", "k2", name="s"), Ended(3, LOST), *NAMED_SLAVE),
+        *(fetching(4, BOB, "k1", "k2", name="s"), *got(4, BOB, "k1", "k2"), *BOOKS),
+    ],
+    "a repeat is told to come later": [*NAMED, asked(3, name="n"), refused(3, 503)],
+    "a slave gives its name up, and its answer": [
+        *(*MASTER, fetching(2, BOB, "k1", name="s"), Ended(2, LOST), fetching(3, BOB, "k1"), refused(3, 400))
+    ],
     "faults": [Fault("kill A"), *MASTER],
 }
 
@@ -121,7 +140,6 @@ def other(entry: Entry, **changes: object) -> Entry:
 
 SHIFTED = b"start" + KEYS["k1"][3:14]
 OVERLAPPING = Delivered(3, ALICE, "k3", SHIFTED)
-AT_REST = rest(balance(256), balance(256))
 
 UNSOUND: dict[str, tuple[str, Sequence[Entry]]] = {
     "disagreement": (
@@ -156,6 +174,39 @@ UNSOUND: dict[str, tuple[str, Sequence[Entry]]] = {
     "an ID for two masters": (
         "k1 was made for two requests",
         [*MASTER, asked(3, 1, (ALICE,), BOB), *got(3, BOB, "k1")],
+    ),
+    "a repeat that gets other keys": (
+        "ask 3 got other keys than an ask before it under the name n",
+        [*NAMED, asked(3, name="n"), *got(3, ALICE, "k3", "k4")],
+    ),
+    "a repeat that gets some other keys": (
+        "ask 3 got other keys than an ask before it under the name n",
+        [*NAMED, asked(3, name="n"), *got(3, ALICE, "k1", "k3")],
+    ),
+    "a repeat that gets its keys in another order": (
+        "ask 3 got other keys than an ask before it under the name n",
+        [*NAMED, asked(3, name="n"), *got(3, ALICE, "k2", "k1")],
+    ),
+    "a repeat that gets other bytes under the same IDs": (
+        "ask 3 got other keys than an ask before it under the name n",
+        [*NAMED, asked(3, name="n"), *got(3, ALICE, "k1"), Delivered(3, ALICE, "k2", KEYS["k3"])],
+    ),
+    "a slave's repeat that gets other bytes": (
+        "ask 3 got other keys than an ask before it under the name s",
+        [*MASTER, *NAMED_SLAVE, fetching(3, BOB, "k1", name="s"), *got(3, BOB, "k2")],
+    ),
+    "a repeat that is refused for good": (
+        "alice was refused with status 400",
+        [*NAMED, asked(3, name="n"), refused(3, 400)],
+    ),
+    "a slave's repeat that is refused": (
+        "bob was refused its keys with status 400",
+        [*MASTER, *NAMED_SLAVE, fetching(3, BOB, "k1", "k2", name="s"), refused(3, 400)],
+    ),
+    "one answer under two names": ("k1 went to alice twice", [*NAMED, asked(3, name="m"), *got(3, ALICE, "k1", "k2")]),
+    "a repeat that was counted anew": (
+        "A with B says it delivered 512 bits, more than anybody asked for",
+        [*NAMED, asked(3, name="n"), *got(3, ALICE, "k1", "k2"), *rest(balance(512), balance(256, burned=256))],
     ),
     "fewer keys than asked for": ("alice was to get 2 keys and got 1", [asked(), *got(1, ALICE, "k1")]),
     "keys with a refusal": (
@@ -221,7 +272,7 @@ def test_reuse_is_found_wherever_it_lies() -> None:
 
 
 def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
-    entries = [*MASTER, *SLAVE, *AT_REST, Fault("kill A"), Broken("odd"), refused(9, 503)]
+    entries = [*MASTER, *SLAVE, *BOOKS, Fault("kill A"), Broken("odd"), refused(9, 503)]
     with Log(tmp_path / "log") as log:
         for entry in entries:
             log.write(entry)

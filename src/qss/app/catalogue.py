@@ -15,6 +15,7 @@ from qss.adapters.stores.anchor import AnchorFile
 from qss.adapters.stores.sqlite import (
     SqliteStore,
     back_up_ledger,
+    check_unopened,
     create_store,
     erase_blocks,
     restore_ledger,
@@ -75,6 +76,11 @@ def store_at(path: Path, site: QksId) -> Store:
 def store_was_started(path: Path) -> bool:
     """Return whether a site has ever run on the store in the file `path`."""
     return was_started(path)
+
+
+def check_store(path: Path, site: QksId) -> None:
+    """Raise `StoreError` unless the file `path`, in use or not, is a store of `site` and this release."""
+    check_unopened(path, site)
 
 
 def make_store(path: Path, site: QksId) -> None:

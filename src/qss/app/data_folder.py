@@ -19,7 +19,7 @@ import os
 import stat
 from pathlib import Path
 
-from qss.app.catalogue import make_store, store_at
+from qss.app.catalogue import check_store, make_store, store_at
 from qss.app.data_key_file import SealedDataKey, read_data_key, write_data_key
 from qss.app.new_folder import being_made, vacant
 from qss.barrier import Barrier
@@ -54,9 +54,10 @@ async def initialise(folder: Path, site: QksId, keyring: KeyRing) -> None:
 
 
 async def open_store(folder: Path, site: QksId, keyring: KeyRing) -> SealedStore:
-    """Return the store of `site`, unsealed and not yet started: nothing is opened or locked.
+    """Return the store of `site`, unsealed and not yet started: nothing is changed or locked.
 
-    Raises `StoreError` if the folder is none, damaged, or another site's; `KeyRingError` if `keyring` does not open it.
+    Raises `StoreError` if the folder is none, damaged, another site's or of another release; `KeyRingError` if
+    `keyring` does not open it.
     """
     found = await asyncio.to_thread(read_data_key, folder)
     if found.site != site:
@@ -64,6 +65,7 @@ async def open_store(folder: Path, site: QksId, keyring: KeyRing) -> SealedStore
     data_key = await keyring.unwrap(found.wrapped, _context(site))
     if not (folder / LEDGER).is_file():
         raise StoreError(f"there is no store at {folder / LEDGER}; restore it from a back-up, or name the right folder")
+    await asyncio.to_thread(check_store, folder / LEDGER, site)
     return Barrier(store_at(folder / LEDGER, site), data_key, site)
 
 

@@ -11,8 +11,8 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -30,7 +30,7 @@ from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
 from qss.model.certificates import site_of
-from qss.model.errors import Unauthorised
+from qss.model.errors import ListenError, Unauthorised
 from qss.model.identifiers import QksId
 from qss.ports.device import DeviceRole
 from qss.runtime.connecting import call_site, keep_connected
@@ -116,7 +116,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             _routes(configuration, site, modules),
         )
         stack.push_async_callback(neighbours.close)
-        await neighbours.start()
+        with _listening_as("external.listen"):
+            await neighbours.start()
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
@@ -136,7 +137,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             Admin(here, configuration.admin.administrators, identity, overview, counts),
         )
         stack.push_async_callback(admin.close)
-        await admin.start()
+        with _listening_as("admin.listen"):
+            await admin.start()
 
         limits = configuration.northbound.key_limits()
         key_server = KeyServer(here, limits, rules.planner, rules.quotas, site.links, os.urandom, time.monotonic)
@@ -144,12 +146,22 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             configuration.northbound, contexts.northbound, Etsi014(key_server, identity, counts), counts
         )
         stack.push_async_callback(northbound.close, DRAIN_S)
-        await northbound.start()
+        with _listening_as("northbound.listen"):
+            await northbound.start()
 
         overview.serving = True
         stack.callback(overview.stop_serving)
         listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
         yield Node(*listening, rules, site.failed)
+
+
+@contextmanager
+def _listening_as(key: str) -> Iterator[None]:
+    """Name the key of the configuration that names an address which cannot be had."""
+    try:
+        yield
+    except ListenError as error:
+        raise ListenError(f"{key}: {error}") from error
 
 
 def _clocks() -> tuple[float, float]:

@@ -1,8 +1,9 @@
-"""What a site looks at before it starts: certificates, key ring, data folder, anchor. `qss node --check` ends there.
+"""What a site looks at before it starts: certificates, key ring, data folder, store, anchor. `qss node --check` ends
+there.
 
-Nothing is changed by it: no lock is taken, no port is opened, and nothing is burned. So whatever can be refused is
-refused here, before the store counts a start. Not here: reading the configuration, and what shows only in operation,
-such as a port that is taken.
+Nothing is changed by it: no lock is taken, no port is opened, and nothing is burned; the site's node may run meanwhile.
+So whatever can be refused is refused here, before the store counts a start. Not here: reading the configuration, the
+store's every page, and what shows only in operation, such as a port that is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
 from qss.model.errors import StoreError, StoreUnavailable
 from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
+from qss.pki.own_call import check_own_call
 from qss.ports.store import SealedStore
 
 _TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -53,6 +55,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     site = configuration.site
     contexts = _contexts(configuration)
     expires = check_site(configuration.tls.certificate, site.id)
+    check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_anchor(site)
     found = (openness(site.data), _missing_anchor(site))

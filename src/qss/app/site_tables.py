@@ -84,7 +84,7 @@ KeyRingTable = PassphraseKeyRing | KeyFileKeyRing | SystemdKeyRing
 
 
 class Tls(_Table, frozen=True, kw_only=True):
-    """The site's certificate, for every interface, and the authority that the other sites' certificates come from."""
+    """The site's certificate, for every interface, and the authority that all sites' certificates come from."""
 
     authority: Path
     certificate: Path

@@ -44,6 +44,7 @@ def command(
     """
     from qss.app.data_folder import LEDGER, initialise
     from qss.app.data_key_file import DATA_KEY
+    from qss.model.errors import KeyRingError
     from qss.model.identifiers import parse_qks_id
 
     if key_file is not None or systemd_credential is not None:
@@ -53,6 +54,9 @@ def command(
         raise click.UsageError("give one of --passphrase-file, --key-file and --systemd-credential, not several")
     if make_key and key_file is None:
         raise click.UsageError("--make-key makes the file that --key-file names: give --key-file as well")
+
+    if key_file is not None and not make_key and not key_file.exists():
+        raise KeyRingError(f"there is no key file {key_file}; name the right one, or have it made with --make-key")
 
     folder = folder.absolute()
     name = parse_qks_id(site)

@@ -53,6 +53,10 @@ class _Root(click.Group):
             _fail(f"qss: {error}", 1)
         except KeyboardInterrupt:
             _fail("", _INTERRUPTED)
+        except click.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):  # at a prompt
+                _fail("", _INTERRUPTED)
+            raise
 
 
 def _fail(text: str, status: int) -> NoReturn:

@@ -1,5 +1,6 @@
 """`qss node`: runs one site in the foreground until SIGTERM or Ctrl-C, which drain it and stop it cleanly.
 
+A hang-up has it take over the rules of its configuration; one that comes while it starts, as soon as it has started.
 What ends it otherwise is told in one line: of the log where that is JSON, so that whoever collects it can read it.
 """
 
@@ -17,6 +18,8 @@ import click
 from qss.model.errors import QssError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from qss.app.reloading import Rules
     from qss.app.site_tables import SiteConfiguration
 
@@ -45,11 +48,12 @@ def command(
     if check:
         _check(config)
         return
+    hung_up = _note_hang_ups()
     from qss.app.logs import configure_logs
 
     configure_logs(log_format)
     try:
-        _start(config)
+        _start(config, hung_up)
     except QssError as error:
         if log_format != "json":
             raise
@@ -69,14 +73,25 @@ def _check(config: Path) -> None:
     click.echo(f"{config} can be used")
 
 
-def _start(config: Path) -> None:
+def _note_hang_ups() -> list[int]:
+    """Have SIGHUP end the process no more, and return the list to which each one is added."""
+    noted: list[int] = []
+
+    def note(signum: int, _frame: FrameType | None) -> None:
+        noted.append(signum)
+
+    signal.signal(signal.SIGHUP, note)
+    return noted
+
+
+def _start(config: Path, hung_up: list[int]) -> None:
     from qss.app.configuration import load
     from qss.app.process import harden_process
 
     configuration = load(config)
     harden_process()
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(_run(configuration, config))
+        runner.run(_run(configuration, config, hung_up))
 
 
 def _log_the_end(error: QssError) -> None:
@@ -112,7 +127,7 @@ def _reload(config: Path, rules: Rules) -> None:
     notify(READY)
 
 
-async def _run(configuration: SiteConfiguration, config: Path) -> None:
+async def _run(configuration: SiteConfiguration, config: Path, hung_up: list[int]) -> None:
     import structlog
 
     from qss.app.node import running
@@ -133,6 +148,8 @@ async def _run(configuration: SiteConfiguration, config: Path) -> None:
             admin=str(node.admin),
         )
         notify(READY)
+        if hung_up:  # the configuration may have been edited after this start had read it
+            _reload(config, node.rules)
         node.failed.add_done_callback(lambda _: stopped.set())
         await stopped.wait()
         notify(STOPPING)

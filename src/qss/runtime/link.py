@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, assert_never
 
@@ -225,6 +226,14 @@ class LinkRunner:
             case ev.PeerRecalled(scope, bits):
                 self._log.warning(
                     "the neighbour recalled keys that were not fetched", audit=True, keys=str(scope), bits=bits
+                )
+            case ev.PairForbidden(master, slaves):
+                self._log.warning(
+                    "the neighbour was refused keys for SAEs that no rule here allows",
+                    master=master,
+                    slaves=", ".join(slaves),
+                    remedy=f'if they may share keys, add [[pairs]] with master = "{master}" and slaves = '
+                    f"{json.dumps(slaves)}, see that [[saes]] has them all at their sites, and reload",
                 )
             case ev.Erase(stream, parts):
                 self._erasures.start(self._erase(self._link, stream, parts))

@@ -285,9 +285,8 @@ def test_what_is_no_back_up_is_not_restored(data, place) -> None:
 
 
 async def test_no_site_starts_on_a_back_up(copy, keyring) -> None:
-    store = await open_store(copy, SITE, keyring)
     with pytest.raises(StoreError, match="is a back-up, and no store; make a data folder of it with `qss restore"):
-        await store.start()
+        await open_store(copy, SITE, keyring)
 
 
 def test_a_back_up_of_another_release_is_refused(data, copy, place, monkeypatch) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import pytest
 from click.testing import CliRunner
 
-from qss.adapters.stores.sqlite import take_lock
+from qss.adapters.stores.sqlite import SqliteStore, create_store, take_lock
 from qss.app.data_folder import LEDGER
 from qss.app.preparation import prepare
 from qss.cli.main import main
 from qss.model.errors import KeyRingError, PkiError, QssError, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 from qss.pki.contexts import check_site
+from qss.pki.folder import Pair
+from support.network import qss
 from support.one_site import Place, made_place
+from support.pki import Pki
 
 
 @pytest.fixture
@@ -31,6 +36,38 @@ async def test_a_site_that_can_start(place: Place) -> None:
     assert len(prepared.notes) == 1
     assert "sae:carol is at home at C" in prepared.notes[0]
     assert place.files() == before
+
+
+async def test_a_store_in_use_is_looked_at_and_not_disturbed(place: Place) -> None:
+    store = SqliteStore(place.folder / "A.data" / LEDGER, QksId("A"))
+    await store.start()
+    try:
+        before = place.files()
+        status, out, err = await asyncio.to_thread(check_apart, place)
+        assert (status, err) == (0, "")
+        assert out.endswith("can be used\n")
+        assert place.files() == before
+    finally:
+        await store.close()
+
+
+async def test_a_store_whose_log_was_moved_in_part_is_left_to_the_start(place: Place) -> None:
+    ledger = place.folder / "A.data" / LEDGER
+    with ledger.open("r+b") as file:
+        file.truncate(ledger.stat().st_size - 16384)
+    log = ledger.with_name(f"{LEDGER}-wal")
+    log.write_bytes(b"a log")
+    await prepare(place.configuration())
+    log.write_bytes(b"")
+    with pytest.raises(StoreError, match="is damaged; restore the data folder from a back-up"):
+        await prepare(place.configuration())
+
+
+def check_apart(place: Place) -> tuple[int, str, str]:
+    """Check in a process of its own, as beside a node."""
+    place.configuration()
+    ran = qss("node", "--config", place.folder / "A.toml", "--check")
+    return ran.returncode, ran.stdout, ran.stderr
 
 
 async def test_a_data_folder_that_others_can_enter_is_noted(place: Place) -> None:
@@ -64,11 +101,55 @@ def garbled_anchor(place: Place) -> None:
     (place.folder / "anchors" / "A").write_bytes(b"\0\0\0\0")
 
 
+def foreign_certificate(place: Place) -> None:
+    stranger = Pki(place.folder / "stranger").site("A")
+    for ours, theirs in zip(pair_files(place.pki.site("A")), pair_files(stranger), strict=True):
+        theirs.replace(ours)
+
+
+def expired_certificate(place: Place) -> None:
+    for ours, expired in zip(pair_files(place.pki.site("A")), pair_files(place.pki.expired_site("A")), strict=True):
+        expired.replace(ours)
+
+
+def pair_files(pair: Pair) -> tuple[Path, Path]:
+    return pair.certificate, pair.key
+
+
+def another_sites_ledger(place: Place) -> None:
+    no_ledger(place)
+    create_store(place.folder / "A.data" / LEDGER, QksId("B"))
+
+
+def another_releases_ledger(place: Place) -> None:
+    change_ledger(place, "PRAGMA user_version=99")
+
+
+def no_ledger_of_ours(place: Place) -> None:
+    change_ledger(place, "PRAGMA application_id=1")
+
+
+def garbled_ledger(place: Place) -> None:
+    (place.folder / "A.data" / LEDGER).write_bytes(b"no database" * 1000)
+
+
+def change_ledger(place: Place, change: str) -> None:
+    connection = apsw.Connection(str(place.folder / "A.data" / LEDGER))
+    connection.execute(change)
+    connection.close()
+
+
 BROKEN: list[tuple[Callable[[Place], None], tuple[str, str], type[QssError], str]] = [
     (issue_another, ("sites/A", "sites/B"), PkiError, r"B\.pem is a certificate of site B, not A"),
     (open_key, ("", ""), PkiError, "chmod 600"),
     (another_master, ("", ""), KeyRingError, "does not open this data key"),
     (no_ledger, ("", ""), StoreError, "there is no store at"),
+    (foreign_certificate, ("", ""), PkiError, r"A\.pem is refused by whoever trusts .*ca\.pem, as neighbours do \("),
+    (expired_certificate, ("", ""), PkiError, "the certificate expired on .*; get a new one"),
+    (another_sites_ledger, ("", ""), StoreError, "belongs to site B, not A; name that site's own data folder"),
+    (another_releases_ledger, ("", ""), StoreError, "has layout 99, this release reads layout 2; run the release"),
+    (no_ledger_of_ours, ("", ""), StoreError, "is no qss store; name the right data folder"),
+    (garbled_ledger, ("", ""), StoreError, "is no qss store, or its beginning is damaged; restore the data folder"),
     (no_anchors, ("", ""), StoreError, "there is no folder .*anchors for the anchor; make it, mount it, or"),
     (garbled_anchor, ("", ""), StoreError, "remove it: all key gathered so far is then burned"),
 ]

@@ -197,7 +197,8 @@ def test_a_key_file_that_cannot_be_used_is_refused(folder, tmp_path, content, mo
 
 def test_files_that_are_not_there_are_refused(folder, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv(DIRECTORY_VARIABLE, raising=False)
-    assert_refused(init(folder, "--key-file", tmp_path / "gone"), "cannot be read (No such file", folder)
+    says = f"there is no key file {tmp_path / 'gone'}; name the right one, or have it made with --make-key"
+    assert_refused(init(folder, "--key-file", tmp_path / "gone"), says, folder)
     assert_refused(init(folder, "--passphrase-file", tmp_path / "gone"), "cannot be read (No such file", folder)
     assert_refused(init(folder, "--systemd-credential", "gone"), "was not started by systemd", folder)
     assert_refused(init(folder, "--systemd-credential", "../gone"), "is no name of a systemd credential", folder)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from qss.core.reservation import events as ev
 from qss.core.reservation import refusals
 from qss.core.reservation.events import Reserve
+from qss.core.reservation.forbidden import MAX_TOLD, QUIET_S, Forbidden
 from qss.core.reservation.phases import AskPhase
 from qss.core.reservation.refusals import Refusals
 from qss.core.reservation.state import Pending
 from qss.model.errors import LimitReached, Unauthorised
 from qss.model.identifiers import ReservationId, SaeId
 from qss.model.records import BurnReason
-from qss.wire.external import Reason
+from qss.wire.external import Ask, Reason
 from support.link_pair import ALICE, BOB, CAROL, End, LinkPair
 
 
@@ -63,6 +67,48 @@ def test_at_the_other_end_a_refusal_burns_nothing() -> None:
         pair.settle()
         assert isinstance(pair.refused[request], Unauthorised)
     assert burned(pair.a) == burned(pair.b) == 0
+
+
+@pytest.mark.parametrize(("asking", "master", "slaves"), [("a", ALICE, (BOB, CAROL)), ("b", BOB, (ALICE,))])
+def test_whose_rules_forbid_a_pair_is_told_once_in_a_while(
+    asking: str, master: SaeId, slaves: tuple[SaeId, ...]
+) -> None:
+    pair = LinkPair().ready()
+    asker = getattr(pair, asking)
+    refuser = pair.other(asker)
+    told = ev.PairForbidden(master, slaves)
+    refuse(refuser, admits=lambda *_: False)
+    for _ in range(3):
+        pair.reserve(asker)
+        pair.settle()
+        pair.tick(61.0)  # the asker asks again
+        pair.settle()
+    assert forbidden(refuser) == [told]
+    pair.tick(QUIET_S)
+    pair.settle()
+    pair.reserve(asker)
+    pair.settle()
+    assert forbidden(refuser) == [told, told]
+    assert forbidden(asker) == []
+
+
+def forbidden(end: End) -> list[ev.PairForbidden]:
+    return [effect for effect in end.effects if isinstance(effect, ev.PairForbidden)]
+
+
+def test_what_is_no_sae_is_no_pair_and_only_so_many_are_remembered() -> None:
+    told: list[object] = []
+    state = SimpleNamespace(now=0.0, effect=told.append)
+    pairs = Forbidden(state)  # type: ignore[arg-type]
+
+    def tell(master: str) -> int:
+        told.clear()
+        pairs.tell(Ask(bytes(16), 1, 32, master, ("bob",)))
+        return len(told)
+
+    assert tell("al ice") == tell("\x1b[1m") == 0
+    assert [tell(f"alice{number}") for number in range(MAX_TOLD + 1)] == [1] * (MAX_TOLD + 1)
+    assert [tell("alice1"), tell("alice0")] == [0, 1]
 
 
 def test_another_pair_is_asked_for_all_the_same() -> None:

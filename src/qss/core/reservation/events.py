@@ -253,6 +253,14 @@ class PeerRecalled:
 
 
 @dataclass(frozen=True, slots=True)
+class PairForbidden:
+    """The peer was refused keys for these, because no rule of this site allows them: tell people."""
+
+    master: SaeId
+    slaves: tuple[SaeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Erase:
     """Erase these bytes: used or burned, and needed by nobody."""
 
@@ -300,6 +308,7 @@ Effect = (
     | Refused
     | Recalled
     | PeerRecalled
+    | PairForbidden
     | Erase
     | RestoreNoticed
     | BurnedRestored

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from qss.core.reservation.allocation import is_full, ledger_with
+from qss.core.reservation.forbidden import Forbidden
 from qss.core.reservation.ledger import Bucket
 from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
@@ -28,6 +29,7 @@ class Holding:
 
     def __init__(self, state: LinkState) -> None:
         self._state = state
+        self._forbidden = Forbidden(state)
         self._expire_at = 0.0
 
     # --- the peer -------------------------------------------------------------------------------------------------
@@ -117,6 +119,7 @@ class Holding:
         """Why such a reservation is not taken here at all (KRP 4.5, 4.9), or None."""
         settings = self._state.settings
         if not settings.admits(SaeId(message.master), tuple(map(SaeId, message.slaves))):
+            self._forbidden.tell(message)
             return Reason.UNAUTHORISED
         fits = settings.min_key_bytes <= message.key_bytes <= settings.max_key_bytes
         return None if fits and message.count <= settings.max_keys else Reason.SIZE

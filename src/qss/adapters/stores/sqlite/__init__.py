@@ -10,12 +10,13 @@ Refused here: key material, retries, and creating a store by opening it.
 from qss.adapters.stores.sqlite.backup import back_up_ledger, restore_ledger
 from qss.adapters.stores.sqlite.erasing import erase_blocks
 from qss.adapters.stores.sqlite.lock import take_lock, was_started
-from qss.adapters.stores.sqlite.schema import create_store
+from qss.adapters.stores.sqlite.schema import check_unopened, create_store
 from qss.adapters.stores.sqlite.store import SqliteStore
 
 __all__ = [
     "SqliteStore",
     "back_up_ledger",
+    "check_unopened",
     "create_store",
     "erase_blocks",
     "restore_ledger",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 
@@ -174,6 +175,37 @@ def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
         )
     if _pragma(connection, "journal_mode") != "wal":
         raise StoreError(f"{path} is not in WAL mode: another program changed it; set `PRAGMA journal_mode=WAL`")
+    _check_owner(connection, path, site)
+
+
+def check_unopened(path: Path, site: QksId) -> None:
+    """Raise `StoreError` unless the file at `path` is a store of this release and of `site`.
+
+    The store may be in use: no lock is taken, nothing is written, and no file comes to lie beside it. What is looked at
+    was written when the store was made and stays, so the log is left out. Where the file alone makes no sense, because
+    a checkpoint was cut off, nothing is said: a start has the log. Nor are pages checked: that reads all key, and a
+    start does it (`check`).
+    """
+    with as_store_errors(path):
+        connection = apsw.Connection(
+            f"file:{quote(str(path))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
+        try:
+            check_release(connection, path)
+            _check_owner(connection, path, site)
+        except apsw.CorruptError:
+            if not _has_log(path):
+                raise
+        finally:
+            connection.close()
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _check_owner(connection: apsw.Connection, path: Path, site: QksId) -> None:
     owner = connection.execute("SELECT site FROM meta").get
     if owner != site:
         raise StoreError(f"{path} belongs to site {owner}, not {site}; name that site's own data folder")
