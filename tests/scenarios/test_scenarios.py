@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from qss.core.reservation import ledger
-from qss.model.identifiers import ReservationId, SaeId
+from qss.barrier import Barrier
+from qss.barrier.sealer import Sealer
+from qss.core.reservation import Link, LinkSettings, asking, holding, ledger
+from qss.core.reservation.kept_answers import KeptAnswers
+from qss.core.reservation.ledger import StreamLedger
+from qss.model.identifiers import ReservationId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key
 from qss.model.ranges import Range
+from qss.ports.store import SealedBlock
+from scenarios import world as worlds
 from scenarios.checks import Book
 from scenarios.runs import report, run_seed, run_seeds
 from scenarios.scenario import PAIR
@@ -47,6 +54,76 @@ def test_key_that_is_given_out_again_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(ledger.StreamLedger, "allocate", allocate_again)
     assert any(run_seed(seed).violations for seed in range(3))
+
+
+# --- what is broken is seen -------------------------------------------------------------------------------------------
+
+
+def seen(what: str) -> bool:
+    """Whether the checker says this of some run."""
+    return any(what in violation for seed in range(8) for violation in run_seed(seed).violations)
+
+
+def test_burned_bits_that_are_not_counted_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StreamLedger, "check", lambda _: None)  # or the ledger would notice by itself
+    monkeypatch.setattr(StreamLedger, "_burned", lambda self, *_: self.record.tally)
+    assert seen("does not balance")
+
+
+def test_fetched_keys_that_still_count_as_reserved_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StreamLedger, "deliver_reserved", lambda *_: None)
+    assert seen("bits, its rows")
+
+
+def test_bytes_that_are_erased_though_an_answer_keeps_them_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeptAnswers, "bytes_of", lambda *_: [])
+    assert seen("are not on the disk of")
+
+
+def told(monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+    """Have all links of a world told this."""
+    monkeypatch.setattr(worlds, "LinkSettings", lambda *args, **others: LinkSettings(*args, **(others | settings)))
+
+
+def test_a_link_with_more_reservations_than_it_may_hold_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, max_reservations=5)
+    for room in (asking, holding):
+        monkeypatch.setattr(room, "is_full", lambda _: False)
+    assert seen("reservations with")
+
+
+def test_a_link_that_never_stops_taking_key_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Link, "wants_key", lambda *_: True)
+    assert seen("bytes with")
+
+
+def test_key_in_the_clear_on_a_disk_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A barrier that writes the first bytes of a block behind the sealed ones."""
+    seal, unseal = Sealer.seal, Sealer.open
+
+    def seal_and_tell(self: Sealer, stream: StreamId, start: int, secret: bytes) -> SealedBlock:
+        block = seal(self, stream, start, secret)
+        return replace(block, sealed=block.sealed + secret[:16].ljust(16))
+
+    def open_all_the_same(self: Sealer, block: SealedBlock) -> bytes:
+        return unseal(self, replace(block, sealed=block.sealed[:-16]))
+
+    monkeypatch.setattr(Sealer, "seal", seal_and_tell)
+    monkeypatch.setattr(Sealer, "open", open_all_the_same)
+    assert seen("is not sealed on the disk")
+
+
+def test_used_key_that_is_only_forgotten_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A barrier that erases nothing, and says that it did."""
+
+    async def erase_nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(Barrier, "erase_key", erase_nothing)
+    assert seen("is still on the disk")
+
+
+# --- the book by itself -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

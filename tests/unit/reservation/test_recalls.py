@@ -10,6 +10,7 @@ from qss.core.reservation import events as ev
 from qss.core.reservation import recalls
 from qss.model.answers import AskName
 from qss.model.errors import KeysNotFound, LimitReached, Shortage
+from qss.model.identifiers import ReservationId
 from qss.model.ranges import Range
 from qss.model.records import BurnReason, Scope
 from support.link_pair import ALICE, BOB, CAROL, End, LinkPair
@@ -272,6 +273,38 @@ def test_damaged_key_is_burned_at_both_ends_and_the_link_works_on(where: str) ->
     ((_, part),) = pair.master_got[late]
     assert part.start == 128
     pair.balanced()
+
+
+@EITHER
+def test_what_the_other_end_has_given_up_is_burned_also_if_it_is_stored_later(where: str) -> None:
+    """Or the owner would allocate what the other end cannot hold, and be refused, or be taken for a liar."""
+    pair = LinkPair().ready(2)
+    ahead, behind = (pair.a, pair.b) if where == "a" else (pair.b, pair.a)
+    for _ in range(4):
+        pair.key_arrives(ahead)
+    pair.settle()
+    (stream,) = ahead.link.streams
+    pair.handle(ahead, ev.KeyUnreadable(stream.stream, Range(stream.head, stream.mark), stream.mark))
+    pair.settle()
+    for _ in range(4):
+        pair.key_arrives(behind)
+    pair.settle()
+    assert burned(behind, BurnReason.SKIPPED) == burned(ahead, BurnReason.UNREADABLE) == 8 * stream.mark
+    for master in (pair.a, pair.b):
+        assert isinstance(pair.refused[reserved(pair, master)], Shortage)
+    for end in (pair.a, pair.b):
+        pair.key_arrives(end)
+    pair.settle()
+    for master in (pair.a, pair.b):
+        assert reserved(pair, master) in pair.master_got
+    assert pair.disconnect_reasons == []
+    pair.balanced()
+
+
+def reserved(pair: LinkPair, master: End) -> ReservationId:
+    reservation = pair.reserve(master)
+    pair.settle()
+    return reservation
 
 
 @EITHER

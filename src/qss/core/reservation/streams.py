@@ -76,6 +76,7 @@ class Streams:
             state.effect(Discard(event.handle))
             return
         start = ledger.ingest(event.length)
+        ledger.skip_to(ledger.peer_head, BurnReason.SKIPPED)  # KRP 3.7: also what is stored later
         state.put_key(event.stream, start, event.handle)
         state.touch(ledger)
         state.when_durable(partial(self._stored, ledger, start + event.length))
