@@ -22,6 +22,8 @@ from pathlib import Path
 import apsw
 from aiohttp import web
 
+from qss.adapters.stores.sqlite.room import LogRoom
+from qss.adapters.stores.sqlite.schema import PAGE_BYTES
 from qss.cli.demo.network import SITES, Network
 from qss.pki.contexts import client_context, northbound_context, server_context
 
@@ -29,14 +31,17 @@ _ROW = b"\x5a" * 200  # what a reservation's row and its stream's row come to, a
 
 
 class Disk:
-    """A bare SQLite file with the product's durability, and one thread."""
+    """A bare SQLite file with the product's durability, room in its log as there, and one thread."""
 
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path))
+        self._connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, row BLOB)")
         self._connection.wal_autocheckpoint(0)
+        self._room = LogRoom(path, PAGE_BYTES)
+        self._connection.set_wal_hook(self._grew)
         self._thread = ThreadPoolExecutor(1)
 
     async def commit(self) -> None:
@@ -45,6 +50,11 @@ class Disk:
 
     def _insert(self) -> None:
         self._connection.execute("INSERT INTO t (row) VALUES (?)", (_ROW,))
+        self._thread.submit(self._room.make)
+
+    def _grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._room.note(pages)
+        return apsw.SQLITE_OK
 
 
 def contexts(folder: Path, site: int) -> tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext]:

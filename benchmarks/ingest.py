@@ -23,6 +23,9 @@ from qss.cli.demo.exchanges import ALICE
 SECONDS = 60.0
 BARE_SECONDS = 15.0
 ASKS_PER_SECOND = 50
+CALLERS = 10
+"""Connections that share the asking, so that one answer that is late does not delay the next ask."""
+
 DEVICE_BPS = 2e9
 """More than any of it can take: the link goes as fast as it can."""
 
@@ -36,20 +39,21 @@ async def ingest() -> list[Line]:
     async with two_sites(link_of(DEVICE_BPS, 1 << 40)) as sites:
         alice = await sites.caller(ALICE)
         await until_served(alice, ONE)
-        asking = asyncio.create_task(_ask(alice))
+        callers = [alice, *[await sites.caller(ALICE) for _ in range(CALLERS - 1)]]
+        asking = [asyncio.create_task(_ask(caller)) for caller in callers]
         before, began = await _durable(sites), time.monotonic()
         await asyncio.sleep(SECONDS)
         after, ended = await _durable(sites), time.monotonic()
-        asking.cancel()
-        served = await asyncio.gather(asking, return_exceptions=True)
+        for task in asking:
+            task.cancel()
+        served = await asyncio.gather(*asking)
     mbit_s = (after - before) / (ended - began) / 1e6
     bare = await _bare()
-    answered = served[0] if isinstance(served[0], int) else 0
     return [
         Line("ingest_mbit_s", mbit_s, "Mbit/s", ">= 115.8"),
         Line("ingest_bare_mbit_s", bare, "Mbit/s"),
         Line("ingest_ratio", mbit_s / bare, "x", ">= 0.25"),
-        Line("ingest_getkey_served", answered / (ended - began), "1/s"),
+        Line("ingest_getkey_served", sum(served) / (ended - began), "1/s", ">= 49"),
     ]
 
 
@@ -63,7 +67,7 @@ async def _ask(caller: Caller) -> int:
     answered, due = 0, time.monotonic()
     try:
         while True:
-            due += 1 / ASKS_PER_SECOND
+            due += CALLERS / ASKS_PER_SECOND
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             with contextlib.suppress(Refused):
                 await caller.ask(ONE)

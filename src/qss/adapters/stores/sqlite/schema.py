@@ -32,7 +32,8 @@ BUSY_MS = 10_000
 KEY_TABLES = frozenset({"blocks", "answers"})
 """Tables that hold sealed key. Back-ups do without them; every other table must hold none."""
 
-_PAGE_BYTES = 4096
+PAGE_BYTES = 4096
+"""A commit of one key changes three or four pages, however large they are."""
 
 _TABLES = """
 CREATE TABLE meta (
@@ -136,7 +137,7 @@ def new_file(path: Path, application_id: int, journal_mode: str) -> Iterator[aps
         raise StoreError(f"{path} cannot be made ({error.strerror}); check the folder and its owner") from error
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute(f"PRAGMA journal_mode={journal_mode}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")
