@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qss.core.reservation import events as ev
+from qss.core.reservation.phases import LinkPhase
 from qss.model.errors import (
     BadRequest,
     KeysNotFound,
@@ -14,6 +15,7 @@ from qss.model.errors import (
     StoreUnavailable,
     Unauthorised,
 )
+from qss.model.ranges import Range
 from qss.model.records import BurnReason
 from qss.wire import external as wire
 from support.link_pair import ALICE, BOB, CAROL, LinkPair
@@ -382,3 +384,21 @@ def test_a_frame_of_another_incarnation_is_refused() -> None:
     frame = wire.Frame(pair.b.link.incarnation - 1, pair.a.link.incarnation, 0, b"", ())
     pair.handle(pair.a, ev.Received(frame))
     assert not pair.a.connected
+
+
+@pytest.mark.parametrize("where", ["a", "b"])
+def test_what_is_given_up_during_the_greeting_is_told_once_the_link_is_up(where: str) -> None:
+    """Its Hello had told of key that is gone when the link comes up."""
+    pair = LinkPair(stream_s=100.0).ready(4)
+    end, other = (pair.a, pair.b) if where == "a" else (pair.b, pair.a)
+    pair.disconnect()
+    pair.settle()
+    pair.connect()
+    (stream,) = end.link.streams
+    assert end.link.phase is LinkPhase.GREETING
+    pair.handle(end, ev.KeyUnreadable(stream.stream, Range(0, stream.mark), stream.mark))
+    pair.rest()
+    assert end.link.up
+    for master in (end, other):
+        assert isinstance(pair.refused[pair.reserve(master)], Shortage)
+    pair.balanced()

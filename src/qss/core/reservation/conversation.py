@@ -45,14 +45,14 @@ _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
 
 
 class Conversation:
-    """What is said on the connection. `take` gets the messages of a link that is up, after `came_up` was called."""
+    """What is said on the connection. `take` gets the messages of a link that is up, after `came_up` had this Hello."""
 
     def __init__(
         self,
         state: LinkState,
         incarnation: int,
         recovery: Recovery,
-        came_up: Callable[[], None],
+        came_up: Callable[[wire.Hello], None],
         take: Callable[[wire.Message], None],
     ) -> None:
         self._state = state
@@ -164,7 +164,7 @@ class Conversation:
         )
         state.up = state.exchanged = True
         state.trouble = None
-        self._came_up()
+        self._came_up(self._mine)
 
     # --- what comes -----------------------------------------------------------------------------------------------
 

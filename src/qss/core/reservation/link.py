@@ -221,13 +221,14 @@ class Link:
             PeerUnavailable(f"the connection to site {peer} was lost; nothing was delivered; try again")
         )
 
-    def _came_up(self) -> None:
+    def _came_up(self, hello: wire.Hello) -> None:
         """The states are exchanged: say what the peer may not know yet (KRP 2.7)."""
         state = self._state
         # KRP 2.6: what the exchange changed does not wait for the next tick
         masters = [row.id for row in state.rows.values() if row.side is Side.MASTER]
         state.when_durable(partial(state.to_confirm.extend, masters))
         self._recalls.tell_all()
+        self._streams.announce_skips(hello.streams)
         self._streams.announce_marks()
         self._streams.tidy()
 

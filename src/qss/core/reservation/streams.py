@@ -8,6 +8,7 @@ below the limit is used up before the successor's key.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from qss.core.reservation.events import (
@@ -23,7 +24,7 @@ from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import StreamId
 from qss.model.records import BurnReason, StreamRecord
-from qss.wire.external import Close, Mark, Open, Skip
+from qss.wire.external import Close, Mark, Open, Skip, StreamState
 
 MAX_STREAMS = 1024
 """Key streams of one link that are not used up. A peer that opens more breaks the protocol."""
@@ -131,6 +132,14 @@ class Streams:
                 self._report_final(ledger)
             else:
                 self._state.send(Mark(ledger.stream.value, ledger.durable_mark))
+
+    def announce_skips(self, told: Sequence[StreamState]) -> None:
+        """A connection is up: say what was given up since the greeting told of these streams (KRP 2.7)."""
+        for item in told:
+            ledger = self._state.ledgers.get(StreamId(item.stream))
+            head = item.mark if ledger is None else ledger.record.head
+            if head > item.head:
+                self._state.send(Skip(item.stream, head))
 
     def age(self) -> None:
         """Burn what is left of streams that have lasted as long as they may (KRP 3.7)."""
