@@ -400,5 +400,7 @@ def test_what_is_given_up_during_the_greeting_is_told_once_the_link_is_up(where:
     pair.rest()
     assert end.link.up
     for master in (end, other):
-        assert isinstance(pair.refused[pair.reserve(master)], Shortage)
+        reservation = pair.reserve(master)
+        pair.settle()
+        assert isinstance(pair.refused[reservation], Shortage)
     pair.balanced()
