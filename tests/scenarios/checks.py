@@ -15,6 +15,9 @@ from scenarios.world import CHUNK_BYTES, CHUNKS_PER_SECOND, SimulatedSite, World
 _PULLED_BYTES = 8 * CHUNKS_PER_SECOND * CHUNK_BYTES
 """What may come on top of a link's capacity: what a feed had pulled while a disk was busy, which is never for long."""
 
+_NOTED_BEFORE_S = 5.0
+"""How long before it is given an answer may have been noted: its time ends with a clock that jumps meanwhile."""
+
 
 class Book:
     """Every delivery of a run, and what is wrong with it. Violations go to the world's list, with the event log."""
@@ -72,7 +75,7 @@ class Book:
                 self._wrong(f"a repeat under {name} got other bytes")
             return True
         in_time = first_at < now < first_at + self._world.grace_s - 0.5
-        if first_ids and in_time and site.forgot_at < first_at and heard == first_heard:
+        if first_ids and in_time and site.forgot_at < first_at - _NOTED_BEFORE_S and heard == first_heard:
             self._wrong(f"a repeat of {sae} under {name} got other keys, {now - first_at:.3f} s later")
         self._named[sae, name] = (now, heard, ids)
         return False
