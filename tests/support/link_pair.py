@@ -198,6 +198,9 @@ class LinkPair:
                 if end.module == stream:
                     end.module = None
                     self.handle(end, ev.SourceEnded(stream))
+                elif end.opening is not None and end.opening.stream == stream:
+                    end.opening = None
+                    self.handle(end, ev.SourceEnded(stream))
             case ev.Disconnect(reason):
                 self.disconnect_reasons.append(reason)
                 self.disconnect()

@@ -37,6 +37,8 @@ class Streams:
         self._state = state
         self._opening = False
         self._open_at = 0.0
+        self._untold: list[StreamLedger] = []
+        """Streams that became durable while the states were being exchanged, after this end had told its own."""
 
     def wants_key(self, stream: StreamId) -> bool:
         """Whether more of this stream may be pulled from the module now."""
@@ -52,10 +54,16 @@ class Streams:
         if not state.settings.owner:
             return  # the ledger began with the peer's Open
         self._opening = False
-        self._begin(event.stream, event.chunk_bytes)
-        state.when_durable(  # KRP 3.1
-            partial(state.answer, state.epoch, Open(event.stream.value, event.chunk_bytes))
-        )
+        state.when_durable(partial(self._tell, state.epoch, self._begin(event.stream, event.chunk_bytes)))
+
+    def _tell(self, epoch: int, ledger: StreamLedger) -> None:
+        """Send Open (KRP 3.1) when the link is up. A stream from before this connection is closed on it (KRP 2.3)."""
+        if epoch != self._state.epoch:
+            return
+        if self._state.up:
+            self._state.send(Open(ledger.stream.value, ledger.record.chunk_bytes))
+        else:
+            self._untold.append(ledger)
 
     def source_ended(self, event: SourceEnded) -> None:
         """The module yields no more of this stream, or could not open one."""
@@ -65,9 +73,12 @@ class Streams:
         self._open_at = state.now + state.settings.retry_s
         ledger = None if event.stream is None else state.ledgers.get(event.stream)
         if ledger is not None and not ledger.record.closed:
-            ledger.close()
-            state.touch(ledger)
-            state.when_durable(partial(self._report_final, ledger))
+            self._close(ledger)
+
+    def _close(self, ledger: StreamLedger) -> None:
+        ledger.close()
+        self._state.touch(ledger)
+        self._state.when_durable(partial(self._report_final, ledger))
 
     def key_arrived(self, event: KeyArrived) -> None:
         """Store the next bytes of a stream; report the mark when they are durable."""
@@ -97,8 +108,15 @@ class Streams:
         stream = StreamId(message.stream)
         if stream in state.ledgers or len(state.ledgers) >= MAX_STREAMS:
             raise RemoteProtocolError("a key stream was opened twice, or too many are open")
-        self._begin(stream, message.chunk_bytes)
-        state.when_durable(partial(state.effect, OpenSource(stream, message.chunk_bytes)))
+        state.when_durable(partial(self._join, self._begin(stream, message.chunk_bytes)))
+
+    def _join(self, ledger: StreamLedger) -> None:
+        if ledger.record.closed:
+            return
+        if ledger.peer_final is None:
+            self._state.effect(OpenSource(ledger.stream, ledger.record.chunk_bytes))
+        else:
+            self._close(ledger)  # the peer has closed it already: there is nothing to join
 
     def peer_marks(self, message: Mark) -> None:
         """The peer holds more of a stream durably (KRP 3.2)."""
@@ -127,6 +145,10 @@ class Streams:
 
     def announce_marks(self) -> None:
         """A connection is up: report what has become durable since the greeting, and final marks."""
+        for ledger in self._untold:
+            if ledger.record.limit is None:
+                self._tell(self._state.epoch, ledger)
+        self._untold.clear()
         for ledger in self._state.ledgers.values():
             if ledger.record.closed:
                 self._report_final(ledger)
@@ -187,10 +209,11 @@ class Streams:
             self._opening = True
             state.effect(OpenSource())
 
-    def _begin(self, stream: StreamId, chunk_bytes: int) -> None:
+    def _begin(self, stream: StreamId, chunk_bytes: int) -> StreamLedger:
         ledger = StreamLedger(StreamRecord(stream, self._state.settings.peer, chunk_bytes, opened_at=self._state.wall))
         self._state.ledgers[stream] = ledger
         self._state.touch(ledger)
+        return ledger
 
     def _report_final(self, ledger: StreamLedger) -> None:
         """Tell the final mark once all that was ingested is durable (KRP 3.3)."""
