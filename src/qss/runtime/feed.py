@@ -39,12 +39,14 @@ class Feed:
         self._store = store
         self._buffer = bytearray()
         self._changed = asyncio.Event()
+        self._room = asyncio.Event()
         self._closed = False
         self._ended = False
 
     def close(self) -> None:
         """Pull no more; `run` returns when what was pulled is durable or discarded. Close the source as well."""
         self._closed = True
+        self._room.set()
 
     async def run(self) -> str:
         """Return, with the reason, when the stream has ended and all that it gave is durable or discarded."""
@@ -57,8 +59,12 @@ class Feed:
         index = 0
         try:
             while not self._closed:
-                if len(self._buffer) >= BUFFER_BYTES or not self._wanted():
-                    await asyncio.sleep(_PAUSE_S)  # both are queries, which nobody announces
+                if not self._wanted():
+                    await asyncio.sleep(_PAUSE_S)  # a query, whose answer nobody announces
+                    continue
+                if len(self._buffer) >= BUFFER_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
                     continue
                 chunk = await self._source.get_key(self._stream, index)
                 self._buffer += chunk.reveal()
@@ -79,6 +85,7 @@ class Feed:
             while self._buffer:
                 taken = bytes(self._buffer)
                 self._buffer.clear()
+                self._room.set()
                 await self._store(
                     [KeyMaterial(taken[at : at + BLOCK_BYTES]) for at in range(0, len(taken), BLOCK_BYTES)]
                 )
