@@ -86,7 +86,7 @@ async def test_a_seed_is_named_in_kind_status_and_log():
 
 
 def test_blocks_fit_the_rate():
-    assert [fitting_block(rate) for rate in (100, 1e6, 2e6, 1e9)] == [1024, 4096, 8192, 16384]
+    assert [fitting_block(rate) for rate in (100, 1e6, 2e6, 1e9)] == [1024, 4096, 8192, 65536]
 
 
 @pytest.mark.parametrize(
