@@ -9,7 +9,7 @@ import pytest
 from qss.core.reservation import events as ev
 from qss.core.reservation import recalls
 from qss.model.answers import AskName
-from qss.model.errors import KeysNotFound, LimitReached, Shortage
+from qss.model.errors import KeysNotFound, LimitReached, PeerUnavailable, Shortage
 from qss.model.identifiers import ReservationId
 from qss.model.ranges import Range
 from qss.model.records import BurnReason, Scope
@@ -319,3 +319,18 @@ def test_what_relaying_needs_is_left(where: str) -> None:
     pair.settle()
     assert len(pair.master_got) == 1
     assert end.link.key_count(16) == 0
+
+
+def test_a_grant_of_what_was_given_up_meanwhile_costs_the_ask_and_not_the_connection() -> None:
+    """The owner allocated before it heard that the key is damaged at the other end."""
+    pair = LinkPair().ready(4)
+    pair.settle()
+    (stream,) = pair.b.link.streams
+    reservation = pair.reserve(pair.b)
+    pair.receive(pair.a)  # the Ask; its Grant is on the way
+    pair.handle(pair.b, ev.KeyUnreadable(stream.stream, Range(0, 128), 128))
+    pair.rest()
+    assert isinstance(pair.refused[reservation], PeerUnavailable)
+    assert pair.disconnect_reasons == []
+    assert reserved(pair, pair.b) in pair.master_got
+    pair.balanced()

@@ -113,12 +113,12 @@ class Asking:
         ledger = state.ledgers.get(StreamId(message.stream))
         pending = state.pending.get(reservation)
         part = Range(message.start, message.start + message.length)
-        if pending is None or ledger is None:  # KRP 4.8: too late, or a stream that is gone here
+        if (
+            pending is None or ledger is None or part.start < ledger.record.head
+        ):  # KRP 4.8: too late, or key that is gone
             state.send(Void((message.reservation,)))
             if pending is not None:
-                self._give_up(
-                    reservation, unreachable(state.settings.peer, "allocated from a key stream that is gone here")
-                )
+                self._give_up(reservation, unreachable(state.settings.peer, "allocated key that is gone here"))
             if ledger is not None:
                 ledger.skip_to(part.stop, BurnReason.UNCONFIRMED)
                 state.touch(ledger)
@@ -126,7 +126,7 @@ class Asking:
         phase = ask_after(pending.phase, AskStep.ALLOCATED)
         if message.length != pending.count * pending.key_bytes:
             raise RemoteProtocolError("the owner granted another length than was asked for")
-        if part.start < ledger.record.head or part.stop > min(ledger.end, ledger.durable_mark):
+        if part.stop > min(ledger.end, ledger.durable_mark):
             raise RemoteProtocolError("the owner granted a range that is not available here")
         pending.phase = phase
         state.count_outstanding(pending.master, pending.slaves, -pending.count)  # its row counts from here on

@@ -334,13 +334,11 @@ class Link:
             state.dropped.clear()
         if not (due or state.speaks):
             return
-        if state.to_confirm:
-            state.send(wire.Confirm(tuple(reservation.value for reservation in state.to_confirm)))
-            state.to_confirm.clear()
-        for start in range(0, len(state.gone), wire.MAX_LISTED):
-            some = state.gone[start : start + wire.MAX_LISTED]
-            state.send(wire.Gone(tuple(reservation.value for reservation in some)))
-        state.gone.clear()
+        for kind, reservations in ((wire.Confirm, state.to_confirm), (wire.Gone, state.gone)):
+            for start in range(0, len(reservations), wire.MAX_LISTED):
+                some = reservations[start : start + wire.MAX_LISTED]
+                state.send(kind(tuple(reservation.value for reservation in some)))
+            reservations.clear()
 
     def _note_gone(self, epoch: int, dropped: tuple[ReservationId, ...]) -> None:
         if epoch == self._state.epoch and self._state.up:
