@@ -95,6 +95,8 @@ class Asks:
             return tuple(keys)
         finally:
             del self._keys[request]
+            if future.done() and not future.cancelled():
+                future.exception()  # a defect in what was begun is raised instead of its answer
             self._handle(ev.Released(request))
 
     async def _read(self, run: KeyRun) -> Iterator[Key]:

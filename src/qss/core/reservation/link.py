@@ -105,6 +105,7 @@ class Link:
         if self.phase is LinkPhase.FAILED:
             return self._handle_failed(event)
         self._dispatch(event)
+        self._streams.tell_marks()
         tick = isinstance(event, ev.Tick)
         self._gather_notices(due=tick)
         if tick:

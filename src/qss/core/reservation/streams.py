@@ -37,6 +37,7 @@ class Streams:
         self._state = state
         self._opening = False
         self._open_at = 0.0
+        self._risen: dict[StreamId, StreamLedger] = {}
         self._untold: list[StreamLedger] = []
         """Streams that became durable while the states were being exchanged, after this end had told its own."""
 
@@ -95,8 +96,16 @@ class Streams:
 
     def _stored(self, ledger: StreamLedger, mark: int) -> None:
         ledger.durable_mark = mark
-        if self._state.up and not ledger.record.closed:
-            self._state.send(Mark(ledger.stream.value, mark))  # KRP 3.2
+        self._risen[ledger.stream] = ledger
+
+    def tell_marks(self) -> None:
+        """Send Mark for each stream of which more has become durable (KRP 3.2): once, however many blocks it was."""
+        if not self._risen:
+            return
+        for ledger in self._risen.values():
+            if self._state.up and not ledger.record.closed:
+                self._state.send(Mark(ledger.stream.value, ledger.durable_mark))
+        self._risen.clear()
 
     # --- the peer -------------------------------------------------------------------------------------------------
 
