@@ -56,6 +56,8 @@ class Barrier:
         self._proof_key = proof_key(data_key.reveal())
         self._erasing = asyncio.Lock()
         self._kept: OrderedDict[StreamId, SealedBlock] = OrderedDict()
+        self._erasures = 0
+        """Counts what takes blocks away: a block that was read while one came is not kept."""
 
     async def start(self) -> Contents:
         """As `SealedStore.start`."""
@@ -64,7 +66,11 @@ class Barrier:
 
     async def commit(self, batch: Sequence[SealedChange], fence: int) -> int:
         """As `SealedStore.commit`. The order of batches is the order of the calls: nothing is awaited before."""
-        return await self._store.commit(list(_seal(self._unsealed(), batch)), fence)
+        dropped = [change.stream for change in batch if isinstance(change, DropStream)]
+        try:
+            return await self._store.commit(list(_seal(self._unsealed(), batch)), fence)
+        finally:
+            self._forget(*dropped)
 
     async def contents(self) -> Contents:
         """As `SealedStore.contents`."""
@@ -96,13 +102,19 @@ class Barrier:
         kept = self._kept.get(stream)
         if kept is not None and kept.start <= part.start and part.stop <= kept.start + kept.length:
             return (kept,)
+        erasures = self._erasures
         blocks = await self._store.blocks(stream, part)
-        if blocks:
+        if blocks and erasures == self._erasures:
             self._kept[stream] = blocks[-1]
             self._kept.move_to_end(stream)
             if len(self._kept) > _KEPT_BLOCKS:
                 self._kept.popitem(last=False)
         return blocks
+
+    def _forget(self, *streams: StreamId) -> None:
+        for stream in streams:
+            self._erasures += 1
+            self._kept.pop(stream, None)
 
     async def erase_key(self, stream: StreamId, parts: Sequence[Range], fence: int) -> None:
         """As `SealedStore.erase_key`. A block that is not erased whole and does not open is given up whole.
@@ -112,6 +124,7 @@ class Barrier:
         sealer = self._unsealed()
         # Two erasures that read the same block would each bring back what the other one erased.
         async with self._erasing:
+            self._forget(stream)
             for portion in _portions(parts):
                 changes = await self._erasure(sealer, stream, portion)
                 if not changes:
@@ -122,7 +135,7 @@ class Barrier:
                     # Only the end of the whole stream can have come between, and then nothing is left to erase.
                     if await self._erasure(sealer, stream, portion):
                         raise
-            self._kept.pop(stream, None)
+            self._forget(stream)
 
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""

@@ -15,6 +15,7 @@ class KeptAnswers:
     def __init__(self) -> None:
         self._answers: dict[bytes, AnswerRecord] = {}
         self._runs: dict[ReservationId, list[KeyRun]] = {}
+        self._names: dict[ReservationId, dict[bytes, None]] = {}
         self._runs_in: Counter[StreamId] = Counter()
 
     def __len__(self) -> int:
@@ -32,6 +33,7 @@ class KeptAnswers:
         self._answers[record.name.digest] = record
         for run in record.keys:
             self._runs.setdefault(run.reservation, []).append(run)
+            self._names.setdefault(run.reservation, {})[record.name.digest] = None
             self._runs_in[run.stream] += 1
 
     def drop(self, record: AnswerRecord) -> None:
@@ -40,8 +42,9 @@ class KeptAnswers:
         for run in record.keys:
             runs = self._runs[run.reservation]
             runs.remove(run)
+            self._names[run.reservation].pop(record.name.digest, None)
             if not runs:
-                del self._runs[run.reservation]
+                del self._runs[run.reservation], self._names[run.reservation]
             self._runs_in[run.stream] -= 1
 
     def expired(self, wall: float) -> list[AnswerRecord]:
@@ -50,11 +53,7 @@ class KeptAnswers:
 
     def having(self, reservation: ReservationId) -> list[AnswerRecord]:
         """Return the answers that hold a key of this reservation."""
-        if reservation not in self._runs:
-            return []
-        return [
-            record for record in self._answers.values() if any(run.reservation == reservation for run in record.keys)
-        ]
+        return [self._answers[digest] for digest in self._names.get(reservation, ())]
 
     def bytes_of(self, reservation: ReservationId) -> list[Range]:
         """Return the bytes of one reservation that answers keep."""
