@@ -88,7 +88,7 @@ async def throughput() -> list[Line]:
                 ours.append(await rate(mine, ONE, 32, 2.0))
         ours, theirs = ours[1:], theirs[1:]
     return [
-        Line("client_alone_rate", statistics.median(theirs), "1/s"),
+        Line("bare_server_rate", statistics.median(theirs), "1/s"),
         Line("getkey_rate", statistics.median(ours), "1/s"),
         Line("getkey_rate_ratio", statistics.median(ours) / statistics.median(theirs), "x", ">= 0.5"),
     ]
