@@ -11,6 +11,7 @@ import pytest
 from qss.barrier import Barrier
 from qss.barrier.sealer import Sealer
 from qss.core.reservation import Link, LinkSettings, asking, holding, ledger
+from qss.core.reservation.erasing import Erasing
 from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
 from qss.model.identifiers import ReservationId, SaeId, StreamId
@@ -120,6 +121,11 @@ def test_used_key_that_is_only_forgotten_is_seen(monkeypatch: pytest.MonkeyPatch
         pass
 
     monkeypatch.setattr(Barrier, "erase_key", erase_nothing)
+    assert seen("is still on the disk")
+
+
+def test_used_key_that_no_link_has_erased_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Erasing, "erase", lambda _: None)
     assert seen("is still on the disk")
 
 
