@@ -19,6 +19,9 @@ _PULLED_BYTES = 8 * CHUNKS_PER_SECOND * CHUNK_BYTES
 _NOTED_BEFORE_S = 5.0
 """How long before it is given an answer may have been noted: its time ends with a clock that jumps meanwhile."""
 
+_LATE_S = 2.0
+"""How late a link may be in giving up what has outlived its time: it looks once a second."""
+
 
 class Book:
     """Every delivery of a run, and what is wrong with it. Violations go to the world's list, with the event log."""
@@ -175,6 +178,21 @@ class Book:
                 for part in [*waiting, *kept, Range(record.head, record.end)]:
                     if sum(len(common) for block in held if (common := block.intersection(part))) != len(part):
                         self._wrong(f"bytes of {part} of {record.stream} are not on the disk of {here}")
+
+    def check_lifetimes(self, site: SimulatedSite) -> None:
+        """Nothing has outlived its time at a site that has come to rest."""
+        _, wall = site.clocks()
+        for peer in site.neighbours:
+            link = site.site.links[peer].core
+            due = wall - _LATE_S
+            for row in link.reservations:
+                if row.expires_at < due:
+                    self._wrong(f"{row.id} at {site.here} has outlived its time")
+            for answer in link._state.answers.expired(due):
+                self._wrong(f"an answer at {site.here} of {len(answer.keys)} runs of keys has outlived its time")
+            for record in link.streams:
+                if record.available and record.opened_at + link.settings.stream_s < due:
+                    self._wrong(f"{record.stream} at {site.here} has outlived its time")
 
     def check_erased(self, site: SimulatedSite, due: Mapping[StreamId, Sequence[Range]]) -> None:
         """Nothing is on a disk that nobody needs, of a site that has stopped; `due` is what was `erasable` before."""

@@ -106,6 +106,7 @@ class Scenario:
             self.book.check_reuse(frozenset(road.ends))
         for site in world.sites.values():
             if site.running:
+                self.book.check_lifetimes(site)
                 due = erasable(site)
                 await site.site.stop()
                 site.running = False
