@@ -2,7 +2,7 @@
 
 Key is used in the order in which it was stored, so of each stream the block that was read last is kept, sealed as it
 is: the next key is most likely in it. What a block holds at its place never changes, so a kept one is never wrong;
-with an erasure it goes.
+with an erasure, or the end of its stream, it goes.
 
 Refused here: ordering of commits (the store's), fences (the caller's), and any plaintext that outlives a call.
 """
@@ -57,7 +57,7 @@ class Barrier:
         self._erasing = asyncio.Lock()
         self._kept: OrderedDict[StreamId, SealedBlock] = OrderedDict()
         self._erasures = 0
-        """Counts what takes blocks away: a block that was read while one came is not kept."""
+        """Counts erasures: what was read while there was one may be gone, and is not kept."""
 
     async def start(self) -> Contents:
         """As `SealedStore.start`."""
@@ -66,11 +66,12 @@ class Barrier:
 
     async def commit(self, batch: Sequence[SealedChange], fence: int) -> int:
         """As `SealedStore.commit`. The order of batches is the order of the calls: nothing is awaited before."""
-        dropped = [change.stream for change in batch if isinstance(change, DropStream)]
         try:
             return await self._store.commit(list(_seal(self._unsealed(), batch)), fence)
         finally:
-            self._forget(*dropped)
+            for change in batch:
+                if isinstance(change, DropStream):
+                    self._forget(change.stream)
 
     async def contents(self) -> Contents:
         """As `SealedStore.contents`."""
@@ -111,10 +112,9 @@ class Barrier:
                 self._kept.popitem(last=False)
         return blocks
 
-    def _forget(self, *streams: StreamId) -> None:
-        for stream in streams:
-            self._erasures += 1
-            self._kept.pop(stream, None)
+    def _forget(self, stream: StreamId) -> None:
+        self._erasures += 1
+        self._kept.pop(stream, None)
 
     async def erase_key(self, stream: StreamId, parts: Sequence[Range], fence: int) -> None:
         """As `SealedStore.erase_key`. A block that is not erased whole and does not open is given up whole.
@@ -124,18 +124,22 @@ class Barrier:
         sealer = self._unsealed()
         # Two erasures that read the same block would each bring back what the other one erased.
         async with self._erasing:
-            self._forget(stream)
-            for portion in _portions(parts):
-                changes = await self._erasure(sealer, stream, portion)
-                if not changes:
-                    continue
-                try:
-                    await self._store.commit(changes, fence)
-                except HeadMismatch:
-                    # Only the end of the whole stream can have come between, and then nothing is left to erase.
-                    if await self._erasure(sealer, stream, portion):
-                        raise
-            self._forget(stream)
+            try:
+                for portion in _portions(parts):
+                    await self._erase(sealer, stream, portion, fence)
+            finally:
+                self._forget(stream)
+
+    async def _erase(self, sealer: Sealer, stream: StreamId, portion: Sequence[Range], fence: int) -> None:
+        changes = await self._erasure(sealer, stream, portion)
+        if not changes:
+            return
+        try:
+            await self._store.commit(changes, fence)
+        except HeadMismatch:
+            # Only the end of the whole stream can have come between, and then nothing is left to erase.
+            if await self._erasure(sealer, stream, portion):
+                raise
 
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""
