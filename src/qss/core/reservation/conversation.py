@@ -45,7 +45,10 @@ _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
 
 
 class Conversation:
-    """What is said on the connection. `take` gets the messages of a link that is up, after `came_up` had this Hello."""
+    """What is said on the connection.
+
+    `take` gets the messages of a link that is up, after `came_up` got the Hello that this end has sent.
+    """
 
     def __init__(
         self,
