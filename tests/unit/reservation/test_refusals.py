@@ -128,12 +128,21 @@ def test_another_pair_is_asked_for_all_the_same() -> None:
 def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "MAX_REMEMBERED", 2)
     known = Refusals()
-    for number in range(3):
+
+    def note(number: int) -> None:
         sae = SaeId(f"sae:{number}")
         known.note(Pending(0.0, 1, 16, sae, (BOB,), AskPhase.ASKED), Reason.UNAUTHORISED, 0.0)
-    reservation = ReservationId.from_entropy(bytes(16))
-    standing = [known.standing(Reserve(reservation, 1, 16, SaeId(f"sae:{n}"), (BOB,)), 1.0) for n in range(3)]
-    assert standing == [None, Reason.UNAUTHORISED, Reason.UNAUTHORISED]
+
+    def standing() -> list[int]:
+        asks = [Reserve(ReservationId.from_entropy(bytes(16)), 1, 16, SaeId(f"sae:{n}"), (BOB,)) for n in range(3)]
+        return [n for n, ask in enumerate(asks) if known.standing(ask, 1.0) is not None]
+
+    for number in (0, 1, 1):
+        note(number)
+    assert standing() == [0, 1]
+    for number in (0, 2):
+        note(number)
+    assert standing() == [0, 2]  # 1 was refused longest ago
 
 
 def test_a_shortage_is_not_remembered() -> None:

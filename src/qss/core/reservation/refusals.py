@@ -43,11 +43,12 @@ class Refusals:
         """Remember that the peer has refused this request."""
         if reason not in REMEMBERED_S:
             return
+        refused, until = (reason, _what(pending, reason)), now + REMEMBERED_S[reason]
+        again = self._until.pop(refused, None) is not None  # then it is the newest, and takes no further place
         if len(self._until) >= MAX_REMEMBERED:
             del self._until[next(iter(self._until))]
-        until = now + REMEMBERED_S[reason]
-        self._until[reason, _what(pending, reason)] = until
-        if reason is not Reason.LIMIT:
+        self._until[refused] = until
+        if reason is not Reason.LIMIT and not again:
             if len(self._of) >= MAX_REMEMBERED:
                 del self._of[next(iter(self._of))]
             self._of.setdefault(pending.master, deque(maxlen=MOST_OF_ONE)).append((until, reason))

@@ -1,9 +1,9 @@
 """What the parts of a link share, and how the changes of one event become one commit and one frame.
 
-A part changes ledgers and reservations in memory through this state, which notes what was touched in a `Batch`. When
-an event has been handled, `drain` turns all of it into one `Commit` (with what is to be done once that is durable) and
-one `Send`. So a frame with thirty reservations costs one commit, and what nobody waits for rides along with a later one. One commit
-is under way at a time, and what is touched meanwhile gathers for the next: so none can become durable whose
+A part changes ledgers and reservations in memory through this state, which notes what was touched in a `Batch`. When an
+event has been handled, `drain` turns all of it into one `Commit` (with what is to be done once that is durable) and one
+`Send`. So a frame with thirty reservations costs one commit, and what nobody waits for rides along with a later one.
+One commit is under way at a time, and what is touched meanwhile gathers for the next: so none can become durable whose
 predecessor has failed. When one fails, what has gathered is dropped, and the link is taken down to what is durable
 (`Rebuild`): memory never has to be unwound.
 """
