@@ -111,6 +111,25 @@ class StreamId:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class PairId:
+    """A device pair's name, the same at both ends: a UUID that operators configure, as 16 bytes in RFC 9562 order."""
+
+    value: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.value) != 16:
+            raise InvalidIdentifier(f"a device pair's ID has 16 bytes, not {len(self.value)}")
+
+    @classmethod
+    def from_uuid(cls, uuid: UUID) -> PairId:
+        """Return the ID that a configuration names by this UUID."""
+        return cls(uuid.bytes)
+
+    def __str__(self) -> str:
+        return str(UUID(bytes=self.value))
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ReservationId:
     """The shared part of the key IDs of one request: a key ID of position 0, as 16 bytes."""
 
