@@ -16,7 +16,6 @@ from qss.core.module.phases import PeerPhase, Phase, Step, after, peer_after
 from qss.core.module.window import DeviceWindow
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import StreamId
-from qss.model.sizes import fitting_size
 from qss.wire import sync as wire
 
 
@@ -30,11 +29,6 @@ class ModuleSettings:
     """How long a verdict may be due (Sync 4.6)."""
     held_bytes: int = 4 * 1024 * 1024
     """The device is read while blocks in check and chunks not yet pulled are less than this."""
-
-
-def fitting_chunk(rate_bps: float) -> int:
-    """Return the chunk size (bytes, a power of two) that a device of `rate_bps` bit/s fills within about a second."""
-    return fitting_size(rate_bps / 8, wire.MIN_CHUNK_BYTES, wire.MAX_CHUNK_BYTES)
 
 
 class Module:
