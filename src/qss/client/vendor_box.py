@@ -1,8 +1,9 @@
 """A client of a vendor's box or key management entity that offers ETSI GS QKD 014, more or less.
 
-Tolerated: paths of its own, a status with members left out, fewer keys than were asked for (none included), and a box
-that knows only GET; that is found out once, and remembered for as long as this client lives. Not tolerated: keys of
-another size than asked for, a key ID twice, key that is no base64, other keys than those of the IDs.
+Tolerated: paths of its own, a status with members left out, fewer keys than were asked for, several ways to say that
+key is short, and a box that knows only GET; that is found out once, and remembered for as long as this client lives.
+Not tolerated: keys of another size than asked for, a key ID twice, key that is no base64, other keys than those of the
+IDs.
 
 Nothing is repeated here: when to ask again is the caller's choice. By GET, HTTP itself may repeat a request on a kept
 connection that has just ended; then the keys of one answer are lost, and never had twice.
@@ -10,6 +11,7 @@ connection that has just ended; then the keys of one answer are lost, and never 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from qss.client.exchange import (
     get_some_keys,
 )
 from qss.client.https import TIMEOUT_S, HttpsClient
+from qss.model.errors import Shortage
 from qss.model.identifiers import KeyId, parse_sae_id
 from qss.model.keys import Key, KeyIdsRequest, KeyOffer, KeyRequest
 from qss.wire.etsi014.paths import PREFIX
@@ -32,6 +35,9 @@ _NO_POST = frozenset({405, 501})
 
 _PERHAPS_NO_POST = frozenset({400, 404})
 """How a server may refuse a POST that it has no idea of; or a request that it understood."""
+
+_SHORT = re.compile(r"insufficient|not enough|too few|exhausted|no (more )?keys?\b", re.IGNORECASE)
+"""Words for too little key, in answers whose status says something else than the standard's 503."""
 
 
 class VendorBox(HttpsClient):
@@ -62,13 +68,24 @@ class VendorBox(HttpsClient):
         return await self.exchange(ask_offer(self._other, self._prefix))
 
     async def fresh_keys(self, number: int, size: int | None = None) -> tuple[Key, ...]:
-        """Return at most `number` fresh keys of `size` bits (None: the box's default) to share with the other SAE."""
+        """Return 1 to `number` fresh keys of `size` bits (None: the box's default) to share with the other SAE.
+
+        Raises `Shortage` if the box has too little key now, in whatever way it says so.
+        """
         request = KeyRequest(number, size)
 
         async def get() -> tuple[Key, ...]:
             return await self.exchange(get_some_keys(self._other, request, self._prefix))
 
-        return await self._post_or_get(ask_some_keys(self._other, request, self._prefix), get)
+        try:
+            keys = await self._post_or_get(ask_some_keys(self._other, request, self._prefix), get)
+        except KeyServerRefused as refused:
+            if _is_shortage(refused):
+                raise Shortage(f"the box has too little key now ({refused})") from None
+            raise
+        if not keys:
+            raise Shortage("the box has too little key now (it answered none)")
+        return keys
 
     async def keys_with_ids(self, key_ids: Sequence[KeyId]) -> tuple[Key, ...]:
         """Return all the keys that the other SAE got under `key_ids`, in their order; by GET one after the other."""
@@ -107,3 +124,7 @@ class VendorBox(HttpsClient):
             raise
         self._only_get = True
         return answer
+
+
+def _is_shortage(refused: KeyServerRefused) -> bool:
+    return refused.status == 503 or (refused.status in _PERHAPS_NO_POST and bool(_SHORT.search(refused.message)))

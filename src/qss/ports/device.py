@@ -50,11 +50,13 @@ class DeviceStatus:
     running: bool
     rate_bps: float
     """Secret bits per second."""
-    qber: float
-    """Quantum bit error rate, 0 to 1."""
+    qber: float | None
+    """Quantum bit error rate, 0 to 1; None if the device does not tell."""
     simulated: bool
     seeded: bool = False
     """The bits are predictable: a simulator with a seed, for tests only."""
+    dropped_bits: int = 0
+    """Bits that one end alone had, since the object was made: given up by both before they made a block."""
 
 
 class Device(Protocol):

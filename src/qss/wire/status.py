@@ -24,6 +24,9 @@ MODULE_UP = Metric("qss_module_up", "gauge", "Whether a link's modules have a ke
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
 DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a link's device says it yields.")
 DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a link's device reports, 0 to 1.")
+DEVICE_DROPPED = Metric(
+    "qss_device_dropped_bits_total", "counter", "Bits that a link's device had at one end only, and gave up."
+)
 DEVICE_SEEDED = Metric(
     "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
 )
@@ -51,14 +54,16 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a QKD device says of itself. `seeded`: its bits are predictable."""
+    """What a QKD device says of itself. `qber` is None if it does not tell; `seeded`: its bits are predictable."""
 
     kind: str
     running: bool
     rate_bps: float
-    qber: float
+    qber: float | None
     simulated: bool
     seeded: bool
+    dropped_bits: int
+    """What one end alone had, and gave up before the block check."""
 
 
 class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,5 +132,7 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
             yield Sample(MODULE_BITS, (peer, ("outcome", outcome)), bits)
         device = link.module.device
         yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
-        yield Sample(DEVICE_QBER, (peer,), device.qber)
+        if device.qber is not None:
+            yield Sample(DEVICE_QBER, (peer,), device.qber)
+        yield Sample(DEVICE_DROPPED, (peer,), device.dropped_bits)
         yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))

@@ -2,75 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import pytest
 
+from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
-from qss.model.errors import ConnectionLost
 from qss.ports.device import Device
+from support.device_channel import MemoryChannel
+from support.northbound import FakeKeyService
+from support.pki import Pki
+from support.vendor_box import listening, pair_of_boxes
 
-WINDOW = 8
-
-
-class MemoryChannel:
-    """One end of a bounded channel in memory. Implements `qss.ports.device.DeviceChannel`."""
-
-    def __init__(self) -> None:
-        self.other = self
-        self.ended = False
-        self.frames: deque[bytes] = deque()
-        self.changed = asyncio.Condition()
-
-    @classmethod
-    def pair(cls) -> tuple[MemoryChannel, MemoryChannel]:
-        one, two = cls(), cls()
-        one.other, two.other = two, one
-        one.changed = two.changed
-        return one, two
-
-    async def send(self, frame: bytes) -> None:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ended or len(self.other.frames) < WINDOW)
-            if self.ended:
-                raise ConnectionLost("the channel was cut")
-            self.other.frames.append(frame)
-            self.changed.notify_all()
-
-    async def receive(self) -> bytes:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ended or bool(self.frames))
-            if self.ended:
-                raise ConnectionLost("the channel was cut")
-            self.changed.notify_all()
-            return self.frames.popleft()
-
-    async def cut(self) -> None:
-        async with self.changed:
-            self.ended = self.other.ended = True
-            self.changed.notify_all()
+Pair = tuple[Device, Device]
 
 
-MAKERS: dict[str, Callable[[], Device]] = {
-    "simulator": lambda: RateSetSimulator(50e6, block_bytes=2048),
-    "seeded-simulator": lambda: UnsafeSeededSimulator(50e6, 7, block_bytes=2048),
+@asynccontextmanager
+async def two(make: Callable[[], Device], _: Pki) -> AsyncIterator[Pair]:
+    """Devices that need nothing but each other."""
+    yield make(), make()
+
+
+@asynccontextmanager
+async def boxes_with_014(pki: Pki) -> AsyncIterator[Pair]:
+    a, b = pair_of_boxes(pki, FakeKeyService(stock=1_000_000))
+    async with listening(a, b):
+        yield Etsi014Device(a.client, Side.MASTER), Etsi014Device(b.client, Side.SLAVE)
+
+
+@asynccontextmanager
+async def boxes_with_014_the_other_way_round(pki: Pki) -> AsyncIterator[Pair]:
+    async with boxes_with_014(pki) as (master, slave):
+        yield slave, master
+
+
+PAIRS: dict[str, Callable[[Pki], AbstractAsyncContextManager[Pair]]] = {
+    "simulator": partial(two, lambda: RateSetSimulator(50e6, block_bytes=2048)),
+    "seeded-simulator": partial(two, lambda: UnsafeSeededSimulator(50e6, 7, block_bytes=2048)),
+    "etsi014": boxes_with_014,
+    "etsi014, the responder being the master": boxes_with_014_the_other_way_round,
 }
 
 
-@pytest.fixture(params=MAKERS)
-def make(request: pytest.FixtureRequest) -> Callable[[], Device]:
-    return MAKERS[request.param]
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("devices") / "pki")
 
 
-@pytest.fixture
-async def devices(make: Callable[[], Device]) -> AsyncIterator[tuple[Device, Device]]:
-    """Both ends, not started."""
-    pair = make(), make()
-    yield pair
-    for device in pair:
-        await device.stop()
+@pytest.fixture(params=PAIRS)
+async def devices(request: pytest.FixtureRequest, pki: Pki) -> AsyncIterator[Pair]:
+    """Both ends, not started: the initiator, the responder."""
+    async with PAIRS[request.param](pki) as pair:
+        yield pair
+        for device in pair:
+            await device.stop()
 
 
 @pytest.fixture

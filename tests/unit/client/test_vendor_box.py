@@ -8,7 +8,7 @@ import pytest
 
 from qss.client.errors import KeyServerRefused
 from qss.client.exchange import ask_offer, ask_some_keys, get_key_with_id, get_some_keys
-from qss.model.errors import RemoteProtocolError
+from qss.model.errors import RemoteProtocolError, Shortage
 from qss.model.identifiers import KeyId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyRequest
@@ -116,9 +116,8 @@ async def test_a_box_that_knows_only_get_and_is_short_is_found_out_as_well(pki) 
     a, _ = pair_of_boxes(pki, service)
     a.oddity = only_get_by_404
     async with listening(a), a.client() as master:
-        with pytest.raises(KeyServerRefused) as caught:
+        with pytest.raises(Shortage, match="status 503"):
             await master.fresh_keys(1)
-        assert caught.value.status == 503
         service.stock = 1
         assert len(await master.fresh_keys(1)) == 1
     assert [method for method, _ in a.asked] == ["POST", "GET", "GET"]
@@ -160,3 +159,32 @@ async def test_no_key_is_in_what_is_said_of_an_answer_that_cannot_be_used(pki) -
             with pytest.raises(RemoteProtocolError, match="no base64") as caught:
                 await master.fresh_keys(1)
             assert secret[:6] not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"keys": []}'),
+        (503, b""),
+        (400, b'{"message": "Insufficient keys in store"}'),
+        (400, b'{"message": "not enough key material"}'),
+        (404, b'{"message": "No keys available"}'),
+    ],
+)
+async def test_a_shortage_is_one_however_it_is_said(pki, status, body) -> None:
+    a, _ = pair_of_boxes(pki, FakeKeyService())
+    a.oddity = on(Method.ENC_KEYS, always(status, body))
+    async with listening(a), a.client() as master:
+        with pytest.raises(Shortage):
+            await master.fresh_keys(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(400, b'{"message": "unknown SAE"}'), (401, b""), (500, b'{"message": "insufficient disk"}')]
+)
+async def test_other_refusals_are_no_shortage(pki, status, body) -> None:
+    a, _ = pair_of_boxes(pki, FakeKeyService())
+    a.oddity = on(Method.ENC_KEYS, always(status, body))
+    async with listening(a), a.client() as master:
+        with pytest.raises(KeyServerRefused):
+            await master.fresh_keys(1)
