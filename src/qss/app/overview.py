@@ -141,7 +141,7 @@ def _module(status: ModuleStatus) -> ModuleState:
             qber=device.qber,
             simulated=device.simulated,
             seeded=device.seeded,
-            dropped_bits=device.dropped_bits,
+            lost_bits=device.lost_bits,
         ),
         bits={outcome: 8 * getattr(counts, outcome) for outcome in OUTCOMES},
     )

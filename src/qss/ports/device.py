@@ -55,7 +55,7 @@ class DeviceStatus:
     simulated: bool
     seeded: bool = False
     """The bits are predictable: a simulator with a seed, for tests only."""
-    dropped_bits: int = 0
+    lost_bits: int = 0
     """Bits that one end alone had, since the object was made: given up by both before they made a block."""
 
 

@@ -24,8 +24,8 @@ MODULE_UP = Metric("qss_module_up", "gauge", "Whether a link's modules have a ke
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
 DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a link's device says it yields.")
 DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a link's device reports, 0 to 1.")
-DEVICE_DROPPED = Metric(
-    "qss_device_dropped_bits_total", "counter", "Bits that a link's device had at one end only, and gave up."
+DEVICE_LOST = Metric(
+    "qss_device_lost_bits_total", "counter", "Bits that a link's device had at one end only, and gave up."
 )
 DEVICE_SEEDED = Metric(
     "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
@@ -62,7 +62,7 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     qber: float | None
     simulated: bool
     seeded: bool
-    dropped_bits: int
+    lost_bits: int
     """What one end alone had, and gave up before the block check."""
 
 
@@ -134,5 +134,5 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
         yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
         if device.qber is not None:
             yield Sample(DEVICE_QBER, (peer,), device.qber)
-        yield Sample(DEVICE_DROPPED, (peer,), device.dropped_bits)
+        yield Sample(DEVICE_LOST, (peer,), device.lost_bits)
         yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))

@@ -23,7 +23,10 @@ MAX_BLOCK_BYTES = 64 * 1024
 MAX_OFFERED = 1024
 """Most keys in one offer."""
 
+MAX_SAE_ID = 255
+
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+_Sae = Annotated[str, Meta(min_length=1, max_length=MAX_SAE_ID)]
 _KeyBytes = Annotated[int, Meta(ge=1, le=MAX_KEY_BYTES)]
 _BlockBytes = Annotated[int, Meta(ge=MIN_BLOCK_BYTES, le=MAX_BLOCK_BYTES)]
 
@@ -33,15 +36,17 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower, forb
 
 
 class Terms(_Message, frozen=True):
-    """The sender is the master; keys have this size, blocks at least that (Boxes 2.1)."""
+    """The sender is the master, under this SAE ID; keys have this size, blocks at least that (Boxes 2.1)."""
 
+    sae: _Sae
     key_bytes: _KeyBytes
     block_bytes: _BlockBytes
 
 
 class Ready(_Message, frozen=True):
-    """The sender is the slave, its box has answered, and serves so many keys in one request (Boxes 2.2)."""
+    """The sender is the slave, under this SAE ID; its box serves so many keys in one request (Boxes 2.2)."""
 
+    sae: _Sae
     max_keys: Annotated[int, Meta(ge=1, le=MAX_OFFERED)]
 
 

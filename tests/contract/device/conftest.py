@@ -12,7 +12,7 @@ from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.ports.device import Device
 from support.device_channel import MemoryChannel
-from support.northbound import FakeKeyService
+from support.northbound import ALICE, BOB, FakeKeyService
 from support.pki import Pki
 from support.vendor_box import listening, pair_of_boxes
 
@@ -29,7 +29,7 @@ async def two(make: Callable[[], Device], _: Pki) -> AsyncIterator[Pair]:
 async def boxes_with_014(pki: Pki) -> AsyncIterator[Pair]:
     a, b = pair_of_boxes(pki, FakeKeyService(stock=1_000_000))
     async with listening(a, b):
-        yield Etsi014Device(a.client, Side.MASTER), Etsi014Device(b.client, Side.SLAVE)
+        yield Etsi014Device(a.client, Side.MASTER, ALICE, BOB), Etsi014Device(b.client, Side.SLAVE, BOB, ALICE)
 
 
 @asynccontextmanager

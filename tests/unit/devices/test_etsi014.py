@@ -20,7 +20,7 @@ from qss.ports.device import DeviceRole
 from qss.servers.messages import JSON, Response, error_response
 from qss.wire.etsi014.paths import Method
 from support.module_runners import TwoModules, chunks
-from support.northbound import FakeKeyService
+from support.northbound import ALICE, BOB, FakeKeyService
 from support.pki import Pki
 from support.vendor_box import always, listening, on, only_get, pair_of_boxes
 
@@ -49,8 +49,8 @@ async def pair(boxes, channels, **settings) -> AsyncIterator[tuple[Etsi014Device
     timeout = settings.pop("timeout", 5.0)
     a, b = boxes
     devices = (
-        Etsi014Device(lambda: a.client(timeout), Side.MASTER, patience=HASTY, **settings),
-        Etsi014Device(lambda: b.client(timeout), Side.SLAVE, patience=HASTY),
+        Etsi014Device(lambda: a.client(timeout), Side.MASTER, ALICE, BOB, patience=HASTY, **settings),
+        Etsi014Device(lambda: b.client(timeout), Side.SLAVE, BOB, ALICE, patience=HASTY),
     )
     async with listening(a, b):
         try:
@@ -205,11 +205,11 @@ async def test_a_missing_key_costs_its_request_at_both_ends_and_no_more(boxes, c
     losing(boxes, 1, 2, 6)
     async with pair(boxes, channels) as devices:
         blocks = await same(devices, 3)
-        assert [device.status().dropped_bits for device in devices] == [30 * 256] * 2
+        assert [device.status().lost_bits for device in devices] == [30 * 256] * 2
         assert (await same(devices))[0] not in blocks
     lost = [(number * 1000).to_bytes(4) * 8 for number in (2, 3)]
     assert not any(key in block for key in lost for block in blocks)
-    assert [device.status().dropped_bits for device in devices] == [30 * 256] * 2
+    assert [device.status().lost_bits for device in devices] == [30 * 256] * 2
 
 
 async def test_a_key_that_comes_late_to_the_slaves_box_is_not_lost(boxes, channels) -> None:
@@ -225,7 +225,7 @@ async def test_a_key_that_comes_late_to_the_slaves_box_is_not_lost(boxes, channe
     boxes[1].oddity = odd
     async with pair(boxes, channels) as devices:
         await same(devices, 2)
-        assert devices[0].status().dropped_bits == 0
+        assert devices[0].status().lost_bits == 0
 
 
 async def test_boxes_that_are_no_pair_are_told_apart_before_much_key_is_lost(boxes, channels) -> None:
@@ -251,7 +251,7 @@ async def test_an_answer_that_cannot_be_used_is_a_missing_key_at_the_slave(boxes
     boxes[1].oddity = odd
     async with pair(boxes, channels) as devices:
         await same(devices, 3)
-        assert [device.status().dropped_bits for device in devices] == [8192] * 2
+        assert [device.status().lost_bits for device in devices] == [8192] * 2
 
 
 async def test_keys_of_another_size_at_the_slave_are_dropped(boxes, channels) -> None:
@@ -271,7 +271,7 @@ async def test_keys_of_another_size_at_the_slave_are_dropped(boxes, channels) ->
     boxes[1].oddity = odd
     async with pair(boxes, channels) as devices:
         await same(devices, 2)
-        assert devices[1].status().dropped_bits == 8192
+        assert devices[1].status().lost_bits == 8192
 
 
 # --- boxes that fail ----------------------------------------------------------------------------------------------
@@ -413,7 +413,7 @@ async def test_a_box_that_goes_half_way_and_comes_back_is_gone_on_with(boxes, ch
         assert not reading.done()
         gone = False
         await reading
-        assert devices[0].status().dropped_bits == 0
+        assert devices[0].status().lost_bits == 0
         gone = True
         _, slave = await ending(devices)
     assert "no usable answer for 0.3 s" in slave
@@ -425,7 +425,7 @@ async def test_a_box_that_goes_half_way_and_comes_back_is_gone_on_with(boxes, ch
 
 @pytest.mark.parametrize("side", Side)
 async def test_two_ends_of_the_same_side_say_so(boxes, channels, side) -> None:
-    devices = [Etsi014Device(box.client, side, patience=HASTY) for box in boxes]
+    devices = [Etsi014Device(box.client, side, box.sae, box.other_sae, patience=HASTY) for box in boxes]
     async with listening(*boxes):
         for device, channel, role in zip(devices, channels, DeviceRole, strict=True):
             await device.start(channel, role)
@@ -436,9 +436,25 @@ async def test_two_ends_of_the_same_side_say_so(boxes, channels, side) -> None:
     assert boxes[0].asked_for(Method.ENC_KEYS) == 0
 
 
+async def test_ends_that_do_not_name_each_other_say_so(boxes, channels) -> None:
+    a, b = boxes
+    devices = (
+        Etsi014Device(a.client, Side.MASTER, ALICE, "sae:bob2", patience=HASTY),
+        Etsi014Device(b.client, Side.SLAVE, BOB, ALICE, patience=HASTY),
+    )
+    async with listening(*boxes):
+        for device, channel, role in zip(devices, channels, DeviceRole, strict=True):
+            await device.start(channel, role)
+        master, _ = await ending(devices)
+        for device in devices:
+            await device.stop()
+    assert "other end of this pair of boxes is SAE 'sae:bob', but other_sae at 'sae:alice' is 'sae:bob2'" in master
+    assert a.asked_for(Method.ENC_KEYS) == 0
+
+
 @pytest.mark.parametrize("frame", [b"", b"\xc0", b"\x91\xa4held", bytes(1000)])
 async def test_what_is_no_frame_of_ours_ends_it(boxes, channels, frame) -> None:
-    device = Etsi014Device(boxes[0].client, Side.MASTER, patience=HASTY)
+    device = Etsi014Device(boxes[0].client, Side.MASTER, ALICE, BOB, patience=HASTY)
     async with listening(*boxes):
         await device.start(channels[0], DeviceRole.INITIATOR)
         await channels[1].send(frame)
@@ -461,7 +477,7 @@ async def test_boxes_that_give_other_bytes_at_the_ends_are_found_out_by_the_modu
     boxes[1].oddity = odd
     a, b = boxes
     async with listening(a, b):
-        devices = Etsi014Device(a.client, Side.MASTER), Etsi014Device(b.client, Side.SLAVE)
+        devices = Etsi014Device(a.client, Side.MASTER, ALICE, BOB), Etsi014Device(b.client, Side.SLAVE, BOB, ALICE)
         async with TwoModules(*devices) as modules:
             opened = await modules.open(256)
             async with asyncio.timeout(10):
@@ -477,4 +493,4 @@ async def test_boxes_that_give_other_bytes_at_the_ends_are_found_out_by_the_modu
 def test_settings_that_cannot_be(boxes) -> None:
     for wrong in ({"block_bytes": 1023}, {"block_bytes": 65_537}, {"rate_bps": 0.0}):
         with pytest.raises(DeviceError):
-            Etsi014Device(boxes[0].client, Side.MASTER, **wrong)
+            Etsi014Device(boxes[0].client, Side.MASTER, ALICE, BOB, **wrong)

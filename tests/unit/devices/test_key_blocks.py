@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qss.adapters.devices.key_blocks import REMEMBERED_IDS, KeyBlocks
+from qss.adapters.devices import key_blocks
+from qss.adapters.devices.key_blocks import KeyBlocks
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import KeyId
 from qss.model.key_material import KeyMaterial
@@ -100,14 +101,15 @@ def test_a_key_id_that_comes_again_ends_it() -> None:
         blocks.offered(ids(2, 3))
 
 
-def test_key_ids_are_remembered_up_to_a_limit() -> None:
+def test_key_ids_are_remembered_up_to_a_limit(monkeypatch) -> None:
+    monkeypatch.setattr(key_blocks, "REMEMBERED_IDS", 64)
     blocks = KeyBlocks(32, 1024, 1)
-    for first in range(REMEMBERED_IDS):
+    for first in range(64):
         blocks.offered(ids(first, 1))
         blocks.dropped()
     with pytest.raises(DeviceError):
         blocks.offered(ids(0, 1))
-    blocks.offered(ids(REMEMBERED_IDS, 1))
+    blocks.offered(ids(64, 1))
     blocks.dropped()
     blocks.offered(ids(0, 1))
 

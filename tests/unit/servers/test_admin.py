@@ -63,7 +63,7 @@ STATUS = SiteStatus(
                     qber=0.02,
                     simulated=True,
                     seeded=False,
-                    dropped_bits=512,
+                    lost_bits=512,
                 ),
                 bits={"read": 8192, "check": 384},
             ),
@@ -202,9 +202,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_qber_ratio Quantum bit error rate that a link's device reports, 0 to 1.\n"
         "# TYPE qss_device_qber_ratio gauge\n"
         'qss_device_qber_ratio{peer="B"} 0.02\n'
-        "# HELP qss_device_dropped_bits_total Bits that a link's device had at one end only, and gave up.\n"
-        "# TYPE qss_device_dropped_bits_total counter\n"
-        'qss_device_dropped_bits_total{peer="B"} 512\n'
+        "# HELP qss_device_lost_bits_total Bits that a link's device had at one end only, and gave up.\n"
+        "# TYPE qss_device_lost_bits_total counter\n"
+        'qss_device_lost_bits_total{peer="B"} 512\n'
         "# HELP qss_device_seeded 1 if a link's bits are predictable: a seeded simulator, for tests.\n"
         "# TYPE qss_device_seeded gauge\n"
         'qss_device_seeded{peer="B"} 0\n'

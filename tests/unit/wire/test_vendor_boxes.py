@@ -9,8 +9,8 @@ from qss.model.errors import RemoteProtocolError
 from qss.wire import vendor_boxes as wire
 
 ONE_OF_EACH = {
-    wire.Terms(32, 1024): ["terms", 32, 1024],
-    wire.Ready(128): ["ready", 128],
+    wire.Terms("sae:m", 32, 1024): ["terms", "sae:m", 32, 1024],
+    wire.Ready("sae:s", 128): ["ready", "sae:s", 128],
     wire.Offer((b"i" * 16, b"j" * 16)): ["offer", [b"i" * 16, b"j" * 16]],
     wire.Held(True): ["held", True],
     wire.Opened(b"k" * 16, 512, 1024): ["opened", b"k" * 16, 512, 1024],
@@ -53,12 +53,14 @@ def test_anything_is_a_message_or_refused(frame):
 @pytest.mark.parametrize(
     "members",
     [
-        ["terms", 0, 1024],
-        ["terms", wire.MAX_KEY_BYTES + 1, 1024],
-        ["terms", 32, 1023],
-        ["terms", 32, wire.MAX_BLOCK_BYTES + 1],
-        ["ready", 0],
-        ["ready", wire.MAX_OFFERED + 1],
+        ["terms", "s", 0, 1024],
+        ["terms", "s", wire.MAX_KEY_BYTES + 1, 1024],
+        ["terms", "s", 32, 1023],
+        ["terms", "s", 32, wire.MAX_BLOCK_BYTES + 1],
+        ["terms", "", 32, 1024],
+        ["terms", "s" * 256, 32, 1024],
+        ["ready", "s", 0],
+        ["ready", "s", wire.MAX_OFFERED + 1],
         ["offer", []],
         ["offer", [b"i" * 15]],
         ["offer", [b"i" * 16] * (wire.MAX_OFFERED + 1)],
@@ -72,7 +74,7 @@ def test_what_is_beyond_a_limit_is_refused(members):
         wire.decode(msgspec.msgpack.encode(members), wire.Terms)
 
 
-@pytest.mark.parametrize(("message", "side"), [(wire.Terms(32, 1024), "slave"), (wire.Ready(1), "master")])
+@pytest.mark.parametrize(("message", "side"), [(wire.Terms("s", 32, 1024), "slave"), (wire.Ready("s", 1), "master")])
 def test_two_ends_that_are_the_same_side_are_told_so(message, side):
     due = wire.Ready if isinstance(message, wire.Terms) else wire.Terms
     with pytest.raises(RemoteProtocolError, match=f'set side = "{side}" at one of them'):

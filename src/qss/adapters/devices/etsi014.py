@@ -61,6 +61,8 @@ class Etsi014Device:
         self,
         box: Callable[[], VendorBox],
         side: Side,
+        own_sae: str,
+        other_sae: str,
         *,
         key_bits: int | None = None,
         block_bytes: int = MIN_BLOCK_BYTES,
@@ -69,6 +71,7 @@ class Etsi014Device:
     ) -> None:
         """Take key from the box that `box` makes a client of, anew for every key stream.
 
+        `own_sae` and `other_sae` are the SAE IDs under which the two ends are known to the boxes.
         `key_bits` (None: the box's default) and `block_bytes`, the least that a block has, count at the master.
         `rate_bps` is what the box is said to yield, and is reported until there is a rate that was measured.
         """
@@ -79,6 +82,7 @@ class Etsi014Device:
             )
         self._box = box
         self._side = side
+        self._names = own_sae, other_sae
         self._key_bits = key_bits
         self._block_bytes = block_bytes
         self._patience = patience or Patience()
@@ -99,9 +103,9 @@ class Etsi014Device:
             raise DeviceError("the device is running already; stop it first")
         box = self._box()
         if self._side is Side.MASTER:
-            self._end = _Master(box, channel, self._patience, self._key_bits, self._block_bytes)
+            self._end = _Master(box, channel, self._names, self._patience, self._key_bits, self._block_bytes)
         else:
-            self._end = _Slave(box, channel, self._patience)
+            self._end = _Slave(box, channel, self._names, self._patience)
         self._number = self._yielded = 0
 
     async def read(self) -> RawBlock:
@@ -151,7 +155,7 @@ class Etsi014Device:
             rate_bps=self._rate_bps,
             qber=None,
             simulated=False,
-            dropped_bits=8 * dropped,
+            lost_bits=8 * dropped,
         )
 
 
@@ -159,10 +163,17 @@ class _Master:
     """The end that asks for fresh keys."""
 
     def __init__(
-        self, box: VendorBox, channel: DeviceChannel, patience: Patience, key_bits: int | None, block_bytes: int
+        self,
+        box: VendorBox,
+        channel: DeviceChannel,
+        names: tuple[str, str],
+        patience: Patience,
+        key_bits: int | None,
+        block_bytes: int,
     ) -> None:
         self.box = box
         self._channel = channel
+        self._names = names
         self._patience = patience
         self._key_bits = key_bits
         self._block_bytes = block_bytes
@@ -174,8 +185,9 @@ class _Master:
         limits = (await until_answered(self.box.offer, self._patience)).limits
         bits = _key_bits(limits, self._key_bits)
         self._size = None if bits == limits.key_size else bits  # boxes of one size may not know the parameter
-        await self._channel.send(encode(Terms(bits // 8, self._block_bytes)))
+        await self._channel.send(encode(Terms(self._names[0], bits // 8, self._block_bytes)))
         ready = decode(await self._channel.receive(), Ready)
+        _check_names(self._names, ready.sae)
         most = min(limits.max_key_per_request, ready.max_keys, MAX_OFFERED)
         self._key_bytes = bits // 8
         return KeyBlocks(self._key_bytes, self._block_bytes, most)
@@ -210,17 +222,19 @@ class _Master:
 class _Slave:
     """The end that fetches keys by their IDs."""
 
-    def __init__(self, box: VendorBox, channel: DeviceChannel, patience: Patience) -> None:
+    def __init__(self, box: VendorBox, channel: DeviceChannel, names: tuple[str, str], patience: Patience) -> None:
         self.box = box
         self._channel = channel
+        self._names = names
         self._patience = patience
         self._key_bytes = 0
 
     async def agree(self) -> KeyBlocks:
         """Boxes 2.1 and 2.2: hear what the master will offer, once this end's box has answered."""
         most = await until_answered(self._most_keys, self._patience)
-        await self._channel.send(encode(Ready(min(most, MAX_OFFERED))))
+        await self._channel.send(encode(Ready(self._names[0], min(most, MAX_OFFERED))))
         terms = decode(await self._channel.receive(), Terms)
+        _check_names(self._names, terms.sae)
         self._key_bytes = terms.key_bytes
         return KeyBlocks(terms.key_bytes, terms.block_bytes, MAX_OFFERED)
 
@@ -275,6 +289,16 @@ class _Slave:
                 raise RemoteProtocolError(f"it answered keys of another size than {8 * self._key_bytes} bits")
             return [key.material for key in keys]
         raise AssertionError("pauses do not end")
+
+
+def _check_names(names: tuple[str, str], told: str) -> None:
+    """Boxes 2.2: keys that the master asks for another SAE cannot be fetched by this one."""
+    own, other = names
+    if told != other:
+        raise DeviceError(
+            f"the other end of this pair of boxes is SAE {told!r}, but other_sae at {own!r} is {other!r}; "
+            "set own_sae and other_sae crosswise at the two ends"
+        )
 
 
 def _key_bits(limits: KeyLimits, configured: int | None) -> int:
