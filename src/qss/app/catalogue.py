@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
+from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.adapters.keyrings.envelope import read_any
@@ -24,6 +27,7 @@ from qss.adapters.stores.sqlite import (
 )
 from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
+from qss.client.vendor_box import VendorBox
 from qss.model.identifiers import QksId
 from qss.ports.anchor import Anchor
 from qss.ports.device import Device
@@ -64,8 +68,38 @@ def device_of(table: tables.DeviceTable) -> Device:
             return RateSetSimulator(table.rate_bps, qber=table.qber, block_bytes=table.block_bytes)
         case tables.SeededSimulator():
             return UnsafeSeededSimulator(table.rate_bps, table.seed, qber=table.qber, block_bytes=table.block_bytes)
+        case tables.Etsi014():
+            return Etsi014Device(
+                _box_with_014(table),
+                Side(table.side),
+                table.own_sae,
+                table.other_sae,
+                key_bits=table.key_bits,
+                block_bytes=table.block_bytes,
+                rate_bps=table.rate_bps,
+            )
         case _:
             assert_never(table)
+
+
+def check_device(table: tables.DeviceTable) -> None:
+    """Look at what a device needs from this machine. Raises `PkiError` for certificates that cannot be used."""
+    if isinstance(table, tables.Etsi014):
+        _box_with_014(table)()
+
+
+def _box_with_014(table: tables.Etsi014) -> Callable[[], VendorBox]:
+    """Return what makes a client of the box; each reads the certificates anew, which may have been renewed."""
+    return partial(
+        VendorBox,
+        f"https://{table.address}",
+        table.certificate,
+        table.key,
+        table.authority,
+        table.other_sae,
+        table.base_path,
+        table.timeout_s,
+    )
 
 
 def store_at(path: Path, site: QksId) -> Store:

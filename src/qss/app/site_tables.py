@@ -19,6 +19,7 @@ from qss.app.toml_decoding import SECRET
 from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
 from qss.model.keys import KeyLimits
+from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
 ANY_SAE = SaeId("*")
@@ -36,6 +37,14 @@ CredentialName = Annotated[
     Meta(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$",
         description="a file name in systemd's credentials folder: letters, digits, '.', '-' or '_'",
+    ),
+]
+BasePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/[A-Za-z0-9._~%-]+){1,16}\Z",
+        max_length=255,
+        description="a path that begins with '/' and ends without, such as /api/v1/keys",
     ),
 ]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -168,7 +177,29 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
 
 
-DeviceTable = Simulator | SeededSimulator
+class _Box(_Table, frozen=True, kw_only=True):
+    """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
+
+    address: Address
+    certificate: Path
+    key: Path
+    authority: Path
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 10_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 1024
+    timeout_s: Seconds = 10.0
+
+
+class Etsi014(_Box, frozen=True, kw_only=True, tag="etsi014", tag_field="type"):
+    """A vendor's box, or key management entity, that offers ETSI GS QKD 014. `key_bits` None: the box's own size."""
+
+    side: Literal["master", "slave"]
+    own_sae: SaeName
+    other_sae: SaeName
+    base_path: BasePath = PREFIX
+    key_bits: KeySize | None = None
+
+
+DeviceTable = Simulator | SeededSimulator | Etsi014
 
 
 class Link(_Table, frozen=True, kw_only=True):
