@@ -1,4 +1,4 @@
-"""A vendor's boxes: two HTTPS servers in front of one stock of keys, each as odd as a test makes it."""
+"""A vendor's boxes: two HTTPS servers in front of one stock of keys, each as odd as a test makes it; or two modules."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from qss.adapters.identity.certificate import CertificateIdentity
+from qss.client.etsi004 import Etsi004Client
 from qss.client.vendor_box import VendorBox
+from qss.model.identifiers import QksId
+from qss.pki.contexts import application_context
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener
 from qss.servers.etsi014 import Etsi014, KeyService
 from qss.servers.messages import JSON, Request, Response
+from qss.wire.etsi004.framing import FORGE_VERSION, QUBIP_VERSION
+from qss.wire.etsi004.messages import Form
 from qss.wire.etsi014.paths import PREFIX, Method
 from support.northbound import ALICE, BOB
 from support.pki import Pki
+from support.southbounds import Southbounds
+
+
+def client_of_004(boxes: Southbounds, pki: Pki, site: QksId, form: Form = Form.FORGE) -> Etsi004Client:
+    """Return what calls the module at `site` as an application does."""
+    pair = pki.sae(f"sae:device-{site}")
+    context = application_context(pair.certificate, pair.key, pki.authority)
+    version = FORGE_VERSION if form is Form.FORGE else QUBIP_VERSION
+    return Etsi004Client(boxes.address(site), context, lambda _: None, form=form, version=version)
+
 
 Handler = Callable[[Request], Awaitable[Response]]
 Oddity = Callable[[Handler, Request], Awaitable[Response]]

@@ -8,13 +8,16 @@ from functools import partial
 
 import pytest
 
+from qss.adapters.devices.etsi004 import Etsi004Device
 from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.ports.device import Device
 from support.device_channel import MemoryChannel
+from support.module_runners import A, B, TwoModules
 from support.northbound import ALICE, BOB, FakeKeyService
 from support.pki import Pki
-from support.vendor_box import listening, pair_of_boxes
+from support.southbounds import Southbounds
+from support.vendor_box import client_of_004, listening, pair_of_boxes
 
 Pair = tuple[Device, Device]
 
@@ -38,11 +41,21 @@ async def boxes_with_014_the_other_way_round(pki: Pki) -> AsyncIterator[Pair]:
         yield slave, master
 
 
+@asynccontextmanager
+async def boxes_with_004(pki: Pki) -> AsyncIterator[Pair]:
+    async with TwoModules() as modules, Southbounds(modules, pki) as boxes:
+        yield (
+            Etsi004Device(partial(client_of_004, boxes, pki, A), "qks:A", "qks:B"),
+            Etsi004Device(partial(client_of_004, boxes, pki, B), "qks:B", "qks:A"),
+        )
+
+
 PAIRS: dict[str, Callable[[Pki], AbstractAsyncContextManager[Pair]]] = {
     "simulator": partial(two, lambda: RateSetSimulator(50e6, block_bytes=2048)),
     "seeded-simulator": partial(two, lambda: UnsafeSeededSimulator(50e6, 7, block_bytes=2048)),
     "etsi014": boxes_with_014,
     "etsi014, the responder being the master": boxes_with_014_the_other_way_round,
+    "etsi004": boxes_with_004,
 }
 
 

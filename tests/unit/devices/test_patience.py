@@ -9,7 +9,7 @@ import pytest
 
 from qss.adapters.devices.patience import Patience, until_answered
 from qss.client.errors import KeyServerRefused, KeyServerUnreachable
-from qss.model.errors import DeviceError, RemoteProtocolError, Shortage
+from qss.model.errors import ConnectionLost, DeviceError, RemoteProtocolError, Shortage
 from support.virtual_time import in_virtual_time
 
 SHORT = Shortage("too little")
@@ -43,7 +43,9 @@ async def test_key_is_waited_for_without_end() -> None:
     assert box.times[-1] > 9000
 
 
-@pytest.mark.parametrize("failure", [SILENT, KeyServerRefused(500, "broken"), KeyServerRefused(429, "too many")])
+@pytest.mark.parametrize(
+    "failure", [SILENT, ConnectionLost("cut"), KeyServerRefused(500, "broken"), KeyServerRefused(429, "too many")]
+)
 def test_a_box_that_answers_again_in_time_is_gone_on_with(failure) -> None:
     @in_virtual_time
     async def run() -> None:

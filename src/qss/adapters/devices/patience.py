@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from qss.client.errors import KeyServerRefused, KeyServerUnreachable
-from qss.model.errors import DeviceError, Shortage
+from qss.model.errors import ConnectionLost, DeviceError, Shortage
 
 _TOO_MANY_REQUESTS = 429
 
@@ -43,10 +43,10 @@ class Patience:
 
 
 async def until_answered[T](ask: Callable[[], Awaitable[T]], patience: Patience) -> T:
-    """Ask a box by 014 until it answers.
+    """Ask a box until it answers. `Shortage` is waited for without end.
 
-    Raises `DeviceError` once it was silent or broken for too long, `KeyServerRefused` for refusals that do not pass by
-    themselves, and what else `ask` raises.
+    Raises `DeviceError` once the box was silent or broken for too long, `KeyServerRefused` for refusals that do not
+    pass by themselves, and what else `ask` raises.
     """
     now = asyncio.get_running_loop().time
     silent_since: float | None = None
@@ -56,7 +56,7 @@ async def until_answered[T](ask: Callable[[], Awaitable[T]], patience: Patience)
             return await ask()
         except Shortage as error:
             reason, silent_since = str(error), None
-        except (KeyServerUnreachable, KeyServerRefused) as error:
+        except (KeyServerUnreachable, KeyServerRefused, ConnectionLost) as error:
             if isinstance(error, KeyServerRefused) and not _passes(error.status):
                 raise
             reason = str(error)
