@@ -15,6 +15,7 @@ from qss.app.site_tables import (
     PARTY_IS,
     QKS_ID_IS,
     SAE_ID_IS,
+    Etsi004,
     Etsi014,
     Link,
     SeededSimulator,
@@ -129,7 +130,7 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
         if link.address.port == 0:
             yield f"links[{i}].address", shown(str(link.address)), "the port that the peer listens on, 1 to 65535"
         yield from _capacity(i, link)
-        if isinstance(link.device, Etsi014):
+        if isinstance(link.device, Etsi014 | Etsi004):
             yield from _box(f"links[{i}].device", link.device)
     if peer := _repeated(link.peer for link in links):
         yield f"links[{peer[0]}].peer", shown(peer[1]) + " again", "one link to each neighbour"
@@ -146,10 +147,10 @@ def _capacity(i: int, link: Link) -> Iterator[Fault]:
         yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
 
 
-def _box(key: str, box: Etsi014) -> Iterator[Fault]:
+def _box(key: str, box: Etsi014 | Etsi004) -> Iterator[Fault]:
     if box.address.port == 0:
         yield f"{key}.address", shown(str(box.address)), "the port that the box listens on, 1 to 65535"
-    if box.own_sae == box.other_sae:
+    if isinstance(box, Etsi014) and box.own_sae == box.other_sae:
         yield f"{key}.other_sae", shown(box.other_sae), "another SAE than own_sae: the one at the other end"
 
 

@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.app.configuration import load, notes
-from qss.app.site_tables import Etsi014, KeyFileKeyRing, PassphraseKeyRing, SeededSimulator, Simulator, SystemdKeyRing
+from qss.app.site_tables import (
+    Etsi004,
+    Etsi014,
+    KeyFileKeyRing,
+    PassphraseKeyRing,
+    SeededSimulator,
+    Simulator,
+    SystemdKeyRing,
+)
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
 from qss.model.keys import KeyLimits
@@ -172,8 +180,13 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("lifetimes.reserved_s", float("inf"), "inf", "a number above 0"),
         ("lifetimes.reserved_s", float("nan"), "nan", "a number above 0"),
         ("links", {}, "a table", "a list, each item a table with peer"),
-        ("links[0].device", 1, "1", 'a table whose type is one of "simulator", "seeded-simulator", "etsi014"'),
-        ("links[0].device.type", "photon", "'photon'", 'one of "simulator", "seeded-simulator", "etsi014"'),
+        (
+            "links[0].device",
+            1,
+            "1",
+            'a table whose type is one of "simulator", "seeded-simulator", "etsi014", "etsi004"',
+        ),
+        ("links[0].device.type", "photon", "'photon'", 'one of "simulator", "seeded-simulator", "etsi014", "etsi004"'),
         ("links[0].device.rate_bps", "1 Mbit/s", "'1 Mbit/s'", "a number above 0 to 10000000000"),
         ("links[0].device.qber", float("nan"), "nan", "a number from 0 to 0.5"),
         ("links[0].device.block_bytes", 1023, "1023", "from 1024 to 65536"),
@@ -373,6 +386,45 @@ def test_what_a_vendors_box_cannot_be(tmp_path: Path, key: str, value: object, f
     assert error.key == f"links[0].device.{key}"
     assert allowed in error.allowed
     assert found is None or error.found == found
+
+
+BOX_WITH_004 = {
+    **{key: BOX[key] for key in ("address", "certificate", "key", "authority")},
+    "type": "etsi004",
+    "source": "app:a",
+    "destination": "app:b",
+}
+
+
+def test_a_vendors_box_with_004_and_its_defaults(tmp_path: Path) -> None:
+    box = load(write(tmp_path, changed("links[0].device", BOX_WITH_004))).links[0].device
+    assert isinstance(box, Etsi004)
+    assert (box.source, box.destination, box.chunk_bytes, box.form, box.edition) == (
+        "app:a",
+        "app:b",
+        None,
+        "forge",
+        "2.1.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("source", "", "a URI"),
+        ("source", "app:a?token=horse battery", "a URI"),
+        ("destination", 123456789, "a URI"),
+        ("chunk_bytes", 0, "from 1 to 65536"),
+        ("form", "other", 'one of "forge", "qubip"'),
+        ("address", "box.example:0", "the port that the box listens on"),
+    ],
+)
+def test_what_a_vendors_box_with_004_cannot_be(tmp_path: Path, key: str, value: object, allowed: str) -> None:
+    error = refused(write(tmp_path, changed("links[0].device", {**BOX_WITH_004, key: value})))
+    assert error.key == f"links[0].device.{key}"
+    assert allowed in error.allowed
+    assert "horse" not in str(error)
+    assert "123456789" not in str(error)
 
 
 def test_an_sae_beyond_the_neighbours_is_noted(tmp_path: Path) -> None:

@@ -210,19 +210,23 @@ uuid = "0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02"
 address = "c.example.net:8444"
 
 [links.device]
-type = "etsi014"
 address = "box.example.net:443"
-side = "slave"
-own_sae = "sae:one"
-other_sae = "sae:two"
 certificate = "pki/saes/sae_one.pem"
 key = "pki/saes/sae_one.key"
 authority = "pki/ca.pem"
 """
 
 
-async def test_the_certificate_for_a_vendors_box_is_looked_at(place: Place) -> None:
-    configuration = place.configuration(("[[saes]]", f"{LINK}\n[[saes]]"))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        'type = "etsi014"\nside = "slave"\nown_sae = "sae:one"\nother_sae = "sae:two"',
+        'type = "etsi004"\nsource = "app:one"\ndestination = "app:two"',
+    ],
+    ids=["etsi014", "etsi004"],
+)
+async def test_the_certificate_for_a_vendors_box_is_looked_at(place: Place, kind: str) -> None:
+    configuration = place.configuration(("[[saes]]", f"{LINK}{kind}\n[[saes]]"))
     with pytest.raises(PkiError, match=r"links\[0\]\.device: .*sae_one\.pem"):
         await prepare(configuration)
     own = place.pki.sae("sae:one")
