@@ -109,7 +109,7 @@ class HealthState:
 
 
 def examine(state: HealthState, block: KeyMaterial) -> HealthState:
-    """Put the next block of a device (not empty) through all tests; return what they remember then.
+    """Put the next block of a device through all tests; return what they remember then.
 
     Raises `DeviceUnhealthy`: nothing of the block may be used.
     """
@@ -163,8 +163,8 @@ def _count_proportions(state: HealthState, block: bytes) -> tuple[int, int, int]
 def _weigh_bits(block: bytes) -> None:
     bits = 8 * len(block)
     limit = _LIMITS.get(bits) or balance_limit(ALPHA_BITS, bits)
-    if abs(int.from_bytes(block, "little").bit_count() - bits / 2) >= limit:
-        raise DeviceUnhealthy(HealthTest.BIT_BALANCE, f"of {bits} bits far from one half are ones")
+    if abs(int.from_bytes(block, "little").bit_count() - bits / 2) > limit:
+        raise DeviceUnhealthy(HealthTest.BIT_BALANCE, f"of {bits} bits far more or fewer than one half are ones")
 
 
 def _look_for_cycles(tail: bytes, block: bytes) -> None:

@@ -27,6 +27,11 @@ DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate t
 DEVICE_SEEDED = Metric(
     "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
 )
+HEALTH_FAILURES = Metric(
+    "qss_device_health_failures_total",
+    "counter",
+    "Key streams that ended because a device's bits failed a health test.",
+)
 BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
 
 STATES = ("ingested", "available", "reserved", "delivered", "relayed", "burned")
@@ -71,6 +76,8 @@ class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
     """How the Sync connection is protected."""
     device: DeviceState
     bits: Mapping[str, int]
+    health_failures: Mapping[str, int]
+    """Streams that each health test ended, since the process began."""
 
 
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,3 +136,5 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
         yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
         yield Sample(DEVICE_QBER, (peer,), device.qber)
         yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))
+        for test, failures in link.module.health_failures.items():
+            yield Sample(HEALTH_FAILURES, (peer, ("test", test)), failures)

@@ -60,6 +60,7 @@ STATUS = SiteStatus(
                     kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
                 ),
                 bits={"read": 8192, "check": 384},
+                health_failures={"cycle": 2},
             ),
         ),
     ),
@@ -199,6 +200,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_seeded 1 if a link's bits are predictable: a seeded simulator, for tests.\n"
         "# TYPE qss_device_seeded gauge\n"
         'qss_device_seeded{peer="B"} 0\n'
+        "# HELP qss_device_health_failures_total Key streams that ended because a device's bits failed a health test.\n"
+        "# TYPE qss_device_health_failures_total counter\n"
+        'qss_device_health_failures_total{peer="B",test="cycle"} 2\n'
         "# HELP qss_requests_total Requests answered at the northbound interface.\n"
         "# TYPE qss_requests_total counter\n"
         'qss_requests_total{method="dec_keys",status="200"} 0\n'

@@ -8,6 +8,7 @@ protocol is specified in `docs/reference/sync.md`; comments cite its steps.
 `phases`        the state machine: how a stream is opened and closed at both ends
 `blocks`        the block check of one stream: tags, verdicts, what is accepted and what burned
 `window`        how many device frames may be on their way
+`rest`          how long a device is left alone whose bits failed a health test
 `counts`        where every byte that the device yielded went
 `module`        the one place that dispatches events
 ==============  =====================================================================================

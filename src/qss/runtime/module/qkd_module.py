@@ -20,7 +20,8 @@ import structlog
 from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
 from qss.core.module import events as ev
 from qss.crypto.block_check import check_block
-from qss.model.errors import DeviceError, QssError, RemoteProtocolError, StreamEnded
+from qss.crypto.health import HealthState, examine
+from qss.model.errors import DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
@@ -95,6 +96,7 @@ class QkdModule:
         self._tasks = Tasks(defect)
         self._defect = defect
         self._defective = False
+        self._health = HealthState()
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
@@ -313,8 +315,15 @@ class QkdModule:
         self._handle(ev.BlockRead(block.number, len(block.material)))
 
     def _compute_tags(self, number: int) -> None:
+        block = self._blocks[number]
         try:
-            check = check_block(self._open_queue.stream, number, self._blocks[number])
+            self._health = examine(self._health, block)
+            check = check_block(self._open_queue.stream, number, block)
+        except DeviceUnhealthy as unhealthy:
+            self._health = self._health.restarted()
+            self._log.error("the device failed a health test", test=str(unhealthy.test), reason=str(unhealthy))
+            self._handle(ev.Unhealthy(number, unhealthy.test, str(unhealthy)))
+            return
         except DeviceError as error:
             self._handle(ev.DeviceFailed(str(error)))
             return
