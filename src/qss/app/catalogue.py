@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import assert_never
 
+from qss.adapters.devices.file import FileDevice
+from qss.adapters.devices.key_files import Used
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.adapters.keyrings.envelope import read_any
@@ -64,6 +66,15 @@ def device_of(table: tables.DeviceTable) -> Device:
             return RateSetSimulator(table.rate_bps, qber=table.qber, block_bytes=table.block_bytes)
         case tables.SeededSimulator():
             return UnsafeSeededSimulator(table.rate_bps, table.seed, qber=table.qber, block_bytes=table.block_bytes)
+        case tables.CourieredKey():
+            return FileDevice(
+                table.path,
+                state=table.state,
+                used=Used(table.used),
+                rate_bps=table.rate_bps,
+                block_bytes=table.block_bytes,
+                warn_bits=table.warn_bits,
+            )
         case _:
             assert_never(table)
 

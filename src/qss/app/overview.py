@@ -142,6 +142,9 @@ def _module(status: ModuleStatus) -> ModuleState:
             qber=device.qber,
             simulated=device.simulated,
             seeded=device.seeded,
+            lost_bits=device.lost_bits,
+            left_bits=device.left_bits,
+            note=device.note,
         ),
         bits={outcome: 8 * getattr(counts, outcome) for outcome in OUTCOMES},
         health_failures={test: counts.unhealthy[test] for test in HealthTest},  # each from the start, as above

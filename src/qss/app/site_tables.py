@@ -168,7 +168,18 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
 
 
-DeviceTable = Simulator | SeededSimulator
+class CourieredKey(_Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
+    """Key that somebody brought to both ends, in a file or a folder of files; used once."""
+
+    path: Path
+    state: Path | None = None
+    used: Literal["overwritten", "removed", "kept"] = "overwritten"
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 1_000_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 16_384
+    warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
+
+
+DeviceTable = Simulator | SeededSimulator | CourieredKey
 
 
 class Link(_Table, frozen=True, kw_only=True):

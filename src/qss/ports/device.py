@@ -55,6 +55,14 @@ class DeviceStatus:
     simulated: bool
     seeded: bool = False
     """The bits are predictable: a simulator with a seed, for tests only."""
+    lost_bits: int = 0
+    """Bits that were distilled and not kept, because nobody read them in time; since the process began."""
+    left_bits: int | None = None
+    """How much the device can still yield at all; None if it has no end."""
+    exhausted: bool = False
+    """Nothing will come before somebody does something about it: no key stream is worth opening."""
+    note: str = ""
+    """What an operator should know now, if anything: why nothing comes, or what is about to run out."""
 
 
 class Device(Protocol):

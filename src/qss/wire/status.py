@@ -27,6 +27,12 @@ DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate t
 DEVICE_SEEDED = Metric(
     "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
 )
+DEVICE_LOST = Metric(
+    "qss_device_lost_bits_total", "counter", "Bits that a link's device distilled and nobody read in time."
+)
+DEVICE_LEFT = Metric(
+    "qss_device_left_bits", "gauge", "Bits that a link's device can still yield at all, if it has an end."
+)
 HEALTH_FAILURES = Metric(
     "qss_device_health_failures_total",
     "counter",
@@ -56,7 +62,7 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a QKD device says of itself. `seeded`: its bits are predictable."""
+    """What a QKD device says of itself. `seeded`: its bits are predictable; `left_bits`: None if it has no end."""
 
     kind: str
     running: bool
@@ -64,6 +70,10 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     qber: float
     simulated: bool
     seeded: bool
+    lost_bits: int = 0
+    left_bits: int | None = None
+    note: str = ""
+    """What an operator should know of it now, if anything."""
 
 
 class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,5 +146,8 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
         yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
         yield Sample(DEVICE_QBER, (peer,), device.qber)
         yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))
+        yield Sample(DEVICE_LOST, (peer,), device.lost_bits)
+        if device.left_bits is not None:
+            yield Sample(DEVICE_LEFT, (peer,), device.left_bits)
         for test, failures in link.module.health_failures.items():
             yield Sample(HEALTH_FAILURES, (peer, ("test", test)), failures)

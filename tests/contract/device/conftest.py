@@ -1,18 +1,27 @@
-"""Every kind of device that must keep the port's contract: each test runs on a pair of each."""
+"""Every kind of device that must keep the port's contract: each test runs on a pair of each.
+
+A further kind joins by its line in `PAIRS`: a function that makes both ends of one pair, given a folder of its own. Its
+blocks should be small and come fast, and some hundreds of KiB should be there to read.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
+from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.model.errors import ConnectionLost
 from qss.ports.device import Device
 
 WINDOW = 8
+RATE_BPS = 50e6
+BLOCK_BYTES = 2048
 
 
 class MemoryChannel:
@@ -53,21 +62,35 @@ class MemoryChannel:
             self.changed.notify_all()
 
 
-MAKERS: dict[str, Callable[[], Device]] = {
-    "simulator": lambda: RateSetSimulator(50e6, block_bytes=2048),
-    "seeded-simulator": lambda: UnsafeSeededSimulator(50e6, 7, block_bytes=2048),
+def couriered(folder: Path) -> tuple[Device, Device]:
+    """Make two copies of one file of key."""
+    key = os.urandom(1 << 20)
+    ends = []
+    for name in ("here", "there"):
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_bytes(key)
+        ends.append(FileDevice(path, rate_bps=RATE_BPS, block_bytes=BLOCK_BYTES))
+    return ends[0], ends[1]
+
+
+PAIRS: dict[str, Callable[[Path], tuple[Device, Device]]] = {
+    "simulator": lambda _: (
+        RateSetSimulator(RATE_BPS, block_bytes=BLOCK_BYTES),
+        RateSetSimulator(RATE_BPS, block_bytes=BLOCK_BYTES),
+    ),
+    "seeded-simulator": lambda _: (
+        UnsafeSeededSimulator(RATE_BPS, 7, block_bytes=BLOCK_BYTES),
+        UnsafeSeededSimulator(RATE_BPS, 7, block_bytes=BLOCK_BYTES),
+    ),
+    "file": couriered,
 }
 
 
-@pytest.fixture(params=MAKERS)
-def make(request: pytest.FixtureRequest) -> Callable[[], Device]:
-    return MAKERS[request.param]
-
-
-@pytest.fixture
-async def devices(make: Callable[[], Device]) -> AsyncIterator[tuple[Device, Device]]:
+@pytest.fixture(params=PAIRS)
+async def devices(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Device, Device]]:
     """Both ends, not started."""
-    pair = make(), make()
+    pair = PAIRS[request.param](tmp_path)
     yield pair
     for device in pair:
         await device.stop()

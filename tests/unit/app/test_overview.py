@@ -61,7 +61,7 @@ async def site():
 
 @pytest.fixture
 async def overview(site):
-    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True)
+    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True, lost_bits=7, left_bits=9, note="runs low")
     module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, None, None, "TLSv1.2", COUNTS, device))
     uuid = UUID(int=1)
     configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=uuid), links=(SimpleNamespace(peer=B, uuid=uuid),))
@@ -102,7 +102,9 @@ async def test_a_module_counts_bytes_and_bits_are_shown(overview):
     (link,) = overview.status().links
     assert link.module.bits == {outcome: 8 * getattr(COUNTS, outcome) for outcome in OUTCOMES}
     assert link.module.bits["read"] == 800
-    assert link.module.device.seeded
+    shown = link.module.device
+    assert shown.seeded
+    assert (shown.lost_bits, shown.left_bits, shown.note) == (7, 9, "runs low")
     assert (link.security, link.module.security) == ("TLSv1.3", "TLSv1.2")
     assert not link.up
 

@@ -128,10 +128,13 @@ class QkdModule:
             )
         if (stream is None) is not initiator:
             raise DeviceError("the site with the lower ID opens key streams, the other one joins them by their ID")
+        device = self._device.status()
+        if device.exhausted:
+            raise DeviceError(device.note)
         if stream is None:
             stream = StreamId.from_entropy(self._entropy(_STREAM_ENTROPY_BYTES))
             if chunk_bytes is None:
-                chunk_bytes = fitting_chunk(self._device.status().rate_bps)
+                chunk_bytes = fitting_chunk(device.rate_bps)
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
         self._handle(ev.OpenStream(stream, chunk_bytes))
