@@ -6,9 +6,7 @@ blocks should be small and come fast, and some hundreds of KiB should be there t
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,50 +14,11 @@ import pytest
 
 from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
-from qss.model.errors import ConnectionLost
 from qss.ports.device import Device
+from support.device_channel import MemoryChannel
 
-WINDOW = 8
 RATE_BPS = 50e6
 BLOCK_BYTES = 2048
-
-
-class MemoryChannel:
-    """One end of a bounded channel in memory. Implements `qss.ports.device.DeviceChannel`."""
-
-    def __init__(self) -> None:
-        self.other = self
-        self.ended = False
-        self.frames: deque[bytes] = deque()
-        self.changed = asyncio.Condition()
-
-    @classmethod
-    def pair(cls) -> tuple[MemoryChannel, MemoryChannel]:
-        one, two = cls(), cls()
-        one.other, two.other = two, one
-        one.changed = two.changed
-        return one, two
-
-    async def send(self, frame: bytes) -> None:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ended or len(self.other.frames) < WINDOW)
-            if self.ended:
-                raise ConnectionLost("the channel was cut")
-            self.other.frames.append(frame)
-            self.changed.notify_all()
-
-    async def receive(self) -> bytes:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ended or bool(self.frames))
-            if self.ended:
-                raise ConnectionLost("the channel was cut")
-            self.changed.notify_all()
-            return self.frames.popleft()
-
-    async def cut(self) -> None:
-        async with self.changed:
-            self.ended = self.other.ended = True
-            self.changed.notify_all()
 
 
 def couriered(folder: Path) -> tuple[Device, Device]:

@@ -83,7 +83,6 @@ class FileDevice:
         self._size = 0
         self._number = 0
         self._due = 0.0
-        self._exhausted = False
 
     async def start(self, channel: DeviceChannel, role: DeviceRole) -> None:
         """Open the files; reads all that is new of them. The other end is met with the first block."""
@@ -92,7 +91,7 @@ class FileDevice:
         del role  # both ends do the same
         await self._in_thread(self._files.open)
         self._channel = channel
-        self._limit, self._size, self._number, self._exhausted = None, self._block_bytes, 0, False
+        self._limit, self._size, self._number = None, self._block_bytes, 0
         self._due = asyncio.get_running_loop().time()
 
     async def read(self) -> RawBlock:
@@ -103,13 +102,15 @@ class FileDevice:
         try:
             if self._limit is None:
                 self._limit = await self._meet(channel)
+            self._refuse_used_up(self._files.position, self._limit)
             await self._until_due()
             start = await self._agree(channel, self._limit)
         except ConnectionLost as error:
             raise DeviceError(f"the channel to the other end of the couriered key has ended: {error}") from error
+        if self._limit - start < MIN_BLOCK_BYTES:
+            await self._in_thread(lambda: self._files.take(start, 0))
+        self._refuse_used_up(start, self._limit)
         length = min(self._size, self._limit - start)
-        if length < MIN_BLOCK_BYTES:
-            raise self._used_up()
         taken = await self._in_thread(lambda: self._files.take(start, length))
         self._warn()
         self._due += 8 * length / self._rate_bps
@@ -195,17 +196,21 @@ class FileDevice:
             self._warned = True
             _log.warning("couriered key runs low: bring more to both ends", path=str(self._path), bits=self._left_bits)
 
-    def _used_up(self) -> DeviceError:
-        self._exhausted = True
-        reason = f"the couriered key in {self._path} is used up: bring fresh key to both ends"
-        _log.error("couriered key is used up", path=str(self._path))
-        return DeviceError(reason)
+    def _refuse_used_up(self, position: int, limit: int) -> None:
+        if limit - position < MIN_BLOCK_BYTES:
+            _log.error("couriered key is used up", path=str(self._path))
+            raise DeviceError(self._used_up)
+
+    @property
+    def _used_up(self) -> str:
+        return f"the couriered key in {self._path} is used up: bring fresh key to both ends"
 
     def status(self) -> DeviceStatus:
         """Return the configured rate, and what is left."""
-        exhausted = self._exhausted and self._own_bytes_left < MIN_BLOCK_BYTES and not self._files.has_news()
+        files = self._files
+        exhausted = bool(files.files) and self._own_bytes_left < MIN_BLOCK_BYTES and not files.has_news()
         if exhausted:
-            note = f"the couriered key in {self._path} is used up: bring fresh key to both ends"
+            note = self._used_up
         elif self._runs_low():
             note = f"of the couriered key in {self._path} {self._left_bits} bits are left: bring more to both ends"
         else:

@@ -220,12 +220,12 @@ class KeyFiles:
     # --- using --------------------------------------------------------------------------------------------------------
 
     def take(self, start: int, length: int) -> bytes:
-        """Use `length` bytes from `start`, and give up what lies before. Never twice, whatever happens on the way.
+        """Use `length` bytes, or none, from `start`, and give up what lies before. Never twice, whatever happens.
 
         Raises `DeviceError` if that cannot be made durable, or not read, or not erased: the bytes may be lost then.
         """
         stop = start + length
-        if self._lock is None or start < self.position or length < 1 or stop > self.size:
+        if self._lock is None or start < self.position or length < 0 or stop > self.size:
             raise DeviceError(f"bytes {start} to {stop} of the couriered key cannot be had: {self.position} are used")
         with self._telling():
             self._write_position(stop, self._erased)
