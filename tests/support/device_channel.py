@@ -1,4 +1,4 @@
-"""A device channel in memory, which can be cut."""
+"""The channel between the two ends of a device pair, in memory: bounded, and it can be cut."""
 
 from __future__ import annotations
 

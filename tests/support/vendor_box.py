@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from qss.servers.messages import JSON, Request, Response
 from qss.wire.etsi004.framing import FORGE_VERSION, QUBIP_VERSION
 from qss.wire.etsi004.messages import Form
 from qss.wire.etsi014.paths import PREFIX, Method
-from support.northbound import ALICE, BOB
+from support.northbound import ALICE, BOB, FakeKeyService
 from support.pki import Pki
 from support.southbounds import Southbounds
 
@@ -76,6 +77,14 @@ async def listening(*boxes: Box) -> AsyncIterator[None]:
             await listener.start()
             box.url = f"https://127.0.0.1:{listener.address[1]}"
         yield
+
+
+class RandomKeys(FakeKeyService):
+    """A stock that passes the modules' health tests."""
+
+    def draw(self, number: int, size: int) -> bytes:
+        del number
+        return os.urandom(size)
 
 
 def pair_of_boxes(pki: Pki, service: KeyService) -> tuple[Box, Box]:

@@ -8,6 +8,8 @@ from typing import assert_never
 
 from qss.adapters.devices.etsi004 import Etsi004Device
 from qss.adapters.devices.etsi014 import Etsi014Device, Side
+from qss.adapters.devices.file import FileDevice
+from qss.adapters.devices.key_files import Used
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.adapters.keyrings.envelope import read_any
@@ -73,6 +75,15 @@ def device_of(table: tables.DeviceTable) -> Device:
             return RateSetSimulator(table.rate_bps, qber=table.qber, block_bytes=table.block_bytes)
         case tables.SeededSimulator():
             return UnsafeSeededSimulator(table.rate_bps, table.seed, qber=table.qber, block_bytes=table.block_bytes)
+        case tables.CourieredKey():
+            return FileDevice(
+                table.path,
+                state=table.state,
+                used=Used(table.used),
+                rate_bps=table.rate_bps,
+                block_bytes=table.block_bytes,
+                warn_bits=table.warn_bits,
+            )
         case tables.Etsi014():
             return Etsi014Device(
                 partial(_client_of_014, table),

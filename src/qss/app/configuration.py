@@ -15,6 +15,7 @@ from qss.app.site_tables import (
     PARTY_IS,
     QKS_ID_IS,
     SAE_ID_IS,
+    CourieredKey,
     Etsi004,
     Etsi014,
     Link,
@@ -136,6 +137,15 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
         yield f"links[{peer[0]}].peer", shown(peer[1]) + " again", "one link to each neighbour"
     if uuid := _repeated([configuration.site.uuid, *(link.uuid for link in links)]):
         yield f"links[{uuid[0] - 1}].uuid", f"{uuid[1]} again", "a UUID of its own for each site and link"
+    yield from _couriered(links)
+
+
+def _couriered(links: tuple[Link, ...]) -> Iterator[Fault]:
+    paths = [
+        str(link.device.path.absolute()) if isinstance(link.device, CourieredKey) else i for i, link in enumerate(links)
+    ]
+    if path := _repeated(paths):
+        yield f"links[{path[0]}].device.path", shown(path[1]) + " again", "key of its own for each link"
 
 
 def _capacity(i: int, link: Link) -> Iterator[Fault]:

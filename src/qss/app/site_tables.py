@@ -187,6 +187,17 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
 
 
+class CourieredKey(_Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
+    """Key that somebody brought to both ends, in a file or a folder of files; used once."""
+
+    path: Path
+    state: Path | None = None
+    used: Literal["overwritten", "removed", "kept"] = "overwritten"
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 1_000_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 16_384
+    warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
+
+
 class _Box(_Table, frozen=True, kw_only=True):
     """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
 
@@ -219,7 +230,7 @@ class Etsi004(_Box, frozen=True, kw_only=True, tag="etsi004", tag_field="type"):
     edition: Literal["2.1.1", "3-draft"] = "2.1.1"
 
 
-DeviceTable = Simulator | SeededSimulator | Etsi014 | Etsi004
+DeviceTable = Simulator | SeededSimulator | CourieredKey | Etsi014 | Etsi004
 
 
 class Link(_Table, frozen=True, kw_only=True):

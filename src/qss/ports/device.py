@@ -56,7 +56,14 @@ class DeviceStatus:
     seeded: bool = False
     """The bits are predictable: a simulator with a seed, for tests only."""
     lost_bits: int = 0
-    """Bits that one end alone had, since the object was made: given up by both before they made a block."""
+    """Bits that were distilled and not kept, since the process began: nobody read them in time, or one end alone had
+    them."""
+    left_bits: int | None = None
+    """How much the device can still yield at all; None if it has no end."""
+    exhausted: bool = False
+    """Nothing will come before somebody does something about it: no key stream is worth opening."""
+    note: str = ""
+    """What an operator should know now, if anything: why nothing comes, or what is about to run out."""
 
 
 class Device(Protocol):

@@ -24,11 +24,17 @@ MODULE_UP = Metric("qss_module_up", "gauge", "Whether a link's modules have a ke
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
 DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a link's device says it yields.")
 DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a link's device reports, 0 to 1.")
-DEVICE_LOST = Metric(
-    "qss_device_lost_bits_total", "counter", "Bits that a link's device had at one end only, and gave up."
-)
 DEVICE_SEEDED = Metric(
     "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
+)
+DEVICE_LOST = Metric("qss_device_lost_bits_total", "counter", "Bits that a link's device had and did not keep.")
+DEVICE_LEFT = Metric(
+    "qss_device_left_bits", "gauge", "Bits that a link's device can still yield at all, if it has an end."
+)
+HEALTH_FAILURES = Metric(
+    "qss_device_health_failures_total",
+    "counter",
+    "Key streams that ended because a device's bits failed a health test.",
 )
 BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
 
@@ -54,7 +60,10 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a QKD device says of itself. `qber` is None if it does not tell; `seeded`: its bits are predictable."""
+    """What a QKD device says of itself.
+
+    `qber`: None if it does not tell; `seeded`: its bits are predictable; `left_bits`: None if it has no end.
+    """
 
     kind: str
     running: bool
@@ -62,8 +71,10 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     qber: float | None
     simulated: bool
     seeded: bool
-    lost_bits: int
-    """What one end alone had, and gave up before the block check."""
+    lost_bits: int = 0
+    left_bits: int | None = None
+    note: str = ""
+    """What an operator should know of it now, if anything."""
 
 
 class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +87,8 @@ class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
     """How the Sync connection is protected."""
     device: DeviceState
     bits: Mapping[str, int]
+    health_failures: Mapping[str, int]
+    """Streams that each health test ended, since the process began."""
 
 
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,5 +147,9 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
         yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
         if device.qber is not None:
             yield Sample(DEVICE_QBER, (peer,), device.qber)
-        yield Sample(DEVICE_LOST, (peer,), device.lost_bits)
         yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))
+        yield Sample(DEVICE_LOST, (peer,), device.lost_bits)
+        if device.left_bits is not None:
+            yield Sample(DEVICE_LEFT, (peer,), device.left_bits)
+        for test, failures in link.module.health_failures.items():
+            yield Sample(HEALTH_FAILURES, (peer, ("test", test)), failures)

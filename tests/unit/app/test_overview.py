@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from qss.app.overview import OUTCOMES, Overview
 from qss.core.module import Counts, Phase
 from qss.core.reservation import Link, LinkSettings
+from qss.model.health import HealthTest
 from qss.model.identifiers import QksId, StreamId
 from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
 from qss.ports.device import DeviceStatus
@@ -37,7 +39,16 @@ PEER = PeerRecord(
     B, past=Tally(delivered=100, relayed=20, burned={RESTORED: 3}), past_ingested=123
 )  # fmt: skip
 EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
-COUNTS = Counts(read=100, check=10, accepted=50, delivered=20, unused=5, unequal=30, unfinished=10)
+COUNTS = Counts(
+    read=100,
+    check=10,
+    accepted=50,
+    delivered=20,
+    unused=5,
+    unequal=30,
+    unfinished=10,
+    unhealthy=Counter({HealthTest.CYCLE: 3}),
+)
 
 
 @pytest.fixture
@@ -50,7 +61,7 @@ async def site():
 
 @pytest.fixture
 async def overview(site):
-    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True)
+    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True, lost_bits=7, left_bits=9, note="runs low")
     module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, None, None, "TLSv1.2", COUNTS, device))
     uuid = UUID(int=1)
     configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=uuid), links=(SimpleNamespace(peer=B, uuid=uuid),))
@@ -91,9 +102,20 @@ async def test_a_module_counts_bytes_and_bits_are_shown(overview):
     (link,) = overview.status().links
     assert link.module.bits == {outcome: 8 * getattr(COUNTS, outcome) for outcome in OUTCOMES}
     assert link.module.bits["read"] == 800
-    assert link.module.device.seeded
+    shown = link.module.device
+    assert shown.seeded
+    assert (shown.lost_bits, shown.left_bits, shown.note) == (7, 9, "runs low")
     assert (link.security, link.module.security) == ("TLSv1.3", "TLSv1.2")
     assert not link.up
+
+
+async def test_failures_of_health_are_shown_for_each_test_from_the_start(overview):
+    shown = {
+        dict(sample.labels)["test"]: sample.value
+        for sample in overview.metrics()
+        if sample.metric.name == "qss_device_health_failures_total"
+    }
+    assert shown == {test: 3 * (test is HealthTest.CYCLE) for test in HealthTest}
 
 
 async def test_metrics_say_what_the_status_says(overview):

@@ -188,9 +188,11 @@ async def test_key_is_waited_for_without_end(boxes, channels, pki) -> None:
         reading = asyncio.create_task(same(devices, 2))
         await asyncio.sleep(0.5)  # longer than a box may be silent
         assert not reading.done()
+        assert "waiting for the vendor's box" in devices[0].status().note
         assert 10 < len(boxes[0].pulled()) < 100
         boxes[0].odd = lambda _: None
         await reading
+        assert devices[0].status().note == ""
     assert boxes[0].pulled()[-4:] == [0, 1, 2, 3]
 
 
@@ -354,7 +356,7 @@ async def test_another_frame_than_is_due_ends_it(boxes, channels, pki, frames) -
 async def test_boxes_that_give_other_bytes_at_the_ends_are_found_out_by_the_modules(boxes, pki) -> None:
     def odd(request):
         if isinstance(request, GetKey) and request.index == 5:
-            return GetKeyAnswer(0, 5, KeyMaterial(bytes(CHUNK_BYTES)))
+            return GetKeyAnswer(0, 5, KeyMaterial(chunk(1 << 20)))
         return None
 
     boxes[1].odd = odd

@@ -22,7 +22,7 @@ from qss.wire.etsi014.paths import Method
 from support.module_runners import TwoModules, chunks
 from support.northbound import ALICE, BOB, FakeKeyService
 from support.pki import Pki
-from support.vendor_box import always, listening, on, only_get, pair_of_boxes
+from support.vendor_box import RandomKeys, always, listening, on, only_get, pair_of_boxes
 
 HASTY = Patience(first_pause_s=0.005, longest_pause_s=0.02, silence_s=0.3, late_s=0.05, losses=3)
 BLOCK_BYTES = 1024
@@ -160,9 +160,11 @@ async def test_key_is_waited_for(boxes, channels, service, refusal) -> None:
         reading = asyncio.create_task(same(devices))
         await asyncio.sleep(0.5)  # longer than a box may be silent
         assert not reading.done()
+        assert "waiting for the vendor's box: the box has too little key now" in devices[0].status().note
         assert 10 < boxes[0].asked_for(Method.ENC_KEYS) < 100
         service.stock, boxes[0].oddity = 1000, None
         assert len(await reading) == 1
+        assert devices[0].status().note == ""
     assert boxes[1].asked_for(Method.DEC_KEYS) == 1
 
 
@@ -463,7 +465,8 @@ async def test_what_is_no_frame_of_ours_ends_it(boxes, channels, frame) -> None:
         await device.stop()
 
 
-async def test_boxes_that_give_other_bytes_at_the_ends_are_found_out_by_the_modules(boxes) -> None:
+async def test_boxes_that_give_other_bytes_at_the_ends_are_found_out_by_the_modules(pki) -> None:
+    boxes = pair_of_boxes(pki, RandomKeys(stock=100_000))
     lying = 2
 
     async def odd(ours, request):
@@ -471,7 +474,7 @@ async def test_boxes_that_give_other_bytes_at_the_ends_are_found_out_by_the_modu
         response = await ours(request)
         if request.path.endswith("/dec_keys") and lying:
             lying -= 1
-            return await changed(response, lambda keys: keys[5].update(key=base64.b64encode(bytes(32)).decode()))
+            return await changed(response, lambda keys: keys[5].update(key=keys[6]["key"]))
         return response
 
     boxes[1].oddity = odd

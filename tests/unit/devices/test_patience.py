@@ -37,7 +37,7 @@ def test_pauses_grow_to_a_bound() -> None:
 @in_virtual_time
 async def test_key_is_waited_for_without_end() -> None:
     box = Box(*[SHORT] * 1000)
-    assert await until_answered(box.ask, Patience()) == "key"
+    assert await until_answered(box.ask, Patience(), lambda _: None) == "key"
     assert box.times[1] - box.times[0] == pytest.approx(0.1)
     assert box.times[-1] - box.times[-2] == pytest.approx(10)
     assert box.times[-1] > 9000
@@ -49,7 +49,7 @@ async def test_key_is_waited_for_without_end() -> None:
 def test_a_box_that_answers_again_in_time_is_gone_on_with(failure) -> None:
     @in_virtual_time
     async def run() -> None:
-        assert await until_answered(Box(*[failure] * 9).ask, Patience()) == "key"
+        assert await until_answered(Box(*[failure] * 9).ask, Patience(), lambda _: None) == "key"
 
     run()
 
@@ -58,14 +58,14 @@ def test_a_box_that_answers_again_in_time_is_gone_on_with(failure) -> None:
 async def test_a_box_that_is_silent_for_too_long_is_given_up() -> None:
     box = Box(*[SILENT] * 100)
     with pytest.raises(DeviceError, match="no usable answer for 60 s: no answer"):
-        await until_answered(box.ask, Patience())
+        await until_answered(box.ask, Patience(), lambda _: None)
     assert 45 <= box.times[-1] <= 60
 
 
 @in_virtual_time
 async def test_a_box_that_says_it_is_short_is_not_silent() -> None:
     box = Box(*[SILENT, SHORT] * 100)
-    assert await until_answered(box.ask, Patience()) == "key"
+    assert await until_answered(box.ask, Patience(), lambda _: None) == "key"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_does_not_pass_by_itself_is_raised_at_once(failure) -> None:
     async def run() -> None:
         box = Box(failure)
         with pytest.raises(type(failure)):
-            await until_answered(box.ask, Patience())
+            await until_answered(box.ask, Patience(), lambda _: None)
         assert len(box.times) == 1
 
     run()

@@ -64,8 +64,10 @@ STATUS = SiteStatus(
                     simulated=True,
                     seeded=False,
                     lost_bits=512,
+                    left_bits=5,
                 ),
                 bits={"read": 8192, "check": 384},
+                health_failures={"cycle": 2},
             ),
         ),
     ),
@@ -202,12 +204,18 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_qber_ratio Quantum bit error rate that a link's device reports, 0 to 1.\n"
         "# TYPE qss_device_qber_ratio gauge\n"
         'qss_device_qber_ratio{peer="B"} 0.02\n'
-        "# HELP qss_device_lost_bits_total Bits that a link's device had at one end only, and gave up.\n"
-        "# TYPE qss_device_lost_bits_total counter\n"
-        'qss_device_lost_bits_total{peer="B"} 512\n'
         "# HELP qss_device_seeded 1 if a link's bits are predictable: a seeded simulator, for tests.\n"
         "# TYPE qss_device_seeded gauge\n"
         'qss_device_seeded{peer="B"} 0\n'
+        "# HELP qss_device_lost_bits_total Bits that a link's device had and did not keep.\n"
+        "# TYPE qss_device_lost_bits_total counter\n"
+        'qss_device_lost_bits_total{peer="B"} 512\n'
+        "# HELP qss_device_left_bits Bits that a link's device can still yield at all, if it has an end.\n"
+        "# TYPE qss_device_left_bits gauge\n"
+        'qss_device_left_bits{peer="B"} 5\n'
+        "# HELP qss_device_health_failures_total Key streams that ended because a device's bits failed a health test.\n"
+        "# TYPE qss_device_health_failures_total counter\n"
+        'qss_device_health_failures_total{peer="B",test="cycle"} 2\n'
         "# HELP qss_requests_total Requests answered at the northbound interface.\n"
         "# TYPE qss_requests_total counter\n"
         'qss_requests_total{method="dec_keys",status="200"} 0\n'

@@ -90,6 +90,7 @@ class Etsi004Device:
         self._rate_bps = rate_bps
         self._stream: _Stream | None = None
         self._role = DeviceRole.INITIATOR
+        self._note = ""
         self._began = 0.0
 
     async def start(self, channel: DeviceChannel, role: DeviceRole) -> None:
@@ -99,7 +100,7 @@ class Etsi004Device:
         """
         if self._stream is not None:
             raise DeviceError("the device is running already; stop it first")
-        self._stream = _Stream(self._box(), channel, self._names, self._patience)
+        self._stream = _Stream(self._box(), channel, self._names, self._patience, self._tell)
         self._role = role
 
     async def read(self) -> RawBlock:
@@ -130,16 +131,25 @@ class Etsi004Device:
             await stream.join()
         self._began = asyncio.get_running_loop().time()
 
+    def _tell(self, note: str) -> None:
+        self._note = note
+
     async def stop(self) -> None:
         """Stop, and close the stream at the box. Can be called twice, and before `start`."""
         stream, self._stream = self._stream, None
         if stream is not None:
+            self._note = ""
             await stream.close()
 
     def status(self) -> DeviceStatus:
         """Return what is known of the box; of the quantum channel behind it 004 says nothing."""
         return DeviceStatus(
-            kind=self.kind, running=self._stream is not None, rate_bps=self._rate_bps, qber=None, simulated=False
+            kind=self.kind,
+            running=self._stream is not None,
+            rate_bps=self._rate_bps,
+            qber=None,
+            simulated=False,
+            note=self._note,
         )
 
 
@@ -147,13 +157,19 @@ class _Stream:
     """One key stream at one box."""
 
     def __init__(
-        self, client: Etsi004Client, channel: DeviceChannel, names: tuple[str, str], patience: Patience
+        self,
+        client: Etsi004Client,
+        channel: DeviceChannel,
+        names: tuple[str, str],
+        patience: Patience,
+        tell: Callable[[str], None],
     ) -> None:
         self.name: StreamId | None = None
         self._client = client
         self._channel = channel
         self._names = names
         self._patience = patience
+        self._tell = tell
         self._chunk_bytes = 0
         self._chunks_per_block = 0
         self._timeout_ms = 0
@@ -166,7 +182,7 @@ class _Stream:
 
     async def open(self, chunk_bytes: int, block_bytes: int) -> None:
         """Boxes 3.1: open a stream that the box names, and tell the responder."""
-        opened = await until_answered(lambda: self._opened(chunk_bytes, None), self._patience)
+        opened = await until_answered(lambda: self._opened(chunk_bytes, None), self._patience, self._tell)
         if opened.stream is None:
             raise RemoteProtocolError("it opened a key stream and gave it no Key_stream_ID")
         self._begin(opened, opened.stream, chunk_bytes, block_bytes)
@@ -177,7 +193,7 @@ class _Stream:
         """Boxes 3.2: open the stream that the initiator's box has named."""
         there = decode(await self._channel.receive(), OpenedThere)
         stream = StreamId(there.stream)
-        opened = await until_answered(lambda: self._opened(there.chunk_bytes, stream), self._patience)
+        opened = await until_answered(lambda: self._opened(there.chunk_bytes, stream), self._patience, self._tell)
         self._begin(opened, stream, there.chunk_bytes, there.block_bytes)
         if self._chunk_bytes != there.chunk_bytes:
             raise DeviceError(
@@ -228,7 +244,7 @@ class _Stream:
     async def _chunk(self) -> KeyMaterial:
         if self._index > MAX_NUMBER:
             raise DeviceError("the key stream at the box has no more indices; a new one begins from 0")
-        key = await until_answered(self._pulled, self._patience)
+        key = await until_answered(self._pulled, self._patience, self._tell)
         self._index += 1
         return key
 

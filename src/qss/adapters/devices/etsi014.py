@@ -90,6 +90,7 @@ class Etsi014Device:
         self._dropped_bytes = 0
         self._end: _Master | _Slave | None = None
         self._blocks: KeyBlocks | None = None
+        self._note = ""
         self._number = 0
         self._began = 0.0
         self._yielded = 0
@@ -103,9 +104,11 @@ class Etsi014Device:
             raise DeviceError("the device is running already; stop it first")
         box = self._box()
         if self._side is Side.MASTER:
-            self._end = _Master(box, channel, self._names, self._patience, self._key_bits, self._block_bytes)
+            self._end = _Master(
+                box, channel, self._names, self._patience, self._tell, self._key_bits, self._block_bytes
+            )
         else:
-            self._end = _Slave(box, channel, self._names, self._patience)
+            self._end = _Slave(box, channel, self._names, self._patience, self._tell)
         self._number = self._yielded = 0
 
     async def read(self) -> RawBlock:
@@ -137,6 +140,9 @@ class Etsi014Device:
         if passed > 0:
             self._rate_bps = 8 * self._yielded / passed
 
+    def _tell(self, note: str) -> None:
+        self._note = note
+
     async def stop(self) -> None:
         """Stop; keys that make no whole block are forgotten at both ends. Can be called twice, and before `start`."""
         if self._blocks is not None:
@@ -144,6 +150,7 @@ class Etsi014Device:
         self._blocks = None
         end, self._end = self._end, None
         if end is not None:
+            self._note = ""
             await end.box.close()
 
     def status(self) -> DeviceStatus:
@@ -156,6 +163,7 @@ class Etsi014Device:
             qber=None,
             simulated=False,
             lost_bits=8 * dropped,
+            note=self._note,
         )
 
 
@@ -168,6 +176,7 @@ class _Master:
         channel: DeviceChannel,
         names: tuple[str, str],
         patience: Patience,
+        tell: Callable[[str], None],
         key_bits: int | None,
         block_bytes: int,
     ) -> None:
@@ -175,6 +184,7 @@ class _Master:
         self._channel = channel
         self._names = names
         self._patience = patience
+        self._tell = tell
         self._key_bits = key_bits
         self._block_bytes = block_bytes
         self._size: int | None = None
@@ -182,7 +192,7 @@ class _Master:
 
     async def agree(self) -> KeyBlocks:
         """Boxes 2.1 and 2.2: learn what the box offers, tell the slave, and wait until its box has answered."""
-        limits = (await until_answered(self.box.offer, self._patience)).limits
+        limits = (await until_answered(self.box.offer, self._patience, self._tell)).limits
         bits = _key_bits(limits, self._key_bits)
         self._size = None if bits == limits.key_size else bits  # boxes of one size may not know the parameter
         await self._channel.send(encode(Terms(self._names[0], bits // 8, self._block_bytes)))
@@ -194,7 +204,7 @@ class _Master:
 
     async def add_to(self, blocks: KeyBlocks) -> None:
         """Boxes 2.3: get keys, offer them, and hear whether the slave has them too."""
-        keys = await until_answered(lambda: self._fresh_keys(blocks), self._patience)
+        keys = await until_answered(lambda: self._fresh_keys(blocks), self._patience, self._tell)
         if any(len(key.material) != self._key_bytes for key in keys):
             raise RemoteProtocolError(f"it answered keys of another size than {8 * self._key_bytes} bits")
         blocks.offered([key.key_id for key in keys])
@@ -222,16 +232,24 @@ class _Master:
 class _Slave:
     """The end that fetches keys by their IDs."""
 
-    def __init__(self, box: VendorBox, channel: DeviceChannel, names: tuple[str, str], patience: Patience) -> None:
+    def __init__(
+        self,
+        box: VendorBox,
+        channel: DeviceChannel,
+        names: tuple[str, str],
+        patience: Patience,
+        tell: Callable[[str], None],
+    ) -> None:
         self.box = box
         self._channel = channel
         self._names = names
         self._patience = patience
+        self._tell = tell
         self._key_bytes = 0
 
     async def agree(self) -> KeyBlocks:
         """Boxes 2.1 and 2.2: hear what the master will offer, once this end's box has answered."""
-        most = await until_answered(self._most_keys, self._patience)
+        most = await until_answered(self._most_keys, self._patience, self._tell)
         await self._channel.send(encode(Ready(self._names[0], min(most, MAX_OFFERED))))
         terms = decode(await self._channel.receive(), Terms)
         _check_names(self._names, terms.sae)
@@ -277,7 +295,7 @@ class _Slave:
         end = now() + self._patience.late_s
         for pause in self._patience.pauses():
             try:
-                keys = await until_answered(lambda: self.box.keys_with_ids(key_ids), self._patience)
+                keys = await until_answered(lambda: self.box.keys_with_ids(key_ids), self._patience, self._tell)
             except KeyServerRefused as refused:
                 if refused.status not in _NOT_FOUND:
                     raise DeviceError(f"the slave's box cannot go on: {refused}") from refused

@@ -42,8 +42,8 @@ class Patience:
             pause = min(2 * pause, self.longest_pause_s)
 
 
-async def until_answered[T](ask: Callable[[], Awaitable[T]], patience: Patience) -> T:
-    """Ask a box until it answers. `Shortage` is waited for without end.
+async def until_answered[T](ask: Callable[[], Awaitable[T]], patience: Patience, tell: Callable[[str], None]) -> T:
+    """Ask a box until it answers. `Shortage` is waited for without end. `tell` hears what is waited for, then "".
 
     Raises `DeviceError` once the box was silent or broken for too long, `KeyServerRefused` for refusals that do not
     pass by themselves, and what else `ask` raises.
@@ -53,7 +53,7 @@ async def until_answered[T](ask: Callable[[], Awaitable[T]], patience: Patience)
     waiting = False
     for pause in patience.pauses():
         try:
-            return await ask()
+            answer = await ask()
         except Shortage as error:
             reason, silent_since = str(error), None
         except (KeyServerUnreachable, KeyServerRefused, ConnectionLost) as error:
@@ -63,9 +63,13 @@ async def until_answered[T](ask: Callable[[], Awaitable[T]], patience: Patience)
             silent_since = now() if silent_since is None else silent_since
             if now() + pause - silent_since > patience.silence_s:
                 raise DeviceError(f"the box gave no usable answer for {patience.silence_s:g} s: {reason}") from error
+        else:
+            tell("")
+            return answer
         if not waiting:
             _log.info("waiting for the vendor's box", reason=reason)
             waiting = True
+        tell(f"waiting for the vendor's box: {reason}")
         await asyncio.sleep(pause)
     raise AssertionError("pauses do not end")
 
