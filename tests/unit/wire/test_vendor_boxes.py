@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from fuzz.__main__ import TARGETS, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +80,7 @@ def test_two_ends_that_are_the_same_side_are_told_so(message, side):
     due = wire.Ready if isinstance(message, wire.Terms) else wire.Terms
     with pytest.raises(RemoteProtocolError, match=f'set side = "{side}" at one of them'):
         wire.decode(wire.encode(message), due)
+
+
+def test_fuzzing_finds_nothing_in_a_short_while():
+    run(TARGETS["vendor-boxes"], 1, tries=3000)
