@@ -14,7 +14,7 @@ _MESSAGES: tuple[wire.Message, ...] = (
     wire.Terms("sae:a", 32, 1024),
     wire.Ready("sae:b", 128),
     wire.Offer((bytes(range(16)), bytes(16))),
-    wire.Held(True),
+    wire.Held(held=True),
     wire.Opened(bytes(16), 512, 1024),
     wire.Joined(),
     wire.Mark(7),

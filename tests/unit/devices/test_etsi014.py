@@ -182,6 +182,21 @@ async def test_a_box_that_never_has_a_blocks_keys_at_once_is_asked_for_what_it_h
         refilling.cancel()
 
 
+async def test_a_box_that_answers_fewer_keys_than_asked_for_is_asked_on(boxes, channels) -> None:
+    async def odd(ours, request):
+        response = await ours(request)
+        return await changed(response, lambda keys: keys.__delitem__(slice(5, None))) if is_ask(request) else response
+
+    def is_ask(request) -> bool:
+        return request.path.endswith("/enc_keys")
+
+    boxes[0].oddity = odd
+    async with pair(boxes, channels) as devices:
+        await same(devices, 2)
+        assert devices[0].status().lost_bits == 0
+    assert boxes[0].asked_for(Method.ENC_KEYS) == 2 * 7
+
+
 # --- keys that one end does not have ------------------------------------------------------------------------------
 
 
