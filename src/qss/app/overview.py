@@ -12,6 +12,7 @@ from qss.app.site_tables import Link, LinkModule, SiteConfiguration
 from qss.core.module import Phase
 from qss.core.reservation import Link as ReservationLink
 from qss.model.errors import BadRequest, Unavailable
+from qss.model.health import HealthTest
 from qss.model.identifiers import PairId, QksId
 from qss.model.records import BurnReason, Scope, StreamRecord, Tally
 from qss.runtime.link import LinkRunner
@@ -154,6 +155,10 @@ def _module(status: ModuleStatus) -> ModuleState:
             qber=device.qber,
             simulated=device.simulated,
             seeded=device.seeded,
+            lost_bits=device.lost_bits,
+            left_bits=device.left_bits,
+            note=device.note,
         ),
         bits={outcome: 8 * getattr(counts, outcome) for outcome in OUTCOMES},
+        health_failures={test: counts.unhealthy[test] for test in HealthTest},  # each from the start, as above
     )

@@ -64,9 +64,17 @@ STATUS = SiteStatus(
                         up=True,
                         security=None,
                         device=DeviceState(
-                            kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
+                            kind="simulator",
+                            running=True,
+                            rate_bps=1e6,
+                            qber=0.02,
+                            simulated=True,
+                            seeded=False,
+                            lost_bits=512,
+                            left_bits=5,
                         ),
                         bits={"read": 8192, "check": 384},
+                        health_failures={"cycle": 2},
                     ),
                 ),
                 PairStatus(uuid="q", name="A/1", attached=False, up=False, stream=None, module=None),
@@ -203,6 +211,15 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_seeded 1 if a device's bits are predictable: seeded, for tests.\n"
         "# TYPE qss_device_seeded gauge\n"
         'qss_device_seeded{peer="B",pair="p"} 0\n'
+        "# HELP qss_device_lost_bits_total Bits that a device had and did not keep.\n"
+        "# TYPE qss_device_lost_bits_total counter\n"
+        'qss_device_lost_bits_total{peer="B",pair="p"} 512\n'
+        "# HELP qss_device_left_bits Bits that a device can still yield at all, if it has an end.\n"
+        "# TYPE qss_device_left_bits gauge\n"
+        'qss_device_left_bits{peer="B",pair="p"} 5\n'
+        "# HELP qss_device_health_failures_total Key streams that ended because a device's bits failed a health test.\n"
+        "# TYPE qss_device_health_failures_total counter\n"
+        'qss_device_health_failures_total{peer="B",pair="p",test="cycle"} 2\n'
         "# HELP qss_stream_bits Bits of a key stream at this end, by what became of them.\n"
         "# TYPE qss_stream_bits gauge\n"
         'qss_stream_bits{peer="B",stream="s",state="ingested"} 100\n'
