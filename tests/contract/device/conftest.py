@@ -14,10 +14,12 @@ import pytest
 
 from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import Device
 from support.device_channel import MemoryChannel
 
 RATE_BPS = 50e6
+SETTINGS = SimulatorSettings(rate_bps=RATE_BPS)
 BLOCK_BYTES = 2048
 
 
@@ -35,12 +37,12 @@ def couriered(folder: Path) -> tuple[Device, Device]:
 
 PAIRS: dict[str, Callable[[Path], tuple[Device, Device]]] = {
     "simulator": lambda _: (
-        RateSetSimulator(RATE_BPS, block_bytes=BLOCK_BYTES),
-        RateSetSimulator(RATE_BPS, block_bytes=BLOCK_BYTES),
+        RateSetSimulator(SETTINGS, block_bytes=BLOCK_BYTES),
+        RateSetSimulator(SETTINGS, block_bytes=BLOCK_BYTES),
     ),
     "seeded-simulator": lambda _: (
-        UnsafeSeededSimulator(RATE_BPS, 7, block_bytes=BLOCK_BYTES),
-        UnsafeSeededSimulator(RATE_BPS, 7, block_bytes=BLOCK_BYTES),
+        UnsafeSeededSimulator(SETTINGS, 7, block_bytes=BLOCK_BYTES),
+        UnsafeSeededSimulator(SETTINGS, 7, block_bytes=BLOCK_BYTES),
     ),
     "file": couriered,
 }

@@ -12,7 +12,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -21,10 +21,11 @@ from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
 from qss.core.module import events as ev
 from qss.crypto.block_check import check_block
 from qss.crypto.health import HealthState, examine
-from qss.model.errors import DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
+from qss.model.errors import BadRequest, DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
-from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
+from qss.ports.device import AdjustableDevice, Device, DeviceRole, DeviceStatus, RawBlock
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
@@ -178,6 +179,21 @@ class QkdModule:
             self._core.counts,
             self._device.status(),
         )
+
+    def adjust_device(self, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of a simulated device; return all that it has then. None are changed if one cannot be.
+
+        Raises `BadRequest` if they cannot be, or are not this end's to change, or the device is no simulator.
+        """
+        device = self._device
+        if not isinstance(device, AdjustableDevice):
+            raise BadRequest(f"the device of this pair is no simulator, but {device.status().kind}: it sets itself")
+        try:
+            if change:
+                device.adjust(replace(device.settings, **change))
+        except DeviceError as error:
+            raise BadRequest(str(error)) from error
+        return device.settings
 
     async def stop(self) -> None:
         """End the connection, the stream and the device, and take no further connection. Can be called twice."""
