@@ -172,8 +172,8 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("lifetimes.reserved_s", float("inf"), "inf", "a number above 0"),
         ("lifetimes.reserved_s", float("nan"), "nan", "a number above 0"),
         ("links", {}, "a table", "a list, each item a table with peer"),
-        ("links[0].device", 1, "1", 'a table whose type is one of "simulator", "seeded-simulator"'),
-        ("links[0].device.type", "photon", "'photon'", 'one of "simulator", "seeded-simulator"'),
+        ("links[0].device", 1, "1", 'a table whose type is one of "simulator", "seeded-simulator", "file"'),
+        ("links[0].device.type", "photon", "'photon'", 'one of "simulator", "seeded-simulator", "file"'),
         ("links[0].device.rate_bps", "1 Mbit/s", "'1 Mbit/s'", "a number above 0 to 10000000000"),
         ("links[0].device.qber", float("nan"), "nan", "a number from 0 to 0.5"),
         ("links[0].device.block_bytes", 1023, "1023", "from 1024 to 65536"),
@@ -321,6 +321,18 @@ def test_what_may_be_secret_is_never_shown(tmp_path: Path, key: str, value: obje
     assert error.key.startswith(key)
     assert "horse" not in str(error)
     assert "123456789" not in str(error)
+
+
+def test_couriered_key_serves_one_link(tmp_path: Path) -> None:
+    document = changed("links[0].device", {"type": "file", "path": "courier/key"})
+    other = {"peer": "C", "uuid": OTHER_UUID, "device": {"type": "file", "path": str(tmp_path / "courier" / "key")}}
+    document["links"].append(document["links"][0] | other)
+    error = refused(write(tmp_path, document))
+    assert error.key == "links[1].device.path"
+    assert "of its own" in error.allowed
+    document["links"][1]["device"]["path"] = "courier/another"
+    site = load(write(tmp_path, document))
+    assert [link.device.path for link in site.links] == [tmp_path / "courier" / name for name in ("key", "another")]
 
 
 def test_a_seed_needs_the_device_that_admits_it(tmp_path: Path) -> None:
