@@ -16,9 +16,12 @@ from uuid import UUID
 from msgspec import Meta, Struct, field
 
 from qss.app.toml_decoding import SECRET
+from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.addresses import Address
-from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
+from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, PairId, QkdmId, QksId, SaeId
 from qss.model.keys import KeyLimits
+from qss.wire.etsi004.framing import MAX_KEY_BYTES
+from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
 ANY_SAE = SaeId("*")
@@ -28,8 +31,11 @@ QKS_ID_IS = "a QKS ID: 1 to 63 letters, digits, '.', '-' or '_', the first a let
 SAE_ID_IS = "an SAE ID: 1 to 255 printable ASCII characters, no spaces"
 PARTY_IS = 'the id of one of the [[saes]], or "*" for any'
 
+MODULE_IS = "a QKD module of this site: its QKS ID, '/' and 1 to 63 letters, digits, '.', '-' or '_', such as A/1"
+
 QksName = Annotated[QksId, Meta(description=QKS_ID_IS)]
 SaeName = Annotated[SaeId, Meta(description=SAE_ID_IS)]
+ModuleName = Annotated[QkdmId, Meta(description=MODULE_IS)]
 Party = Annotated[SaeId, Meta(description=PARTY_IS)]
 CredentialName = Annotated[
     str,
@@ -38,6 +44,23 @@ CredentialName = Annotated[
         description="a file name in systemd's credentials folder: letters, digits, '.', '-' or '_'",
     ),
 ]
+BasePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/[A-Za-z0-9._~%-]+){1,16}\Z",
+        max_length=255,
+        description="a path that begins with '/' and ends without, such as /api/v1/keys",
+    ),
+]
+Uri = Annotated[
+    str,
+    Meta(
+        pattern=r"^[!-~]{1,4096}\Z",
+        description="a URI: 1 to 4096 printable ASCII characters, no spaces, such as app:alice",
+    ),
+    SECRET,
+]
+"""It may carry a token (ETSI GS QKD 004, clause 6.2)."""
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
 Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -168,19 +191,87 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
 
 
-DeviceTable = Simulator | SeededSimulator
+class CourieredKey(_Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
+    """Key that somebody brought to both ends, in a file or a folder of files; used once."""
+
+    path: Path
+    state: Path | None = None
+    used: Literal["overwritten", "removed", "kept"] = "overwritten"
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 1_000_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 16_384
+    warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
+
+
+class _Box(_Table, frozen=True, kw_only=True):
+    """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
+
+    address: Address
+    certificate: Path
+    key: Path
+    authority: Path
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 10_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 1024
+
+
+class Etsi014(_Box, frozen=True, kw_only=True, tag="etsi014", tag_field="type"):
+    """A vendor's box, or key management entity, that offers ETSI GS QKD 014. `key_bits` None: the box's own size."""
+
+    side: Literal["master", "slave"]
+    own_sae: SaeName
+    other_sae: SaeName
+    base_path: BasePath = PREFIX
+    key_bits: KeySize | None = None
+    timeout_s: Seconds = 10.0
+
+
+class Etsi004(_Box, frozen=True, kw_only=True, tag="etsi004", tag_field="type"):
+    """A vendor's box that offers ETSI GS QKD 004. `chunk_bytes` None: what the box chooses."""
+
+    source: Uri
+    destination: Uri
+    chunk_bytes: Annotated[int, Meta(ge=1, le=MAX_KEY_BYTES)] | None = None
+    form: Literal["forge", "qubip"] = "forge"
+    edition: Literal["2.1.1", "3-draft"] = "2.1.1"
+
+
+DeviceTable = Simulator | SeededSimulator | CourieredKey | Etsi014 | Etsi004
+
+
+class LinkModule(_Table, frozen=True, kw_only=True):
+    """This end of one device pair of a link. `uuid` is the pair's, the same at both ends.
+
+    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`.
+    """
+
+    uuid: UUID
+    device: DeviceTable | None = None
+    module: ModuleName | None = None
+
+    @property
+    def pair(self) -> PairId:
+        """The device pair's ID."""
+        return PairId.from_uuid(self.uuid)
 
 
 class Link(_Table, frozen=True, kw_only=True):
-    """A neighbour, and this end of the device pair that leads to it. `uuid` is the same at both ends."""
+    """A neighbour, and this end of the device pairs that lead to it. `uuid` is the same at both ends.
+
+    With `device`, the one pair of the link has the link's UUID.
+    """
 
     peer: QksName
     uuid: UUID
     address: Address
-    device: DeviceTable
+    device: DeviceTable | None = None
+    modules: Annotated[tuple[LinkModule, ...], Meta(max_length=MAX_PAIRS)] = ()
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
     relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
+
+    @property
+    def pairs(self) -> tuple[LinkModule, ...]:
+        """The link's device pairs at this end."""
+        return self.modules if self.device is None else (LinkModule(uuid=self.uuid, device=self.device),)
 
 
 class Sae(_Table, frozen=True, kw_only=True):
@@ -214,6 +305,15 @@ class SiteConfiguration(_Table, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()
+
+    @property
+    def devices(self) -> tuple[tuple[str, DeviceTable], ...]:
+        """The devices whose modules run in this process, each with the key of its table."""
+        found: list[tuple[str, DeviceTable | None]] = []
+        for i, link in enumerate(self.links):
+            found.append((f"links[{i}].device", link.device))
+            found += [(f"links[{i}].modules[{j}].device", module.device) for j, module in enumerate(link.modules)]
+        return tuple((key, device) for key, device in found if device is not None)
 
     @property
     def northbound_authority(self) -> Path:

@@ -6,7 +6,7 @@ Not here: bytes of any block, and the QKS's right to a stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from qss.core.module import events as ev
@@ -14,6 +14,7 @@ from qss.core.module.blocks import BlockChecks
 from qss.core.module.calls import Announcement
 from qss.core.module.counts import Counts
 from qss.core.module.phases import PeerPhase, Phase, Step, after, peer_after
+from qss.core.module.rest import Rest
 from qss.core.module.window import DeviceWindow
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import StreamId
@@ -46,6 +47,7 @@ class Module:
         self._stream = StreamId(bytes(16))
         self._chunk_bytes = 0
         self._opened_at = 0.0
+        self._rest = Rest()
         self._peer_phase = PeerPhase.ABSENT
         self._peer_open: wire.Open | None = None
         self._announcement: Announcement | None = None
@@ -96,6 +98,8 @@ class Module:
                 self._block_read(event)
             case ev.Tagged():
                 self._tagged(event)
+            case ev.Unhealthy():
+                self._unhealthy(event)
             case ev.DeviceFailed(reason):
                 self._device_failed(reason)
             case ev.Delivered(length):
@@ -117,7 +121,7 @@ class Module:
     @property
     def counts(self) -> Counts:
         """Where every byte went, up to now."""
-        return replace(self._counts)
+        return self._counts.copy()
 
     @property
     def bytes_in_check(self) -> int:
@@ -198,6 +202,11 @@ class Module:
     def _refuse_open(self, event: ev.OpenStream) -> None:
         if self._phase is Phase.DOWN:
             raise DeviceError("the module has no Sync connection to its peer; try again when it is there")
+        if rest := self._rest.left(self._now):
+            raise DeviceError(
+                f"the device failed its health tests {self._rest.failures} times in a row: it is left alone for "
+                f"{rest:.0f} s more; check or replace it"
+            )
         if not wire.MIN_CHUNK_BYTES <= event.chunk_bytes <= wire.MAX_CHUNK_BYTES:
             raise DeviceError(
                 f"a chunk of {event.chunk_bytes} bytes was asked for; "
@@ -309,6 +318,15 @@ class Module:
         self._counts.check += self._tagging - event.length
         self._tagging, self._reading = None, False
         self._blocks.tagged(event, self._now)
+
+    def _unhealthy(self, event: ev.Unhealthy) -> None:
+        """Sync 4.7: nothing of the block is said or kept, and the stream ends."""
+        self._running("a block failed a health test")
+        if self._tagging is None or event.number != self._blocks.next_number:
+            raise LocalProtocolError("a block failed a health test that was not read")
+        self._counts.unhealthy[event.test] += 1
+        self._rest.failed(self._now)
+        self._close(event.reason)
 
     def _device_failed(self, reason: str) -> None:
         self._running("the device failed")

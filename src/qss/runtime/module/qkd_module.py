@@ -22,7 +22,8 @@ from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
 from qss.core.module import events as ev
 from qss.core.module.calls import View
 from qss.crypto.block_check import check_block
-from qss.model.errors import DeviceError, QssError, RemoteProtocolError, StreamEnded
+from qss.crypto.health import HealthState, examine
+from qss.model.errors import DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
@@ -99,6 +100,7 @@ class QkdModule:
         self._defective = False
         self._depth = 0
         self._watchers: list[Callable[[], None]] = []
+        self._health = HealthState()
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
@@ -130,10 +132,13 @@ class QkdModule:
             )
         if (stream is None) is not initiator:
             raise DeviceError("the site with the lower ID opens key streams, the other one joins them by their ID")
+        device = self._device.status()
+        if device.exhausted:
+            raise DeviceError(device.note)
         if stream is None:
             stream = StreamId.from_entropy(self._entropy(_STREAM_ENTROPY_BYTES))
             if chunk_bytes is None:
-                chunk_bytes = fitting_chunk(self._device.status().rate_bps)
+                chunk_bytes = fitting_chunk(device.rate_bps)
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
         self.begin(stream, chunk_bytes)
@@ -367,8 +372,15 @@ class QkdModule:
         self._handle(ev.BlockRead(block.number, len(block.material)))
 
     def _compute_tags(self, number: int) -> None:
+        block = self._blocks[number]
         try:
-            check = check_block(self._open_queue.stream, number, self._blocks[number])
+            self._health = examine(self._health, block)
+            check = check_block(self._open_queue.stream, number, block)
+        except DeviceUnhealthy as unhealthy:
+            self._health = self._health.restarted()
+            self._log.error("the device failed a health test", test=str(unhealthy.test), reason=str(unhealthy))
+            self._handle(ev.Unhealthy(number, unhealthy.test, str(unhealthy)))
+            return
         except DeviceError as error:
             self._handle(ev.DeviceFailed(str(error)))
             return
