@@ -50,6 +50,7 @@ class Module:
         self._rest = Rest()
         self._peer_phase = PeerPhase.ABSENT
         self._peer_open: wire.Open | None = None
+        self._announcement: Announcement | None = None
         self._begin_run()
 
     def _begin_run(self) -> None:
@@ -129,10 +130,10 @@ class Module:
 
     @property
     def announced(self) -> Announcement | None:
-        """The stream that the peer has open, if it was not met and ended here before."""
+        """The stream that the peer has open, if this end may still open it, or has."""
         if self._peer_open is None or (self._peer_phase is PeerPhase.JOINED and self._phase is not Phase.RUNNING):
             return None
-        return Announcement(StreamId(self._peer_open.stream), self._peer_open.chunk_bytes)
+        return self._announcement
 
     @property
     def may_send(self) -> bool:
@@ -232,6 +233,7 @@ class Module:
             )
         self._peer_phase = peer_after(self._peer_phase, Step.OPENED)
         self._peer_open = message
+        self._announcement = Announcement(StreamId(message.stream), message.chunk_bytes)
         mine = self._phase is Phase.OPENING and message.stream == self._stream.value
         if mine and message.chunk_bytes == self._chunk_bytes:
             self._meet()
