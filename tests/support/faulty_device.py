@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qss.adapters.devices.simulator import RateSetSimulator
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import DeviceChannel, DeviceRole, RawBlock
 from support.module_runners import FAST_BPS
 
@@ -20,7 +21,7 @@ class FaultyDevice:
     """A simulator whose blocks go through `fault`, and which counts what is done with it."""
 
     def __init__(self, fault: Fault = no_fault, rate_bps: float = FAST_BPS) -> None:
-        self._device = RateSetSimulator(rate_bps, block_bytes=1024)
+        self._device = RateSetSimulator(SimulatorSettings(rate_bps=rate_bps), block_bytes=1024)
         self.fault = fault
         self.starts = 0
         self.reads = 0

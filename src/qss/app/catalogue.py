@@ -72,9 +72,9 @@ def device_of(table: tables.DeviceTable) -> Device:
     """Return one end of the device pair of a link."""
     match table:
         case tables.Simulator():
-            return RateSetSimulator(table.rate_bps, qber=table.qber, block_bytes=table.block_bytes)
+            return RateSetSimulator(table.settings(), block_bytes=table.block_bytes)
         case tables.SeededSimulator():
-            return UnsafeSeededSimulator(table.rate_bps, table.seed, qber=table.qber, block_bytes=table.block_bytes)
+            return UnsafeSeededSimulator(table.settings(), table.seed, block_bytes=table.block_bytes)
         case tables.CourieredKey():
             return FileDevice(
                 table.path,

@@ -14,6 +14,7 @@ from qss.model.errors import BadRequest, Unavailable
 from qss.model.health import HealthTest
 from qss.model.identifiers import QksId
 from qss.model.records import BurnReason, Scope, StreamRecord, Tally
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import ModuleStatus, QkdModule
 from qss.runtime.site import Site
@@ -92,6 +93,14 @@ class Overview:
                 done = ", ".join(other for other, bits in answers.items() if isinstance(bits, int)) or "none"
                 raise Unavailable(f"the link to {each}: {answer}; recalled at links: {done}; recall again") from answer
         return {each: bits for each, bits in answers.items() if isinstance(bits, int)}
+
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of the simulated device of a link, named by its UUID; return all that it has then."""
+        for link in self._configuration.links:
+            if str(link.uuid) == pair:
+                return self._modules[link.peer].adjust_device(change)
+        known = ", ".join(str(link.uuid) for link in self._configuration.links) or "none"
+        raise BadRequest(f"there is no device pair of this UUID: the pairs here are {known}")
 
 
 def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus:

@@ -19,6 +19,7 @@ from qss.app.toml_decoding import SECRET
 from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
 from qss.model.keys import KeyLimits
+from qss.model.simulator_settings import SimulatorSettings
 from qss.wire.etsi004.framing import MAX_KEY_BYTES
 from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
@@ -174,7 +175,26 @@ class _SetRate(_Table, frozen=True, kw_only=True):
 
     rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)]
     qber: Annotated[float, Meta(ge=0, le=0.5)] = 0.02
+    qber_limit: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    buffer_bits: Annotated[int, Meta(ge=0, le=1 << 40)] | None = None
+    start_up_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    outage_every_s: Annotated[float, Meta(ge=1, le=31_536_000)] | None = None
+    outage_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 10.0
     block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] | None = None
+
+    def settings(self) -> SimulatorSettings:
+        """Return what the device is set to at the start."""
+        return SimulatorSettings(
+            rate_bps=self.rate_bps,
+            qber=self.qber,
+            qber_limit=self.qber_limit,
+            jitter=self.jitter,
+            buffer_bits=self.buffer_bits,
+            start_up_s=self.start_up_s,
+            outage_every_s=self.outage_every_s,
+            outage_s=self.outage_s,
+        )
 
 
 class Simulator(_SetRate, frozen=True, kw_only=True, tag="simulator", tag_field="type"):

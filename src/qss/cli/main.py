@@ -22,6 +22,7 @@ COMMANDS = {
     "zeroize": ("qss.cli.zeroize", "Destroy a site's data key: its store can never be opened again."),
     "pki": ("qss.cli.pki", "Make and sign certificates of sites and applications."),
     "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
+    "device": ("qss.cli.device", "Show and change a simulated device while it runs."),
     "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),
 }
 """Each sub-command's module, which holds it as `command`, and what it is for."""

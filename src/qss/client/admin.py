@@ -9,6 +9,8 @@ from qss.client.https import HttpsClient
 from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import QksId
 from qss.model.records import Scope
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
+from qss.wire.device import parse_settings, render_change
 from qss.wire.recall import parse_recalled, render_recall
 
 
@@ -21,6 +23,20 @@ class AdminClient(HttpsClient):
         Raises `KeyServerRefused`, `KeyServerUnreachable`, `RemoteProtocolError`.
         """
         return await self.exchange(Exchange("POST", "/recall", render_recall(scope, peer), _bits))
+
+    async def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of the simulated device of a pair, by its UUID; return all that it has then. Raises as above.
+
+        `{}` changes none.
+        """
+        return await self.exchange(Exchange("POST", f"/devices/{pair}", render_change(change), _settings))
+
+
+def _settings(body: bytes) -> SimulatorSettings:
+    try:
+        return parse_settings(body)
+    except BadRequest:
+        raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None
 
 
 def _bits(body: bytes) -> Mapping[str, int]:

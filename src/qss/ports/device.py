@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from qss.model.key_material import KeyMaterial
+from qss.model.simulator_settings import SimulatorSettings
 
 
 class DeviceRole(StrEnum):
@@ -83,4 +84,18 @@ class Device(Protocol):
 
     def status(self) -> DeviceStatus:
         """Return what the device says of itself now."""
+        ...
+
+
+@runtime_checkable
+class AdjustableDevice(Device, Protocol):
+    """A simulated device, whose settings can be changed while it runs."""
+
+    @property
+    def settings(self) -> SimulatorSettings:
+        """What it is set to."""
+        ...
+
+    def adjust(self, settings: SimulatorSettings) -> None:
+        """Go on with these settings. Raises `DeviceError` if they are the other end's to make."""
         ...

@@ -1,7 +1,10 @@
-"""Admin: liveness, readiness, status, metrics and recalls of one site (docs/reference/northbound.md, section 8).
+"""Admin: liveness, readiness, status, metrics, recalls and simulated devices of one site.
+
+Specified in docs/reference/northbound.md, section 8.
 
 Probes need no certificate and get no data. The rest is for the site itself and for the administrators that its
-configuration lists. A recall is the only thing here that changes anything; the log says who made it.
+configuration lists. Recalls and the settings of simulated devices are all that can be changed here; the log says by
+whom.
 """
 
 from __future__ import annotations
@@ -16,14 +19,17 @@ from qss.model.certificates import PeerCertificate, is_site_uri, site_of
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, SaeId
 from qss.model.records import Scope
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import JSON, Request, Response, error_response
+from qss.wire.device import parse_change, render_settings
 from qss.wire.metrics import CONTENT_TYPE, Sample, render_metrics
 from qss.wire.recall import parse_recall, render_recalled
 from qss.wire.status import SiteStatus, render_status
 
 _RECALL = "/recall"
+_DEVICES = "/devices/"
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
 _log = structlog.get_logger(__name__)
@@ -55,6 +61,13 @@ class AdminService(Protocol):
         """
         ...
 
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of the simulated device of a pair, by its UUID; return all that it has then.
+
+        Raises `BadRequest`, and then nothing was changed.
+        """
+        ...
+
 
 class Admin:
     """The handler behind the Admin listener, whose TLS context leaves the client's certificate optional."""
@@ -77,10 +90,12 @@ class Admin:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        known = request.path in self._open or request.path in self._guarded or request.path == _RECALL
-        if not known:
-            return error_response(404, "there is nothing at this path: use /livez, /readyz, /status, /metrics, /recall")
-        verb = "POST" if request.path == _RECALL else "GET"
+        changes = request.path == _RECALL or request.path.startswith(_DEVICES)
+        if not changes and request.path not in self._open and request.path not in self._guarded:
+            return error_response(
+                404, "there is nothing at this path: use /livez, /readyz, /status, /metrics, /recall, /devices/<UUID>"
+            )
+        verb = "POST" if changes else "GET"
         if request.method != verb:
             refusal = error_response(405, f"use {verb}")
             return Response(refusal.status, {**refusal.headers, "Allow": verb}, refusal.body)
@@ -95,6 +110,8 @@ class Admin:
             return error_response(403, "this certificate is not the site's own, nor a listed administrator's")
         if request.path == _RECALL:
             return await self._recall(who, request.body)
+        if changes:
+            return self._adjust(who, request.path.removeprefix(_DEVICES), request.body)
         return self._guarded[request.path]()
 
     def _authorise(self, certificate: PeerCertificate) -> str:
@@ -123,6 +140,16 @@ class Admin:
         named = [str(key_id) for key_id in scope.key_ids]
         _log.warning("keys recalled", audit=True, by=who, keys=str(scope), key_ids=named, burned_bits=dict(bits))
         return Response(200, JSON, render_recalled(bits))
+
+    def _adjust(self, who: str, pair: str, body: bytes) -> Response:
+        try:
+            change = parse_change(body)
+            settings = self._service.adjust_device(pair, change)
+        except BadRequest as error:
+            return error_response(400, error.message)
+        if change:
+            _log.warning("a simulated device was set", audit=True, by=who, pair=pair, change=dict(change))
+        return Response(200, JSON, render_settings(settings))
 
     def _livez(self) -> Response:
         return Response(200, _TEXT, b"ok\n") if self._service.alive() else Response(503, _TEXT, b"not alive\n")

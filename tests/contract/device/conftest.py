@@ -18,6 +18,7 @@ from qss.adapters.devices.etsi004 import Etsi004Device
 from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import Device
 from support.device_channel import MemoryChannel
 from support.module_runners import A, B, TwoModules
@@ -27,19 +28,20 @@ from support.southbounds import Southbounds
 from support.vendor_box import RandomKeys, client_of_004, listening, pair_of_boxes
 
 RATE_BPS = 50e6
+SETTINGS = SimulatorSettings(rate_bps=RATE_BPS)
 BLOCK_BYTES = 2048
 
 Pair = tuple[Device, Device]
 
 
 def simulators(_: Path) -> Pair:
-    return RateSetSimulator(RATE_BPS, block_bytes=BLOCK_BYTES), RateSetSimulator(RATE_BPS, block_bytes=BLOCK_BYTES)
+    return RateSetSimulator(SETTINGS, block_bytes=BLOCK_BYTES), RateSetSimulator(SETTINGS, block_bytes=BLOCK_BYTES)
 
 
 def seeded_simulators(_: Path) -> Pair:
     return (
-        UnsafeSeededSimulator(RATE_BPS, 7, block_bytes=BLOCK_BYTES),
-        UnsafeSeededSimulator(RATE_BPS, 7, block_bytes=BLOCK_BYTES),
+        UnsafeSeededSimulator(SETTINGS, 7, block_bytes=BLOCK_BYTES),
+        UnsafeSeededSimulator(SETTINGS, 7, block_bytes=BLOCK_BYTES),
     )
 
 

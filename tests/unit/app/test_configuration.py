@@ -341,6 +341,18 @@ def test_what_may_be_secret_is_never_shown(tmp_path: Path, key: str, value: obje
     assert "123456789" not in str(error)
 
 
+def test_couriered_key_serves_one_link(tmp_path: Path) -> None:
+    document = changed("links[0].device", {"type": "file", "path": "courier/key"})
+    other = {"peer": "C", "uuid": OTHER_UUID, "device": {"type": "file", "path": str(tmp_path / "courier" / "key")}}
+    document["links"].append(document["links"][0] | other)
+    error = refused(write(tmp_path, document))
+    assert error.key == "links[1].device.path"
+    assert "of its own" in error.allowed
+    document["links"][1]["device"]["path"] = "courier/another"
+    site = load(write(tmp_path, document))
+    assert [link.device.path for link in site.links] == [tmp_path / "courier" / name for name in ("key", "another")]
+
+
 def test_a_seed_needs_the_device_that_admits_it(tmp_path: Path) -> None:
     device = {"type": "seeded-simulator", "rate_bps": 1000, "seed": 7}
     site = load(write(tmp_path, changed("links[0].device", device)))

@@ -14,6 +14,7 @@ from qss.core.module import ModuleSettings, Phase
 from qss.model.errors import ConnectionLost, DeviceError, LocalProtocolError, StreamEnded
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import DeviceRole, RawBlock
 from qss.runtime.module import QkdModule, qkd_module
 from qss.runtime.module import chunks as chunk_module
@@ -329,7 +330,9 @@ async def test_devices_frames_beyond_the_limit_are_refused_and_end_with_the_stre
 async def test_nothing_that_a_module_shows_shows_key():
     bits = bytes(range(1, 65))
     simulator = RateSetSimulator(
-        FAST_BPS, block_bytes=1024, entropy=lambda size: os.urandom(64) + bits + os.urandom(size - 128)
+        SimulatorSettings(rate_bps=FAST_BPS),
+        block_bytes=1024,
+        entropy=lambda size: os.urandom(64) + bits + os.urandom(size - 128),
     )
     with capture_logs() as logs:
         async with TwoModules(simulator) as modules:

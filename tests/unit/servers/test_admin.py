@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,9 +12,10 @@ import structlog
 
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.model.certificates import PeerCertificate
-from qss.model.errors import BadRequest, StoreUnavailable
+from qss.model.errors import BadRequest, DeviceError, StoreUnavailable
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId
 from qss.model.records import Scope
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
@@ -34,6 +35,7 @@ OTHERS = [
     PeerCertificate(None, (), ()),
 ]
 
+PAIR = "0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02"
 STATUS = SiteStatus(
     site="A",
     uuid="6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01",
@@ -79,6 +81,7 @@ class FakeService:
     well: bool = True
     up: bool = True
     recalled: list[tuple[Scope, QksId | None]] = field(default_factory=list)
+    settings: SimulatorSettings = field(default_factory=lambda: SimulatorSettings(rate_bps=1e6))
 
     async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
         if not self.up:
@@ -87,6 +90,15 @@ class FakeService:
             raise BadRequest(f"there is no link to site {peer}")
         self.recalled.append((scope, peer))
         return {QksId("B"): 256}
+
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        if pair != PAIR:
+            raise BadRequest("there is no device pair of this UUID")
+        try:
+            self.settings = replace(self.settings, **change)
+        except DeviceError as error:
+            raise BadRequest(str(error)) from error
+        return self.settings
 
     def alive(self) -> bool:
         return self.well
@@ -303,3 +315,53 @@ async def test_a_recall_that_cannot_be_is_told() -> None:
         response = await ask("/recall", OPERATOR, "POST", service, b'{"peer": "B"}')
     assert response.status == 503
     assert logs[0]["event"] == "keys could not be recalled"
+
+
+# --- devices --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identity", [SITE, OPERATOR])
+async def test_a_simulated_device_is_set_and_the_log_says_by_whom(identity) -> None:
+    service = FakeService()
+    body = json.dumps({"rate_bps": 5e5, "off": True, "outage_every_s": None, "buffer_bits": 8}).encode()
+    with structlog.testing.capture_logs() as logs:
+        response = await ask(f"/devices/{PAIR}", identity, "POST", service, body)
+    assert response.status == 200
+    assert service.settings == SimulatorSettings(rate_bps=5e5, off=True, buffer_bits=8)
+    assert json.loads(response.body) == asdict(service.settings)
+    (line,) = logs
+    assert (line["event"], line["audit"], line["pair"]) == ("a simulated device was set", True, PAIR)
+    assert line["by"] in ("site A", "sae:operator")
+
+
+async def test_no_change_is_a_question() -> None:
+    service = FakeService()
+    with structlog.testing.capture_logs() as logs:
+        for body in (b"", b"{}"):
+            response = await ask(f"/devices/{PAIR}", OPERATOR, "POST", service, body)
+            assert json.loads(response.body) == asdict(SimulatorSettings(rate_bps=1e6))
+    assert logs == []
+
+
+async def test_nobody_else_sets_a_device() -> None:
+    service = FakeService()
+    before, body = service.settings, b'{"off": true}'
+    assert (await ask(f"/devices/{PAIR}", None, "POST", service, body)).status == 401
+    for identity in OTHERS:
+        assert (await ask(f"/devices/{PAIR}", identity, "POST", service, body)).status == 403
+    assert (await ask(f"/devices/{PAIR}", OPERATOR, "GET", service)).headers["Allow"] == "POST"
+    assert service.settings == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("", b"{}"), ("x", b"{}"), (f"{PAIR}/", b"{}"), (PAIR, b"[]"), (PAIR, b"no"), (PAIR, b'{"rate": 1}'),
+     (PAIR, b'{"rate_bps": "1"}'), (PAIR, b'{"rate_bps": -1}'), (PAIR, b'{"off": 1}'), (PAIR, b'{"rate_bps": null}')],
+)  # fmt: skip
+async def test_settings_that_cannot_be_are_refused(path, body) -> None:
+    service = FakeService()
+    before = service.settings
+    response = await ask(f"/devices/{path}", OPERATOR, "POST", service, body)
+    assert response.status == 400
+    assert json.loads(response.body)["message"]
+    assert service.settings == before

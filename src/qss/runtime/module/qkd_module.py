@@ -13,23 +13,25 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import assert_never
 
 import structlog
 
-from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
+from qss.core.module import Module, ModuleSettings, fitting_chunk
 from qss.core.module import events as ev
 from qss.core.module.calls import View
 from qss.crypto.block_check import check_block
 from qss.crypto.health import HealthState, examine
-from qss.model.errors import DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
+from qss.model.errors import BadRequest, DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
-from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
+from qss.ports.device import AdjustableDevice, Device, DeviceRole, RawBlock
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
+from qss.runtime.module.status import ModuleStatus
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
@@ -43,20 +45,6 @@ _TICK_S = 0.2
 _STREAM_ENTROPY_BYTES = 16
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleStatus:
-    """What a module says of itself."""
-
-    phase: Phase
-    stream: StreamId | None
-    """The stream that was opened last, if it was not closed by the QKS."""
-    chunk_bytes: int | None
-    security: str | None
-    """How the Sync connection is secured; None without one."""
-    counts: Counts
-    device: DeviceStatus
 
 
 class _Run:
@@ -231,6 +219,21 @@ class QkdModule:
             self._core.counts,
             self._device.status(),
         )
+
+    def adjust_device(self, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of a simulated device; return all that it has then. None are changed if one cannot be.
+
+        Raises `BadRequest` if they cannot be, or are not this end's to change, or the device is no simulator.
+        """
+        device = self._device
+        if not isinstance(device, AdjustableDevice):
+            raise BadRequest(f"the device of this pair is no simulator, but {device.status().kind}: it sets itself")
+        try:
+            if change:
+                device.adjust(replace(device.settings, **change))
+        except DeviceError as error:
+            raise BadRequest(str(error)) from error
+        return device.settings
 
     async def stop(self) -> None:
         """End the connection, the stream and the device, and take no further connection. Can be called twice."""
