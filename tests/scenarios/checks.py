@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from qss.core.reservation import Link
 from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
 from qss.model.keys import Key
-from qss.model.ranges import Range, union
+from qss.model.ranges import Range, subtract, union
 from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
-from scenarios.world import CHUNK_BYTES, CHUNKS_PER_SECOND, SimulatedSite, World
+from scenarios.world import CHUNK_BYTES, CHUNKS_PER_SECOND, SimulatedSite, World, content
 
 _PULLED_BYTES = 8 * CHUNKS_PER_SECOND * CHUNK_BYTES
 """What may come on top of a link's capacity: what a feed had pulled while a disk was busy, which is never for long."""
 
 _NOTED_BEFORE_S = 5.0
 """How long before it is given an answer may have been noted: its time ends with a clock that jumps meanwhile."""
+
+_LATE_S = 2.0
+"""How late a link may be in giving up what has outlived its time: it looks once a second."""
 
 
 class Book:
@@ -100,14 +104,15 @@ class Book:
 
     def check_reuse(self, link: frozenset[QksId]) -> None:
         """No bit of a stream serves two keys."""
-        channel = self._world.road(*link).channel
-        contents = {stream: channel.content(stream, length) for stream, length in channel.lengths.items()}
+        channels = self._world.road(*link).channels
+        lengths = {stream: length for channel in channels for stream, length in channel.lengths.items()}
+        contents = {stream: content(stream, length) for stream, length in lengths.items()}
         taken: dict[StreamId, list[Range]] = defaultdict(list)
         for key_id, material in self._bytes.items():
             if self._link[key_id] != link:
                 continue
-            for stream, content in contents.items():
-                start = content.find(material)
+            for stream, whole in contents.items():
+                start = whole.find(material)
                 if start >= 0:
                     taken[stream].append(Range(start, start + len(material)))
                     break
@@ -135,14 +140,14 @@ class Book:
         if len(link.reservations) > settings.max_reservations:
             self._wrong(f"{site.here} holds {len(link.reservations)} reservations with {settings.peer}")
         available = sum(record.available for record in link.streams)
-        if available > settings.capacity_bytes + _PULLED_BYTES:
+        # Each stream but the first to fill may have an equal share on top.
+        pairs = len(self._world.road(site.here, settings.peer).channels)
+        if available > settings.capacity_bytes * (2 - 1 / pairs) + _PULLED_BYTES:
             self._wrong(f"{site.here} holds {available} bytes with {settings.peer}")
 
     def _check_nothing_in_the_clear(self, site: SimulatedSite) -> None:
         for block in site.disk.blocks.values():
-            record = site.disk.streams[block.stream]
-            content = self._world.road(site.here, record.peer).channel.content(block.stream, block.start + 16)
-            if content[block.start :] in block.sealed:
+            if content(block.stream, block.start + 16)[block.start :] in block.sealed:
                 self._wrong(f"the block of {block.stream} at {block.start} is not sealed on the disk of {site.here}")
 
     def _check_balance(
@@ -175,19 +180,44 @@ class Book:
                     if sum(len(common) for block in held if (common := block.intersection(part))) != len(part):
                         self._wrong(f"bytes of {part} of {record.stream} are not on the disk of {here}")
 
-    def check_erased(self, site: SimulatedSite) -> None:
-        """Nothing is on a disk that nobody needs. For a site that has come to rest."""
+    def check_lifetimes(self, site: SimulatedSite) -> None:
+        """Nothing has outlived its time at a site that has come to rest."""
+        _, wall = site.clocks()
+        for peer in site.neighbours:
+            link = site.site.links[peer].core
+            due = wall - _LATE_S
+            for row in link.reservations:
+                if row.expires_at < due:
+                    self._wrong(f"{row.id} at {site.here} has outlived its time")
+            for answer in link._state.answers.expired(due):
+                self._wrong(f"an answer at {site.here} of {len(answer.keys)} runs of keys has outlived its time")
+            for record in link.streams:
+                if record.available and record.opened_at + link.settings.stream_s < due:
+                    self._wrong(f"{record.stream} at {site.here} has outlived its time")
+
+    def check_erased(self, site: SimulatedSite, due: Mapping[StreamId, Sequence[Range]]) -> None:
+        """Nothing is on a disk that nobody needs, of a site that has stopped; `due` is what was `erasable` before."""
         for block in site.disk.blocks.values():
             record = site.disk.streams[block.stream]
             rows = [r for r in site.disk.reservations.values() if r.stream == block.stream and r.side is Side.SLAVE]
             unfetched = [part for row in rows for part in row.unfetched()]
-            # What has become free while the site stopped is erased when it starts again.
-            late = site.site.links[record.peer].core._state.ledgers[block.stream]._erasable
+            # What has become free while the site stopped is erased when it starts again, and nothing else is left to.
+            erasable_now = erasable(site).get(block.stream, ())
+            late = [piece for part in erasable_now for piece in subtract(part, due.get(block.stream, ()))]
             needed = union([*unfetched, *_kept(site, block.stream), *late, Range(record.head, record.end)])
             place = Range(block.start, block.start + block.length)
             kept = sum(len(common) for part in needed if (common := place.intersection(part)))
             if kept != len(place):
                 self._wrong(f"{place} of {block.stream} is still on the disk of {site.here}, needed are {kept} bytes")
+
+
+def erasable(site: SimulatedSite) -> dict[StreamId, list[Range]]:
+    """Return what the links of a site say may be erased, and have not asked for yet."""
+    return {
+        stream: list(ledger._erasable)
+        for runner in site.site.links.values()
+        for stream, ledger in runner.core._state.ledgers.items()
+    }
 
 
 def _kept(site: SimulatedSite, stream: StreamId) -> list[Range]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from qss.model.errors import QssError, Unavailable
-from qss.model.identifiers import KeyId, QksId, SaeId
+from qss.model.identifiers import KeyId, PairId, QksId, SaeId
 from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.keys import KeyIdsRequest, KeyRequest
 from qss.model.records import PeerRecord, Scope
 from qss.simulation.store import SimulatedDisk
-from scenarios.checks import Book
+from scenarios.checks import Book, erasable
 from scenarios.world import Road, SimulatedSite, World
 
 LINE = ((("A", "B"), ("B", "C")), {"alice": "A", "anna": "A", "bob": "B", "bella": "B", "carol": "C"})
@@ -45,9 +45,10 @@ class Scenario:
     """The run of one seed."""
 
     def __init__(self, seed: int) -> None:
-        roads, saes = Random(seed).choice((PAIR, LINE, TRIANGLE))
+        choice = Random(seed)
+        roads, saes = choice.choice((PAIR, LINE, TRIANGLE))
         self.seed = seed
-        self.world = World(seed, roads, saes)
+        self.world = World(seed, roads, saes, pairs=choice.choice((1, 2)))
         self.book = Book(self.world)
         self.chance = self.world.random
         self.backups: dict[QksId, SimulatedDisk] = {}
@@ -64,6 +65,7 @@ class Scenario:
         world.reserved_s = chance.choice((3.0, 30.0))
         world.grace_s = chance.choice((3.0, 30.0))
         world.stream_s = chance.choice((8.0, 1e9))
+        world.successor_chunks = chance.choice((20, 1 << 32))
 
         def weather() -> tuple[float, ...]:
             copies = 1
@@ -106,9 +108,11 @@ class Scenario:
             self.book.check_reuse(frozenset(road.ends))
         for site in world.sites.values():
             if site.running:
+                self.book.check_lifetimes(site)
+                due = erasable(site)
                 await site.site.stop()
                 site.running = False
-                self.book.check_erased(site)
+                self.book.check_erased(site, due)
 
     async def _repeat(self, mean_s: float, what: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -208,6 +212,8 @@ class Scenario:
                 lambda: self._partition(road),
                 lambda: self._freeze(road),
                 lambda: self._end_session(road),
+                lambda: self._lose_module(road),
+                lambda: self._lose_module(road),
                 lambda: self._fill_disk(site),
                 lambda: self._jump(site),
                 lambda: self._recall(site),
@@ -244,7 +250,14 @@ class Scenario:
 
     async def _end_session(self, road: Road) -> None:
         self.world.log("-".join(road.ends), "session ends")
-        road.channel.break_session()
+        self.chance.choice(road.channels).break_session()
+
+    async def _lose_module(self, road: Road) -> None:
+        """A module vanishes at one end, or its site takes it for vanished; and comes back."""
+        here, peer = self.chance.sample(road.ends, 2)
+        site, channel = self.world.sites[here], self.chance.choice(road.channels)
+        site.detach(peer, channel, gone=self.chance.random() < 0.5)
+        self.world.loop.call_later(self.chance.expovariate(0.3), site.attach, peer, channel)
 
     async def _fill_disk(self, site: SimulatedSite) -> None:
         self.world.log(site.here, "disk full")
@@ -329,6 +342,9 @@ class Scenario:
         world.weather, world.in_order = (lambda: (0.001,)), True
         for road in world.roads:
             road.closed_until = 0.0
+            for here, peer in (road.ends, road.ends[::-1]):
+                for channel in road.channels:
+                    world.sites[here].attach(peer, channel)
             await self._cut(road)
         for site in world.sites.values():
             site.disk.full = False
@@ -338,6 +354,8 @@ class Scenario:
         for road in world.roads:
             for here, there in (road.ends, road.ends[::-1]):
                 await self._must_work(here, there, deadline)
+            for channel in road.channels:
+                await self._must_be_filled(road, channel.pair, deadline)
         await asyncio.sleep(8.0)  # erasures, also those that a full disk has put off
 
     async def _must_work(self, here: QksId, there: QksId, deadline: float) -> None:
@@ -362,6 +380,16 @@ class Scenario:
             else:
                 return
         world.violations.append(f"{here} and {there} do not work again: {reason}")
+
+    async def _must_be_filled(self, road: Road, pair: PairId, deadline: float) -> None:
+        """Both ends come to agree on a stream of this pair."""
+        one, other = (self.world.sites[here].site.links[there].core for here, there in (road.ends, road.ends[::-1]))
+        while (stream := one.open_stream(pair)) is None or stream != other.open_stream(pair):
+            if self.world.loop.time() > deadline:
+                self.world.violations.append(f"{'-'.join(road.ends)} has no key stream of {pair}")
+                return
+            await asyncio.sleep(0.5)
+            one, other = (self.world.sites[here].site.links[there].core for here, there in (road.ends, road.ends[::-1]))
 
 
 def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qss.app.site_tables import (
     ANY_SAE,
+    MODULE_IS,
     PARTY_IS,
     QKS_ID_IS,
     SAE_ID_IS,
@@ -19,12 +20,13 @@ from qss.app.site_tables import (
     Etsi004,
     Etsi014,
     Link,
+    LinkModule,
     SeededSimulator,
     SiteConfiguration,
 )
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
-from qss.model.identifiers import parse_qks_id, parse_sae_id
+from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module
 
 MAX_ANSWER_BITS = 1 << 30
 """The most key material that one answer may hold, so that its memory is bounded."""
@@ -46,9 +48,9 @@ def notes(configuration: SiteConfiguration) -> tuple[str, ...]:
     reachable = {configuration.site.id, *(link.peer for link in configuration.links)}
     return (
         *(
-            f"links[{i}].device: the bits of this link are predictable to anyone who has the seed; it is for tests only"
-            for i, link in enumerate(configuration.links)
-            if isinstance(link.device, SeededSimulator)
+            f"{key}: the bits of this device are predictable to anyone who has the seed; it is for tests only"
+            for key, device in configuration.devices
+            if isinstance(device, SeededSimulator)
         ),
         *(
             f"saes[{i}]: {sae.id} is at home at {sae.site}, which is no neighbour: it cannot be served from here"
@@ -65,6 +67,8 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _key_sizes(configuration)
     yield from _listeners(configuration)
     yield from _links(configuration)
+    yield from _modules(configuration)
+    yield from _devices(configuration)
     yield from _saes(configuration)
     yield from _pairs(configuration)
 
@@ -80,10 +84,9 @@ def _identifiers(configuration: SiteConfiguration) -> Iterator[Fault]:
             yield key, shown(qks), QKS_ID_IS
     saes = [(f"saes[{i}].id", sae.id) for i, sae in enumerate(configuration.saes)]
     saes += [(f"admin.administrators[{i}]", sae) for i, sae in enumerate(configuration.admin.administrators)]
-    for i, link in enumerate(configuration.links):
-        if isinstance(link.device, Etsi014):
-            saes += [(f"links[{i}].device.own_sae", link.device.own_sae)]
-            saes += [(f"links[{i}].device.other_sae", link.device.other_sae)]
+    for key, device in configuration.devices:
+        if isinstance(device, Etsi014):
+            saes += [(f"{key}.own_sae", device.own_sae), (f"{key}.other_sae", device.other_sae)]
     for key, sae_id in saes:
         try:
             parse_sae_id(sae_id)
@@ -131,25 +134,53 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
         if link.address.port == 0:
             yield f"links[{i}].address", shown(str(link.address)), "the port that the peer listens on, 1 to 65535"
         yield from _capacity(i, link)
-        if isinstance(link.device, Etsi014 | Etsi004):
-            yield from _box(f"links[{i}].device", link.device)
     if peer := _repeated(link.peer for link in links):
         yield f"links[{peer[0]}].peer", shown(peer[1]) + " again", "one link to each neighbour"
     if uuid := _repeated([configuration.site.uuid, *(link.uuid for link in links)]):
         yield f"links[{uuid[0] - 1}].uuid", f"{uuid[1]} again", "a UUID of its own for each site and link"
-    yield from _couriered(links)
 
 
-def _couriered(links: tuple[Link, ...]) -> Iterator[Fault]:
-    paths = [
-        str(link.device.path.absolute()) if isinstance(link.device, CourieredKey) else i for i, link in enumerate(links)
+def _devices(configuration: SiteConfiguration) -> Iterator[Fault]:
+    for key, device in configuration.devices:
+        if isinstance(device, Etsi014 | Etsi004):
+            yield from _box(key, device)
+    couriered = [
+        (key, device.path.absolute()) for key, device in configuration.devices if isinstance(device, CourieredKey)
     ]
-    if path := _repeated(paths):
-        yield f"links[{path[0]}].device.path", shown(path[1]) + " again", "key of its own for each link"
+    if path := _repeated(path for _, path in couriered):
+        yield f"{couriered[path[0]][0]}.path", shown(path[1]) + " again", "key of its own for each device pair"
+
+
+def _modules(configuration: SiteConfiguration) -> Iterator[Fault]:
+    """Each link has device pairs, in one form; each of them a UUID, and a module that is here or has a name."""
+    named: list[tuple[str, LinkModule]] = []
+    for i, link in enumerate(configuration.links):
+        if link.device is None and not link.modules:
+            yield f"links[{i}].device", "nothing", "the link's device, or else [[links.modules]] for each device pair"
+        if link.device is not None and link.modules:
+            yield f"links[{i}].modules", "device as well", "device, or [[links.modules]] for each device pair, not both"
+        named += [(f"links[{i}].modules[{j}]" if link.modules else f"links[{i}]", m) for j, m in enumerate(link.pairs)]
+    for key, module in named:
+        if (module.device is None) == (module.module is None):
+            found = "neither device nor module" if module.device is None else "both device and module"
+            yield key, found, "device for a module in this process, or module for one that registers under that name"
+        if module.module is not None and not _is_own(module.module, configuration.site.id):
+            yield f"{key}.module", shown(module.module), MODULE_IS
+    if uuid := _repeated(module.uuid for _, module in named):
+        yield f"{named[uuid[0]][0]}.uuid", f"{uuid[1]} again", "a UUID of its own for each device pair"
+    if name := _repeated(module.module or module for _, module in named):
+        yield f"{named[name[0]][0]}.module", f"{name[1]} again", "one device pair for each module"
+
+
+def _is_own(module: QkdmId, site: QksId) -> bool:
+    try:
+        return site_of_module(parse_qkdm_id(module)) == site
+    except InvalidIdentifier:
+        return False
 
 
 def _capacity(i: int, link: Link) -> Iterator[Fault]:
-    block_bits = 8 * (link.device.block_bytes or 0)
+    block_bits = max((8 * (pair.device.block_bytes or 0) for pair in link.pairs if pair.device), default=0)
     if link.relay_reserve_bits >= link.capacity_bits:
         allowed = f"less than capacity_bits, which is {link.capacity_bits}: applications need key as well"
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed

@@ -76,11 +76,11 @@ def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
 
 
 def _check_devices(configuration: tables.SiteConfiguration) -> None:
-    for i, link in enumerate(configuration.links):
+    for key, device in configuration.devices:
         try:
-            check_device(link.device)
+            check_device(device)
         except PkiError as error:
-            raise PkiError(f"links[{i}].device: {error}") from error
+            raise PkiError(f"{key}: {error}") from error
 
 
 def _missing_anchor(site: tables.Site) -> str | None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "backup": ("qss.cli.backup", "Copy a site's ledger and sealed data key into a folder, while it runs."),
     "restore": ("qss.cli.restore", "Make a site's data folder of a back-up."),
     "zeroize": ("qss.cli.zeroize", "Destroy a site's data key: its store can never be opened again."),
-    "pki": ("qss.cli.pki", "Make and sign certificates of sites and applications."),
+    "pki": ("qss.cli.pki", "Make and sign certificates of sites, modules and applications."),
     "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
     "device": ("qss.cli.device", "Show and change a simulated device while it runs."),
     "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),

@@ -13,9 +13,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-from qss.model.certificates import is_site_uri
+from qss.model.certificates import is_module_uri, is_site_uri
 from qss.model.errors import PkiError
-from qss.model.identifiers import parse_qks_id, parse_sae_id
+from qss.model.identifiers import parse_qkdm_id, parse_qks_id, parse_sae_id
 from qss.pki.authority import AUTHORITY_DAYS, CERTIFICATE_DAYS, MAX_DAYS
 from qss.pki.contexts import read_certificates
 from qss.pki.folder import Pair, PkiFolder
@@ -42,13 +42,16 @@ def _days_option(default: int) -> _Decorator:
 
 def _hosts_option() -> _Decorator:
     return click.option(
-        "--host", "hosts", multiple=True, help="DNS name or IP address of the site; can be given several times."
+        "--host",
+        "hosts",
+        multiple=True,
+        help="DNS name or IP address of the site or module; can be given several times.",
     )
 
 
 @click.group()
 def command() -> None:
-    """Make and sign certificates of sites and applications.
+    """Make and sign certificates of sites, QKD modules and applications.
 
     Keys are written with mode 0600, and nothing is ever overwritten.
     """
@@ -75,6 +78,17 @@ def site(qks_id: str, folder: Path, hosts: tuple[str, ...], days: int) -> None:
 
 
 @command.command()
+@click.argument("module_name")
+@_folder_option("--pki")
+@_hosts_option()
+@_days_option(CERTIFICATE_DAYS)
+def module(module_name: str, folder: Path, hosts: tuple[str, ...], days: int) -> None:
+    """Make the key and certificate of the QKD module MODULE_NAME, such as A/1: module 1 of site A."""
+    _require_hosts(hosts)
+    _tell_pair(PkiFolder(folder).issue_module(parse_qkdm_id(module_name), hosts, days))
+
+
+@command.command()
 @click.argument("sae_id")
 @_folder_option("--pki")
 @_days_option(CERTIFICATE_DAYS)
@@ -88,26 +102,36 @@ def sae(sae_id: str, folder: Path, days: int) -> None:
 @_folder_option("--pki")
 @click.option("--sae", "sae_id", help="Sign as the application of this SAE ID.")
 @click.option("--site", "qks_id", help="Sign as the site of this QKS ID.")
+@click.option("--module", "module_name", help="Sign as the QKD module of this name, such as A/1.")
 @_hosts_option()
 @_days_option(CERTIFICATE_DAYS)
 def sign(
-    request_file: Path, folder: Path, sae_id: str | None, qks_id: str | None, hosts: tuple[str, ...], days: int
+    request_file: Path,
+    folder: Path,
+    sae_id: str | None,
+    qks_id: str | None,
+    module_name: str | None,
+    hosts: tuple[str, ...],
+    days: int,
 ) -> None:
     """Sign a certificate request (PKCS#10, PEM) that was made elsewhere.
 
     Only the public key is taken from REQUEST; the names are those given here.
     """
     pki = PkiFolder(folder)
-    match sae_id, qks_id:
-        case str(), None:
+    match sae_id, qks_id, module_name:
+        case str(), None, None:
             if hosts:
-                raise click.UsageError("--host belongs to a site: an application is not called by anybody")
+                raise click.UsageError("--host belongs to a site or module: an application is not called by anybody")
             _tell(pki.sign_sae(request_file, parse_sae_id(sae_id), days))
-        case None, str():
+        case None, str(), None:
             _require_hosts(hosts)
             _tell(pki.sign_site(request_file, parse_qks_id(qks_id), hosts, days))
+        case None, None, str():
+            _require_hosts(hosts)
+            _tell(pki.sign_module(request_file, parse_qkdm_id(module_name), hosts, days))
         case _:
-            raise click.UsageError("give either --sae SAE_ID or --site QKS_ID")
+            raise click.UsageError("give one of --sae SAE_ID, --site QKS_ID and --module NAME")
 
 
 @command.command()
@@ -127,7 +151,7 @@ def show(files: tuple[Path, ...]) -> None:
 
 def _require_hosts(hosts: tuple[str, ...]) -> None:
     if not hosts:
-        raise click.UsageError("give the names that applications call the site by, such as --host qks-a.example.org")
+        raise click.UsageError("give the names that it is called by, such as --host qks-a.example.org")
 
 
 def _tell_pair(pair: Pair) -> None:
@@ -160,7 +184,9 @@ def _kind(certificate: x509.Certificate, uris: list[str]) -> str:
             return "an authority"
     except x509.ExtensionNotFound:
         pass
-    return "a site" if any(is_site_uri(uri) for uri in uris) else "an application"
+    if any(is_site_uri(uri) for uri in uris):
+        return "a site"
+    return "a QKD module" if any(is_module_uri(uri) for uri in uris) else "an application"
 
 
 def _alternative_names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:

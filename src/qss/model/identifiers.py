@@ -1,4 +1,4 @@
-"""Names of sites, applications and key streams, and the layout of key IDs.
+"""Names of sites, applications, modules and key streams, and the layout of key IDs.
 
 Held here: what an identifier looks like and when it is refused. Not here: who may use which one
 (`core.keyserver`), nor where identifiers come from (certificates: `pki`; entropy: the runtime).
@@ -32,6 +32,9 @@ QksId = NewType("QksId", str)
 SaeId = NewType("SaeId", str)
 """Name of a secure application entity, unique in the network."""
 
+QkdmId = NewType("QkdmId", str)
+"""Name of a QKD module, unique in the network: its site's QKS ID, a slash, and a name that the site gives it."""
+
 MAX_KEYS_PER_RESERVATION = 1 << 16
 """What the position field of a key ID can count."""
 
@@ -40,6 +43,7 @@ RESERVATION_ENTROPY_BYTES = 16
 
 _POSITION_MASK = MAX_KEYS_PER_RESERVATION - 1
 _QKS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_QKDM_ID = re.compile(rf"{_QKS_ID.pattern}/{_QKS_ID.pattern}")
 _SAE_ID = re.compile(r"[!-~]{1,255}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -54,6 +58,21 @@ def parse_qks_id(text: str) -> QksId:
             f"{_excerpt(text)} is no QKS ID: use 1 to 63 letters, digits, '.', '-', '_', the first a letter or digit"
         )
     return QksId(text)
+
+
+def parse_qkdm_id(text: str) -> QkdmId:
+    """Return `text` as a module's name: a QKS ID, a slash, and a name of the same form. Raises `InvalidIdentifier`."""
+    if not _QKDM_ID.fullmatch(text):
+        raise InvalidIdentifier(
+            f"{_excerpt(text)} is no module's name: use its site's QKS ID, a slash and a name such as A/1; both have "
+            "1 to 63 letters, digits, '.', '-', '_', the first a letter or digit"
+        )
+    return QkdmId(text)
+
+
+def site_of_module(module: QkdmId) -> QksId:
+    """Return the site that a module belongs to."""
+    return QksId(module.partition("/")[0])
 
 
 def parse_sae_id(text: str) -> SaeId:
@@ -86,6 +105,25 @@ class StreamId:
     def from_entropy(cls, entropy: bytes) -> StreamId:
         """Make a version 4 UUID from 16 random bytes."""
         return cls(UUID(bytes=entropy, version=4).bytes)
+
+    def __str__(self) -> str:
+        return str(UUID(bytes=self.value))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PairId:
+    """A device pair's name, the same at both ends: a UUID that operators configure, as 16 bytes in RFC 9562 order."""
+
+    value: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.value) != 16:
+            raise InvalidIdentifier(f"a device pair's ID has 16 bytes, not {len(self.value)}")
+
+    @classmethod
+    def from_uuid(cls, uuid: UUID) -> PairId:
+        """Return the ID that a configuration names by this UUID."""
+        return cls(uuid.bytes)
 
     def __str__(self) -> str:
         return str(UUID(bytes=self.value))

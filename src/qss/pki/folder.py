@@ -1,7 +1,7 @@
 """The folder of a network's authority: which file is where, and the acts that fill it.
 
-`ca.pem` and `ca.key`; `sites/<QKS ID>.pem` and `.key`; `saes/<name>.pem` and `.key`. What leaves the folder is a
-site's or an application's pair and `ca.pem`; `ca.key` stays.
+`ca.pem` and `ca.key`; `sites/<QKS ID>.pem` and `.key`; `modules/<QKS ID>/<name>.pem` and `.key`; `saes/<name>.pem` and
+`.key`. What leaves the folder is a site's, a module's or an application's pair and `ca.pem`; `ca.key` stays.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from qss.model.errors import PkiError
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.authority import Authority, certificate_pem, create_authority, read_authority, read_request
 from qss.pki.files import private_file, public_file, read, refuse_existing, write_new
 from qss.pki.keys import new_private_key, private_key_pem
-from qss.pki.names import Subject, sae_subject, site_subject
+from qss.pki.names import Subject, module_subject, sae_subject, site_subject
 
 # File systems take 255 bytes in a name; the ending takes some, and so does the digest that replaces a long rest.
 _MAX_STEM = 200
@@ -47,6 +47,10 @@ class PkiFolder:
         """Where a site's pair is."""
         return _pair(self.root / "sites", site)
 
+    def module(self, module: QkdmId) -> Pair:
+        """Where a QKD module's pair is."""
+        return _pair(self.root / "modules", module)  # its one slash parts site and name, and neither leads elsewhere
+
     def sae(self, sae: SaeId) -> Pair:
         """Where an application's pair is."""
         return _pair(self.root / "saes", sae_file_stem(sae))
@@ -68,6 +72,10 @@ class PkiFolder:
         """Make a site's key and certificate. Raises `PkiError` if there is one already, or `hosts` are bad."""
         return self._issue(site_subject(site, hosts), self.site(site), days)
 
+    def issue_module(self, module: QkdmId, hosts: Sequence[str], days: int) -> Pair:
+        """Make a QKD module's key and certificate. Raises `PkiError` as `issue_site` does."""
+        return self._issue(module_subject(module, hosts), self.module(module), days)
+
     def issue_sae(self, sae: SaeId, days: int) -> Pair:
         """Make an application's key and certificate. Raises `PkiError` if there is one already, or `sae` is no URI."""
         return self._issue(sae_subject(sae), self.sae(sae), days)
@@ -75,6 +83,10 @@ class PkiFolder:
     def sign_site(self, request: Path, site: QksId, hosts: Sequence[str], days: int) -> Path:
         """Certify the key of a request made elsewhere as that of a site; return the certificate's path."""
         return self._sign(request, site_subject(site, hosts), self.site(site).certificate, days)
+
+    def sign_module(self, request: Path, module: QkdmId, hosts: Sequence[str], days: int) -> Path:
+        """Certify the key of a request made elsewhere as that of a QKD module; return the certificate's path."""
+        return self._sign(request, module_subject(module, hosts), self.module(module).certificate, days)
 
     def sign_sae(self, request: Path, sae: SaeId, days: int) -> Path:
         """Certify the key of a request made elsewhere as that of an application; return the certificate's path."""

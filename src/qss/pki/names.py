@@ -1,8 +1,9 @@
-"""Names in certificates: written for sites and applications, and read from a peer.
+"""Names in certificates: written for sites, modules and applications, and read from a peer.
 
-A site's certificate carries the URI `qks:<QKS ID>`, and the host names and addresses that clients call it by. An
-application's certificate carries its SAE ID as URI, verbatim; therefore an SAE ID must be an absolute URI, and its
-scheme must not be `qks:`: an application can never pass for a site.
+A site's certificate carries the URI `qks:<QKS ID>`, a QKD module's `qkdm:<QKS ID>/<name>`, and both the host names and
+addresses that clients call them by. An application's certificate carries its SAE ID as URI, verbatim; therefore an SAE
+ID must be an absolute URI, and its scheme must be neither `qks:` nor `qkdm:`: an application can never pass for a site
+or a module.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from qss.model.certificates import SITE_SCHEME, PeerCertificate, is_site_uri
+from qss.model.certificates import MODULE_SCHEME, SITE_SCHEME, PeerCertificate, is_module_uri, is_site_uri
 from qss.model.errors import PkiError
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QkdmId, QksId, SaeId
 
 MAX_COMMON_NAME = 64
 """Characters in a common name (RFC 5280, appendix A.1, ub-common-name)."""
@@ -43,16 +44,32 @@ def site_subject(site: QksId, hosts: Sequence[str]) -> Subject:
 
     A site is server to applications, and both server and client to other sites. Raises `PkiError` for a bad host.
     """
-    uri = x509.UniformResourceIdentifier(f"{SITE_SCHEME}{site}")
+    return _called_subject(site, f"{SITE_SCHEME}{site}", hosts)
+
+
+def module_subject(module: QkdmId, hosts: Sequence[str]) -> Subject:
+    """Return the subject of a QKD module that is called by `hosts`, as those of a site.
+
+    A module is server to those who pull key from it, client of its QKS, and both to the module at the other end. A name
+    that is too long for a common name stands in the alternative name alone. Raises `PkiError` for a bad host.
+    """
+    return _called_subject(module, f"{MODULE_SCHEME}{module}", hosts)
+
+
+def _called_subject(name: str, uri: str, hosts: Sequence[str]) -> Subject:
     return Subject(
-        common_name(site),
-        (uri, *(_host_name(host) for host in dict.fromkeys(hosts))),
+        _fitting_common_name(name),
+        (x509.UniformResourceIdentifier(uri), *(_host_name(host) for host in dict.fromkeys(hosts))),
         (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
     )
 
 
+def _fitting_common_name(name: str) -> x509.Name:
+    return common_name(name) if len(name) <= MAX_COMMON_NAME else x509.Name([])
+
+
 def sae_subject(sae: SaeId) -> Subject:
-    """Return the subject of an application. Raises `PkiError` if `sae` is no absolute URI, or of scheme `qks:`.
+    """Return the subject of an application. Raises `PkiError` if `sae` is no absolute URI, or could pass for another.
 
     An SAE ID that is too long for a common name stands in the alternative name alone.
     """
@@ -60,8 +77,11 @@ def sae_subject(sae: SaeId) -> Subject:
         raise PkiError(f"{sae!r} cannot stand in a certificate: use an absolute URI as SAE ID, such as sae:alice")
     if is_site_uri(sae):
         raise PkiError(f"{sae!r} would pass for a site: use another scheme than 'qks:' for an SAE ID")
-    name = common_name(sae) if len(sae) <= MAX_COMMON_NAME else x509.Name([])
-    return Subject(name, (x509.UniformResourceIdentifier(sae),), (ExtendedKeyUsageOID.CLIENT_AUTH,))
+    if is_module_uri(sae):
+        raise PkiError(f"{sae!r} would pass for a QKD module: use another scheme than 'qkdm:' for an SAE ID")
+    return Subject(
+        _fitting_common_name(sae), (x509.UniformResourceIdentifier(sae),), (ExtendedKeyUsageOID.CLIENT_AUTH,)
+    )
 
 
 def common_name(text: str) -> x509.Name:

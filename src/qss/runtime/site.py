@@ -15,7 +15,7 @@ from qss.core.reservation import LinkSettings, restores
 from qss.core.reservation.events import RestoreNoticed
 from qss.core.reservation.restores import Doubt
 from qss.model.errors import FenceLost, QssError, StoreDamaged, StoreError, StoreUnavailable
-from qss.model.identifiers import QksId
+from qss.model.identifiers import PairId, QksId
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import PutPeer, RaiseCommitNumber, SealedChange, SealedStore
@@ -32,10 +32,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """One link of a site: its settings and where its key comes from."""
+    """One link of a site: its settings, and where its key comes from at the start."""
 
     settings: LinkSettings
-    source: KeySource
+    sources: Mapping[PairId, KeySource]
 
 
 class Site:
@@ -56,7 +56,7 @@ class Site:
             plan.settings.peer: LinkRunner(
                 plan.settings,
                 store,
-                plan.source,
+                plan.sources,
                 self._commit,
                 lambda: self._commit_number,
                 self._restored,
@@ -125,6 +125,8 @@ class Site:
 
     def _restored(self, noticed_by: LinkRunner, notice: RestoreNoticed) -> None:
         """One neighbour knows a later state of this store, or claims to: hold what is in doubt until that is noted."""
+        if noticed_by.held:
+            return
         peer = noticed_by.core.settings.peer
         doubt = restores.by_neighbour(notice, self._store.prove(peer, notice.incarnation, notice.commit_number))
         _log.error(doubt.reason, peer=peer, remembered=notice.commit_number)

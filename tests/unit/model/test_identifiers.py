@@ -13,10 +13,13 @@ from qss.model.identifiers import (
     MAX_KEYS_PER_RESERVATION,
     RESERVATION_ENTROPY_BYTES,
     KeyId,
+    PairId,
     ReservationId,
     StreamId,
+    parse_qkdm_id,
     parse_qks_id,
     parse_sae_id,
+    site_of_module,
 )
 
 ENTROPY = st.binary(min_size=RESERVATION_ENTROPY_BYTES, max_size=RESERVATION_ENTROPY_BYTES)
@@ -90,7 +93,7 @@ def test_a_reservation_id_has_its_fixed_bits(entropy, bit) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 32])
-@pytest.mark.parametrize("kind", [KeyId, StreamId, ReservationId])
+@pytest.mark.parametrize("kind", [KeyId, StreamId, PairId, ReservationId])
 def test_an_id_has_16_bytes(kind, size) -> None:
     with pytest.raises(InvalidIdentifier):
         kind(bytes(size))
@@ -145,6 +148,20 @@ def test_what_is_no_qks_id_is_refused(text) -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize("text", ["A/1", "a.b-c_D9/x.y", "x" * 63 + "/" + "y" * 63])
+def test_a_modules_name_is_taken_as_it_is_and_tells_its_site(text) -> None:
+    assert parse_qkdm_id(text) == text
+    assert site_of_module(parse_qkdm_id(text)) == text.split("/")[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "A", "A/", "/1", "A/1/2", "A//1", "A/..", "../1", "A /1", "A/1\n", "A/" + "x" * 64]
+)
+def test_what_is_no_modules_name_is_refused(text) -> None:
+    with pytest.raises(InvalidIdentifier, match="is no module's name: use its site's QKS ID"):
+        parse_qkdm_id(text)
+
+
 @pytest.mark.parametrize("text", ["a", "sae:alice", "!", "~", "*", "https://sae.example/1?x=%20", "x" * 255])
 def test_an_sae_id_is_taken_as_it_is(text) -> None:
     assert parse_sae_id(text) == text
@@ -158,7 +175,7 @@ def test_what_is_no_sae_id_is_refused(text) -> None:
 
 @given(st.text(max_size=300))
 def test_names_hold_nothing_that_a_log_or_path_would_stumble_over(text) -> None:
-    for parse in (parse_qks_id, parse_sae_id):
+    for parse in (parse_qks_id, parse_qkdm_id, parse_sae_id):
         try:
             name = parse(text)
         except InvalidIdentifier:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from qss.model.errors import PkiError
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.files import private_file, public_file, read, write_new
 from qss.pki.folder import PkiFolder
 from qss.pki.keys import new_private_key
@@ -43,9 +43,12 @@ def test_what_is_where(folder, csr):
     folder.issue_sae(SaeId("sae:alice"), 10)
     folder.sign_sae(csr, SaeId("sae:bob"), 10)
     folder.sign_site(csr, QksId("B"), ["localhost"], 10)
+    folder.issue_module(QkdmId("A/1"), ["localhost"], 10)
+    folder.sign_module(csr, QkdmId("A/2"), ["localhost"], 10)
     assert set(content(folder.root)) == {
         "ca.pem", "ca.key", "sites/A.pem", "sites/A.key", "sites/B.pem",
         "saes/sae_alice.pem", "saes/sae_alice.key", "saes/sae_bob.pem",
+        "modules/A/1.pem", "modules/A/1.key", "modules/A/2.pem",
     }  # fmt: skip
 
 
@@ -68,11 +71,14 @@ def test_keys_are_for_their_owner_alone(tmp_path):
         lambda folder, csr: folder.issue_site(QksId("A"), ["localhost"], 10),
         lambda folder, csr: folder.issue_sae(SaeId("sae:alice"), 10),
         lambda folder, csr: folder.sign_site(csr, QksId("A"), ["localhost"], 10),
+        lambda folder, csr: folder.issue_module(QkdmId("A/1"), ["localhost"], 10),
+        lambda folder, csr: folder.sign_module(csr, QkdmId("A/1"), ["localhost"], 10),
         lambda folder, csr: folder.sign_sae(csr, SaeId("sae:alice"), 10),
     ],
 )
 def test_nothing_is_overwritten(folder, csr, act):
     folder.issue_site(QksId("A"), ["localhost"], 10)
+    folder.issue_module(QkdmId("A/1"), ["localhost"], 10)
     folder.issue_sae(SaeId("sae:alice"), 10)
     before = content(folder.root)
     with pytest.raises(PkiError, match="is there already and is not overwritten"):

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qss.model.certificates import PeerCertificate, site_of
+from qss.model.certificates import PeerCertificate, module_of, site_of
 from qss.model.errors import PkiError, Unauthorised
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.folder import sae_file_stem
-from qss.pki.names import peer_certificate, sae_subject, site_subject
+from qss.pki.names import module_subject, peer_certificate, sae_subject, site_subject
 
 SAE_IDS = st.builds(
     lambda scheme, rest: SaeId(f"{scheme}:{rest}"),
@@ -31,6 +31,20 @@ def test_an_sae_id_in_a_certificate_is_an_absolute_uri(sae):
 def test_an_sae_cannot_be_named_like_a_site(sae):
     with pytest.raises(PkiError, match="would pass for a site"):
         sae_subject(SaeId(sae))
+
+
+@pytest.mark.parametrize("sae", ["qkdm:A/1", "QKDM:A/1", "qKdm:anything"])
+def test_an_sae_cannot_be_named_like_a_module(sae):
+    with pytest.raises(PkiError, match="would pass for a QKD module"):
+        sae_subject(SaeId(sae))
+
+
+def test_a_modules_subject_has_its_name_as_uri_and_as_common_name_where_it_fits():
+    short, long = module_subject(QkdmId("A/1"), ["localhost"]), module_subject(QkdmId(f"{'A' * 63}/1"), ["localhost"])
+    assert [name.value for name in short.alternative_names] == ["qkdm:A/1", "localhost"]
+    assert [part.value for part in short.name] == ["A/1"]
+    assert long.alternative_names[0].value == f"qkdm:{'A' * 63}/1"
+    assert list(long.name) == []
 
 
 @pytest.mark.parametrize(
@@ -95,8 +109,47 @@ def test_a_sites_name():
 
 
 @pytest.mark.parametrize(
-    "uris", [(), ("sae:alice",), ("qks:A", "qks:B"), ("qks:A", "QKS:A"), ("QKS:A",), ("qks:",), ("qks:a b",)]
+    "uris",
+    [
+        (),
+        ("sae:alice",),
+        ("qks:A", "qks:B"),
+        ("qks:A", "QKS:A"),
+        ("QKS:A",),
+        ("qks:",),
+        ("qks:a b",),
+        ("qks:A", "qkdm:A/1"),
+        ("qks:A", "QKDM:A/1"),
+        ("qkdm:A/1",),
+    ],
 )
 def test_no_sites_name(uris):
     with pytest.raises(Unauthorised):
         site_of(PeerCertificate("A", uris, ("A",)))
+
+
+def test_a_modules_name():
+    assert module_of(PeerCertificate("x", ("qkdm:A/1", "https://a.example.org"), ())) == "A/1"
+
+
+@pytest.mark.parametrize(
+    "uris",
+    [
+        (),
+        ("qks:A",),
+        ("qkdm:A/1", "qkdm:A/2"),
+        ("qkdm:A/1", "QKDM:A/1"),
+        ("qkdm:A/1", "qks:A"),
+        ("qkdm:A/1", "QKS:A"),
+        ("QKDM:A/1",),
+        ("qkdm:A",),
+        ("qkdm:A/",),
+        ("qkdm:/1",),
+        ("qkdm:A/1/2",),
+        ("qkdm:A/..",),
+        ("qkdm:A/1 ",),
+    ],
+)
+def test_no_modules_name(uris):
+    with pytest.raises(Unauthorised):
+        module_of(PeerCertificate("A/1", uris, ("A",)))

@@ -48,6 +48,20 @@ def test_a_site_is_never_an_application(certificate):
 @pytest.mark.parametrize(
     "certificate",
     [
+        PeerCertificate("A/1", ("qkdm:A/1",), ()),
+        PeerCertificate("alice", ("sae:alice", "qkdm:A/1"), ()),
+        PeerCertificate("alice", ("QKDM:A/1",), ("a.example.org",)),
+    ],
+)
+def test_a_module_is_never_an_application(certificate):
+    for fields in (("uri",), ("cn",), ("dns",), ("uri", "cn", "dns")):
+        with pytest.raises(Unauthorised, match="a QKD module's"):
+            CertificateIdentity(fields).sae(certificate)
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
         PeerCertificate(None, (), ("alice.example.org",)),
         PeerCertificate("alice", ("sae:alice", "sae:bob"), ()),
         PeerCertificate("alice with spaces", (), ()),

@@ -40,14 +40,13 @@ NAP_S = 0.25
 """A change of the settings shows within this time."""
 
 _BLOCK_S = 0.05
-_LARGEST_FITTING_BYTES = MAX_BLOCK_BYTES
 
 _log = structlog.get_logger(__name__)
 
 
 def fitting_block(rate_bps: float) -> int:
     """Return the block size, in bytes, for `rate_bps` bit/s: a power of two, 1 KiB to 64 KiB, at least 20 a second."""
-    return fitting_size(rate_bps / 8 * _BLOCK_S, MIN_BLOCK_BYTES, _LARGEST_FITTING_BYTES)
+    return fitting_size(rate_bps / 8 * _BLOCK_S, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES)
 
 
 class RateSetSimulator:

@@ -1,14 +1,15 @@
 """Identity from the client certificate: the SAE ID stands in its URI, its common name, or its DNS name.
 
 Which fields count, and in which order, is the operator's choice, because ETSI GS QKD 014 leaves the field open
-(clause 5.1). Refused: sites. A certificate with a `qks:` URI is a site's, whatever else it names.
+(clause 5.1). Refused: sites and QKD modules. A certificate with a `qks:` URI is a site's, one with a `qkdm:` URI a
+module's, whatever else it names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qss.model.certificates import PeerCertificate, is_site_uri
+from qss.model.certificates import PeerCertificate, is_module_uri, is_site_uri
 from qss.model.errors import InvalidIdentifier, LocalProtocolError, Unauthorised
 from qss.model.identifiers import SaeId, parse_sae_id
 
@@ -28,12 +29,14 @@ class CertificateIdentity:
     def sae(self, certificate: PeerCertificate) -> SaeId:
         """Return the SAE ID in `certificate`.
 
-        Raises `Unauthorised` if it is a site's, if none of the fields is there, if the first that is there has
-        several values, or if its value is no SAE ID. A later field never makes up for a bad earlier one: the
+        Raises `Unauthorised` if it is a site's or a module's, if none of the fields is there, if the first that is
+        there has several values, or if its value is no SAE ID. A later field never makes up for a bad earlier one: the
         identity would depend on a mistake.
         """
         if any(is_site_uri(uri) for uri in certificate.uris):
             raise Unauthorised("the certificate is a site's: an application needs one of its own")
+        if any(is_module_uri(uri) for uri in certificate.uris):
+            raise Unauthorised("the certificate is a QKD module's: an application needs one of its own")
         for field in self._fields:
             values = _values(certificate, field)
             if len(values) > 1:
