@@ -7,6 +7,7 @@
 `status`        what a module says of itself
 `adjusting`     changes a simulated device while it runs
 `channel`       the device's channel to its other end, inside Sync
+`status`        what a module says of itself
 ==============  ==================================================================================
 """
 

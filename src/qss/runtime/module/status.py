@@ -1,4 +1,4 @@
-"""What a module says of itself."""
+"""What a module says of itself, for the site's status and metrics."""
 
 from __future__ import annotations
 
