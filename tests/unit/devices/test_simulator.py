@@ -194,6 +194,36 @@ async def test_a_buffer_holds_so_much_and_the_rest_is_lost_and_counted(clock):
     assert device.status().lost_bits > 10_000_000 - 60_000 + 900_000
 
 
+async def test_nothing_is_distilled_or_lost_while_it_does_not_run(clock):
+    clock.now = 1e6
+    device = RateSetSimulator(SET, block_bytes=1250)
+    device.adjust(replace(SET, qber=0.03))
+    assert device.status().lost_bits == 0
+    await running(device)
+    await device.read()
+    await device.stop()
+    await device.stop()
+    clock.now += 1000
+    assert (device.status().lost_bits, device.status().note) == (0, "")
+    begun = clock.now
+    await running(device)
+    await device.read()
+    assert clock.now - begun == pytest.approx(0.01)
+
+
+async def test_what_a_smaller_buffer_does_not_hold_is_lost_and_counted(clock):
+    device = await running(RateSetSimulator(replace(SET, buffer_bits=50_000), block_bytes=1250))
+    clock.now += 0.06
+    device.adjust(replace(SET, buffer_bits=20_000))
+    assert device.status().lost_bits == pytest.approx(30_000, abs=2)
+
+
+async def test_a_block_that_takes_longer_than_the_buffer_is_long_comes_all_the_same(clock):
+    device = await running(RateSetSimulator(replace(SET, buffer_bits=0, jitter=1.0), block_bytes=1250))
+    for _ in range(200):
+        await device.read()
+
+
 async def test_jitter_moves_blocks_and_not_the_mean(clock):
     device = await running(RateSetSimulator(replace(SET, jitter=0.5), block_bytes=1250, dice=random.Random(1)))
     times = []

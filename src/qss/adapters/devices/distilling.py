@@ -26,7 +26,7 @@ class Distilling:
         self._dice = dice
         self._held = 0.0
         self._lost = 0.0
-        self._at = 0.0
+        self._at = math.inf  # nothing is distilled before the start
         self._ready_at = 0.0
         self._out = False
         self._turns_at = math.inf
@@ -49,10 +49,16 @@ class Distilling:
         self._plan_outages(now)
         self._plan_block()
 
+    def stop(self, now: float) -> None:
+        """Distil no more, until the next start."""
+        self._advance(now)
+        self._at = math.inf
+
     def change(self, settings: SimulatorSettings, now: float) -> None:
         """Go on with other settings from now on. Another start-up time counts from the next start on."""
         self._advance(now)
         before, self._settings = self._settings, settings
+        self._keep(0.0)
         if (before.outage_every_s, before.outage_s) != (settings.outage_every_s, settings.outage_s):
             self._plan_outages(now)
 
@@ -89,13 +95,16 @@ class Distilling:
                 self._turn()
 
     def _distil(self, seconds: float) -> None:
+        self._keep(self._settings.rate_bps * seconds)
+
+    def _keep(self, came: float) -> None:
+        """Take what came into the buffer, and lose what has no room in it."""
         settings = self._settings
         buffer = settings.rate_bps * BUFFER_S if settings.buffer_bits is None else settings.buffer_bits
-        room = buffer + self._block_bits - self._held  # the block that is next is not in the buffer
-        came = settings.rate_bps * seconds
-        kept = min(came, max(0.0, room))
-        self._held += kept
-        self._lost += came - kept
+        most = buffer + max(self._block_bits, self._needed)  # the block that is next is not in the buffer
+        held = self._held + came
+        self._held = min(held, most)
+        self._lost += held - self._held
 
     def _yields(self, at: float) -> bool:
         return not self._settings.trouble and at >= self._ready_at and not self._out

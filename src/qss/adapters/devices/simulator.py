@@ -101,7 +101,8 @@ class RateSetSimulator:
             raise DeviceError("the simulator is running already; stop it first")
         self._channel, self._role = channel, role
         self._number, self._told = 0, None
-        self._distilling.start(_now())
+        if role is DeviceRole.INITIATOR:
+            self._distilling.start(_now())
 
     async def read(self) -> RawBlock:
         """Return the next block when it is there. Whoever stops the device cancels a read under way first.
@@ -146,12 +147,13 @@ class RateSetSimulator:
     async def stop(self) -> None:
         """Stop. Can be called twice, and before `start`."""
         self._channel = None
+        self._distilling.stop(_now())
 
     def status(self) -> DeviceStatus:
         """Return the set rate and QBER, that there is nothing quantum about them, and why nothing comes."""
         running = self._channel is not None
         paces = self._role is DeviceRole.INITIATOR
-        trouble = self._distilling.trouble(_now()) if paces else self.settings.trouble
+        trouble = self._distilling.trouble(_now()) if running and paces else self.settings.trouble
         return DeviceStatus(
             kind=self.kind,
             running=running,
