@@ -137,6 +137,10 @@ class Barrier:
                         raise
             self._forget(stream)
 
+    async def check_in_place(self) -> None:
+        """As `SealedStore.check_in_place`."""
+        await self._store.check_in_place()
+
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""
         self._unsealed()

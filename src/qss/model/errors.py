@@ -121,7 +121,7 @@ class HeadMismatch(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """The store's file is damaged: the site cannot go on with it."""
+    """The store's file is damaged, or was taken away: the site cannot go on with it."""
 
 
 class Tampered(StoreError):

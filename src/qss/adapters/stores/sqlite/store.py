@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -17,10 +18,11 @@ from qss.adapters.stores.sqlite import ledger
 from qss.adapters.stores.sqlite.checkpointer import ERASURE_DELAY_S, LARGE_LOG_BYTES, Checkpointer
 from qss.adapters.stores.sqlite.faults import as_store_errors
 from qss.adapters.stores.sqlite.lock import take_lock
+from qss.adapters.stores.sqlite.place import Place
 from qss.adapters.stores.sqlite.room import LogRoom
 from qss.adapters.stores.sqlite.schema import check, connect
 from qss.adapters.stores.sqlite.writer import Writer
-from qss.model.errors import LimitReached, StoreError
+from qss.model.errors import LimitReached, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId, StreamId
 from qss.model.ranges import Range
 from qss.ports.store import Change, Contents, SealedBlock
@@ -47,9 +49,9 @@ class SqliteStore:
         """As `Store.start`. Raises `StoreError` if there is no store of this site and release, or it is damaged."""
         async with self._turn:
             await self._end_session()
-            lock, connections, contents = await asyncio.to_thread(_open, self._path, self._site)
-            self._session = _Session(self._path, lock, connections, self._erasure_delay_s)
-            return contents
+            opened = await asyncio.to_thread(_open, self._path, self._site)
+            self._session = _Session(self._path, opened, self._erasure_delay_s)
+            return opened.contents
 
     async def commit(self, batch: Sequence[Change], fence: int) -> int:
         """As `Store.commit`. Raises `LimitReached` if too much waits for the disk already."""
@@ -62,6 +64,10 @@ class SqliteStore:
     async def blocks(self, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
         """As `Store.blocks`."""
         return await self._started().read(lambda connection: ledger.blocks(connection, stream, part))
+
+    async def check_in_place(self) -> None:
+        """As `Store.check_in_place`."""
+        await asyncio.to_thread(self._started().place.check)
 
     async def close(self) -> None:
         """As `Store.close`."""
@@ -79,14 +85,24 @@ class SqliteStore:
         return self._session
 
 
+class _Opened(NamedTuple):
+    """A store's file, opened."""
+
+    lock: int
+    connections: tuple[apsw.Connection, ...]
+    place: Place
+    contents: Contents
+
+
 class _Session:
     """What is held between `start` and `close`: the lock, three connections and their threads."""
 
-    def __init__(self, path: Path, lock: int, connections: tuple[apsw.Connection, ...], erasure_delay_s: float) -> None:
+    def __init__(self, path: Path, opened: _Opened, erasure_delay_s: float) -> None:
         self._path = path
-        self._lock = lock
-        self._connections = connections
-        writing, self._reading, checkpointing = connections
+        self._lock = opened.lock
+        self._connections = opened.connections
+        self.place = opened.place
+        writing, self._reading, checkpointing = opened.connections
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
         self._waiting_reads = 0
         self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.cut_log(), erasure_delay_s)
@@ -133,7 +149,7 @@ class _Session:
         return apsw.SQLITE_OK
 
 
-def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], Contents]:
+def _open(path: Path, site: QksId) -> _Opened:
     """Take the lock, open three connections, and begin an incarnation. Leaves nothing open if it fails."""
     if not path.is_file():
         raise StoreError(f"there is no store at {path}; make one with `qss init`, or name the right data folder")
@@ -146,12 +162,19 @@ def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], Co
             connections += [connect(path), connect(path)]
             connections[1].execute("PRAGMA query_only=ON")
             contents = _begin(connections[0])
+            return _Opened(lock, tuple(connections), _place(path), contents)
     except BaseException:
         for connection in connections:
             connection.close()
         os.close(lock)
         raise
-    return lock, tuple(connections), contents
+
+
+def _place(path: Path) -> Place:
+    try:
+        return Place(path)
+    except OSError as error:
+        raise StoreUnavailable(f"{error.filename} cannot be looked at ({error.strerror}); start again") from error
 
 
 def _begin(connection: apsw.Connection) -> Contents:
