@@ -52,8 +52,9 @@ def read_data_key(folder: Path) -> SealedDataKey:
             text = file.read(_MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
-            f"{folder} is no data folder: it has no {DATA_KEY}; make one with `qss init {folder} --site ID`, "
-            "or restore it from a back-up"
+            f"{folder} is no data folder: it has no {DATA_KEY}; look first whether it is mounted, and is the right "
+            f"folder. Restore that of a site that has run before from a back-up; make that of a new site with "
+            f"`qss init {folder} --site ID`"
         ) from error
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be read ({error.strerror}); check its owner") from error

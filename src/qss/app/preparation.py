@@ -17,6 +17,7 @@ from qss.app import site_tables as tables
 from qss.app.catalogue import anchor_of, keyring_of, store_was_started
 from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
+from qss.app.data_key_file import DATA_KEY, ZEROIZED
 from qss.model.errors import StoreError, StoreUnavailable
 from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
 from qss.pki.own_call import check_own_call
@@ -56,6 +57,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     contexts = _contexts(configuration)
     expires = check_site(configuration.tls.certificate, site.id)
     check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
+    _check_that_it_is_there(site)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_anchor(site)
     found = (openness(site.data), _missing_anchor(site))
@@ -71,6 +73,16 @@ def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
         client_context(*own, authority),
         probe_context(*own, authority),
         northbound_context(*own, configuration.northbound_authority, minimum),
+    )
+
+
+def _check_that_it_is_there(site: tables.Site) -> None:
+    """Refuse a folder with nothing in it if its site has run before: it may be a mount point without its volume."""
+    if not os.path.lexists(site.anchor_file) or any(os.path.lexists(site.data / name) for name in (DATA_KEY, ZEROIZED)):
+        return
+    raise StoreError(
+        f"{site.data} has no {DATA_KEY}, but this site has run before: its anchor {site.anchor_file} is there. "
+        "Mount the data folder, or correct site.data; if it is lost, restore it from a back-up with `qss restore`"
     )
 
 

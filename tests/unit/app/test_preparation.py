@@ -93,6 +93,17 @@ def no_ledger(place: Place) -> None:
     (place.folder / "A.data" / LEDGER).unlink()
 
 
+def not_mounted(place: Place) -> None:
+    (place.folder / "anchors" / "A").write_bytes(b"7\n")
+    (place.folder / "A.data").rename(place.folder / "volume")
+    (place.folder / "A.data").mkdir()
+
+
+def not_mounted_and_new(place: Place) -> None:
+    not_mounted(place)
+    (place.folder / "anchors" / "A").unlink()
+
+
 def no_anchors(place: Place) -> None:
     (place.folder / "anchors").rmdir()
 
@@ -150,6 +161,13 @@ BROKEN: list[tuple[Callable[[Place], None], tuple[str, str], type[QssError], str
     (another_releases_ledger, ("", ""), StoreError, r"has layout 99, this release reads layout \d+; run the"),
     (no_ledger_of_ours, ("", ""), StoreError, "is no qss store; name the right data folder"),
     (garbled_ledger, ("", ""), StoreError, "is no qss store, or its beginning is damaged; restore the data folder"),
+    (
+        not_mounted,
+        ("", ""),
+        StoreError,
+        r"A\.data has no data-key\.json, but this site has run before: .*Mount the data",
+    ),
+    (not_mounted_and_new, ("", ""), StoreError, r"is no data folder: .*look first whether it is mounted.*`qss init "),
     (no_anchors, ("", ""), StoreError, "there is no folder .*anchors for the anchor; make it, mount it, or"),
     (garbled_anchor, ("", ""), StoreError, "remove it: all key gathered so far is then burned"),
 ]
