@@ -23,6 +23,9 @@ from qss.pki.contexts import check_site, client_context, northbound_context, pro
 from qss.pki.own_call import check_own_call
 from qss.ports.store import SealedStore
 
+_LITTLE_ROOM_BYTES = 16 << 20
+"""Free space of the data folder's disk below which it will soon be full."""
+
 _TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -60,7 +63,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     _check_that_it_is_there(site)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_anchor(site)
-    found = (openness(site.data), _missing_anchor(site))
+    found = (openness(site.data), _little_room(site), _missing_anchor(site))
     return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
 
 
@@ -84,6 +87,15 @@ def _check_that_it_is_there(site: tables.Site) -> None:
         f"{site.data} has no {DATA_KEY}, but this site has run before: its anchor {site.anchor_file} is there. "
         "Mount the data folder, or correct site.data; if it is lost, restore it from a back-up with `qss restore`"
     )
+
+
+def _little_room(site: tables.Site) -> str | None:
+    """Return what an operator should know of a disk that is almost full, else None."""
+    found = os.statvfs(site.data)
+    free = found.f_bavail * found.f_frsize
+    if free >= _LITTLE_ROOM_BYTES:
+        return None
+    return f"the disk of {site.data} has {free >> 10} KiB free: make room; a full one keeps a node from starting"
 
 
 def _missing_anchor(site: tables.Site) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -75,6 +76,16 @@ async def test_a_data_folder_that_others_can_enter_is_noted(place: Place) -> Non
     note = (await prepare(place.configuration())).notes[-1]
     data = place.folder / "A.data"
     assert note == f"others than its owner can enter the data folder {data} (mode 0750): `chmod 700 {data}`"
+
+
+async def test_a_disk_that_is_almost_full_is_noted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = SimpleNamespace(f_bavail=4095, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    data = place.folder / "A.data"
+    note = (await prepare(place.configuration())).notes[-1]
+    assert note == f"the disk of {data} has 16380 KiB free: make room; a full one keeps a node from starting"
+    room.f_bavail = 4096
+    assert not any("KiB free" in note for note in (await prepare(place.configuration())).notes)
 
 
 def issue_another(place: Place) -> None:
