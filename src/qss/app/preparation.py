@@ -62,6 +62,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
     _check_that_it_is_there(site)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
+    _check_writable(site)
     _check_anchor(site)
     found = (openness(site.data), _little_room(site), _missing_anchor(site))
     return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
@@ -106,6 +107,19 @@ def _missing_anchor(site: tables.Site) -> str | None:
         f"the anchor {site.anchor_file} is missing, and this site has run before: a start burns all key that it has; "
         "put the anchor in its place, mount its folder, or correct site.anchor"
     )
+
+
+def _check_writable(site: tables.Site) -> None:
+    """Refuse a store that could be read alone: a start writes to it."""
+    if not os.access(site.data, os.W_OK | os.X_OK):
+        raise StoreUnavailable(
+            f"the data folder {site.data} cannot be written; check its owner and mode (0700), and that it is not "
+            "mounted read-only"
+        )
+    ledger = site.data / LEDGER
+    for file in (ledger, *(ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", ".lock"))):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"{file} cannot be written; check its owner and mode (0600)")
 
 
 def _check_anchor(site: tables.Site) -> None:

@@ -206,6 +206,19 @@ async def test_an_anchor_that_cannot_be_kept_is_refused(place: Place, monkeypatc
         await prepare(place.configuration())
 
 
+@pytest.mark.parametrize("name", ["", LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}.lock"])
+async def test_a_store_that_cannot_be_written_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = place.folder / "A.data" / name
+    if name not in {"", LEDGER}:
+        file.touch()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != file and real(path, mode))
+    with pytest.raises(StoreUnavailable, match=rf"{file} cannot be written; check its owner and mode \(0[67]00\)"):
+        await prepare(place.configuration())
+
+
 def check(place: Place) -> tuple[int, str, str]:
     ran = CliRunner().invoke(main, ["node", "--config", str(place.folder / "A.toml"), "--check"])
     return ran.exit_code, ran.stdout, ran.stderr
