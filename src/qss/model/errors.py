@@ -123,6 +123,8 @@ class HeadMismatch(StoreError):
 class StoreDamaged(StoreError):
     """The store's file is damaged, or was taken away: the site cannot go on with it."""
 
+    REMEDY = "restore the data folder from a back-up, or move it away and make it anew: only gathered key is lost"
+
 
 class Tampered(StoreError):
     """Stored key does not open at its place, or is missing: altered, moved or swapped outside qss.

@@ -14,8 +14,6 @@ from qss.model.errors import QssError, StoreDamaged, StoreError, StoreUnavailabl
 _ALMOST_NOTHING_BYTES = 1 << 20
 """SQLite asks for its shared memory before it writes, and calls a disk that has no room for that a failing one."""
 
-_REPLACE = "restore the data folder from a back-up, or move it away and make it anew: only gathered key is lost"
-
 
 @contextmanager
 def as_store_errors(path: Path) -> Iterator[None]:
@@ -49,9 +47,9 @@ def store_error(error: apsw.Error, path: Path) -> QssError:
         case apsw.IOError() if _is_full(path):
             return _full(path)
         case apsw.NotADBError():
-            return StoreDamaged(f"{path} is no qss store, or its beginning is damaged; {_REPLACE}")
+            return StoreDamaged(f"{path} is no qss store, or its beginning is damaged; {StoreDamaged.REMEDY}")
         case apsw.CorruptError() | apsw.FormatError():
-            return StoreDamaged(f"{path} is damaged; {_REPLACE}")
+            return StoreDamaged(f"{path} is damaged; {StoreDamaged.REMEDY}")
         case apsw.CantOpenError():
             return StoreError(
                 f"{path} cannot be opened; check the owner and the mode (0600) of it and of the files beside it "

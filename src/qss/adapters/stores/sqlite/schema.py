@@ -170,10 +170,7 @@ def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
     """Raise `StoreError` unless the file is a whole store of this release and of `site`."""
     check_release(connection, path)
     if _pragma(connection, "quick_check(1)") != "ok":
-        raise StoreDamaged(
-            f"{path} is damaged; restore the data folder from a back-up, or move it away and make it anew: "
-            "only gathered key is lost"
-        )
+        raise StoreDamaged(f"{path} is damaged; {StoreDamaged.REMEDY}")
     if _pragma(connection, "journal_mode") != "wal":
         raise StoreError(f"{path} is not in WAL mode: another program changed it; set `PRAGMA journal_mode=WAL`")
     _check_owner(connection, path, site)

@@ -59,7 +59,7 @@ class SqliteStore:
 
     async def contents(self) -> Contents:
         """As `Store.contents`."""
-        return await self._started().read(_contents_of_one_moment)
+        return await self._started().read(lambda connection: _contents_of_one_moment(connection, self._path))
 
     async def blocks(self, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
         """As `Store.blocks`."""
@@ -161,7 +161,7 @@ def _open(path: Path, site: QksId) -> _Opened:
             check(connections[0], path, site)
             connections += [connect(path), connect(path)]
             connections[1].execute("PRAGMA query_only=ON")
-            contents = _begin(connections[0])
+            contents = _begin(connections[0], path)
             return _Opened(lock, tuple(connections), _place(path), contents)
     except BaseException:
         for connection in connections:
@@ -177,11 +177,11 @@ def _place(path: Path) -> Place:
         raise StoreUnavailable(f"{error.filename} cannot be looked at ({error.strerror}); start again") from error
 
 
-def _begin(connection: apsw.Connection) -> Contents:
+def _begin(connection: apsw.Connection, path: Path) -> Contents:
     connection.execute("BEGIN IMMEDIATE")
     try:
         ledger.raise_incarnation(connection)
-        contents = ledger.contents(connection)
+        contents = ledger.contents(connection, path)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -190,10 +190,10 @@ def _begin(connection: apsw.Connection) -> Contents:
     return contents
 
 
-def _contents_of_one_moment(connection: apsw.Connection) -> Contents:
+def _contents_of_one_moment(connection: apsw.Connection, path: Path) -> Contents:
     connection.execute("BEGIN")
     try:
-        return ledger.contents(connection)
+        return ledger.contents(connection, path)
     finally:
         connection.execute("ROLLBACK")
 
