@@ -79,9 +79,10 @@ class Site:
         contents = await self._store.start()
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
         began = contents.commit_number
-        doubt = restores.at_start(contents.incarnation, began, self._anchor.read())
+        doubt = restores.at_start(contents.incarnation, began, self._anchor.read(), contents.peers)
         if doubt is not None:
-            _log.error(doubt.reason, found=began, remembered=doubt.remembered)
+            tell = _log.warning if doubt.intended else _log.error
+            tell(doubt.reason, found=began, remembered=doubt.remembered)
             await self._mark(doubt, self.links)
             contents = await self._store.contents()
         risen = restores.not_forgotten(began, contents.peers)

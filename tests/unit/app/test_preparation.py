@@ -16,7 +16,7 @@ from qss.adapters.stores.sqlite import SqliteStore, create_store, take_lock
 from qss.app.data_folder import LEDGER
 from qss.app.preparation import prepare
 from qss.cli.main import main
-from qss.model.errors import KeyRingError, PkiError, QssError, StoreError, StoreUnavailable
+from qss.model.errors import KeyRingError, PkiError, QssError, StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 from qss.pki.contexts import check_site
 from qss.pki.folder import Pair
@@ -155,6 +155,10 @@ def garbled_ledger(place: Place) -> None:
     (place.folder / "A.data" / LEDGER).write_bytes(b"no database" * 1000)
 
 
+def empty_ledger(place: Place) -> None:
+    (place.folder / "A.data" / LEDGER).write_bytes(b"")
+
+
 def change_ledger(place: Place, change: str) -> None:
     connection = apsw.Connection(str(place.folder / "A.data" / LEDGER))
     connection.execute(change)
@@ -171,6 +175,7 @@ BROKEN: list[tuple[Callable[[Place], None], tuple[str, str], type[QssError], str
     (another_sites_ledger, ("", ""), StoreError, "belongs to site B, not A; name that site's own data folder"),
     (another_releases_ledger, ("", ""), StoreError, r"has layout 99, this release reads layout \d+; run the"),
     (no_ledger_of_ours, ("", ""), StoreError, "is no qss store; name the right data folder"),
+    (empty_ledger, ("", ""), StoreDamaged, "is empty: what was in it is lost; restore the data folder from a back-up"),
     (garbled_ledger, ("", ""), StoreError, "is no qss store, or its beginning is damaged; restore the data folder"),
     (
         not_mounted,

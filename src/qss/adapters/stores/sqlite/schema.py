@@ -217,7 +217,12 @@ def check_release(connection: apsw.Connection, path: Path) -> None:
             f"{path} is a back-up, and no store; make a data folder of it with `qss restore {path.parent} DIR`"
         )
     if application_id != APPLICATION_ID:
-        raise StoreError(f"{path} is no qss store; name the right data folder, or make one with `qss init`")
+        if path.stat().st_size == 0:
+            raise StoreDamaged(f"{path} is empty: what was in it is lost; {StoreDamaged.REMEDY}")
+        raise StoreError(
+            f"{path} is no qss store; name the right data folder, restore it from a back-up with `qss restore`, or "
+            "make one with `qss init`"
+        )
     check_layout(connection, path)
 
 
