@@ -57,7 +57,9 @@ def read_data_key(folder: Path) -> SealedDataKey:
             f"`qss init {folder} --site ID`"
         ) from error
     except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be read ({error.strerror}); check its owner") from error
+        raise StoreUnavailable(
+            f"{path} cannot be read ({error.strerror}); check its owner and mode (0600), and those of its folder (0700)"
+        ) from error
     try:
         content = json.loads(text)
         form, site, wrapped = content["format"], content["site"], content["sealed_data_key"].encode("ascii")
