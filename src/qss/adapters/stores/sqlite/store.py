@@ -91,6 +91,7 @@ class _Opened(NamedTuple):
     lock: int
     connections: tuple[apsw.Connection, ...]
     place: Place
+    room: LogRoom
     contents: Contents
 
 
@@ -106,9 +107,8 @@ class _Session:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
         self._waiting_reads = 0
         self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.cut_log(), erasure_delay_s)
-        page_bytes = _page_bytes(writing)
-        self._large_log_pages = LARGE_LOG_BYTES // page_bytes
-        self._room = LogRoom(path, page_bytes)
+        self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
+        self._room = opened.room
         self.writer = Writer(writing, path, self._room, self._committed, self._checkpointer.due_soon)
         writing.set_wal_hook(self._log_grew)
 
@@ -162,19 +162,23 @@ def _open(path: Path, site: QksId) -> _Opened:
             connections += [connect(path), connect(path)]
             connections[1].execute("PRAGMA query_only=ON")
             contents = _begin(connections[0], path)
-            return _Opened(lock, tuple(connections), _place(path), contents)
-    except BaseException:
-        for connection in connections:
-            connection.close()
-        os.close(lock)
-        raise
-
-
-def _place(path: Path) -> Place:
-    try:
-        return Place(path)
+            place, room = Place(path), LogRoom(path, _page_bytes(connections[0]))
     except OSError as error:
-        raise StoreUnavailable(f"{error.filename} cannot be looked at ({error.strerror}); start again") from error
+        _let_go(lock, connections)
+        raise StoreUnavailable(
+            f"{error.filename or path} cannot be opened ({error.strerror}); check how many files this process may have "
+            "open, and the owner and mode (0600) of that one"
+        ) from error
+    except BaseException:
+        _let_go(lock, connections)
+        raise
+    return _Opened(lock, tuple(connections), place, room, contents)
+
+
+def _let_go(lock: int, connections: list[apsw.Connection]) -> None:
+    for connection in connections:
+        connection.close()
+    os.close(lock)
 
 
 def _begin(connection: apsw.Connection, path: Path) -> Contents:
