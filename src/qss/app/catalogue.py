@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
+from qss.adapters.devices.etsi004 import Etsi004Device
+from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.key_files import Used
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
@@ -26,13 +29,19 @@ from qss.adapters.stores.sqlite import (
 )
 from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
+from qss.client.etsi004 import Etsi004Client
+from qss.client.vendor_box import VendorBox
 from qss.model.identifiers import QksId
+from qss.pki.contexts import application_context
 from qss.ports.anchor import Anchor
 from qss.ports.device import Device
 from qss.ports.identity import Identity
 from qss.ports.keyring import KeyRing
 from qss.ports.routing_table import RoutingTable
 from qss.ports.store import Store
+from qss.wire.etsi004.framing import FORGE_VERSION, QUBIP_VERSION
+from qss.wire.etsi004.messages import Form
+from qss.wire.etsi004.status import Edition
 
 
 def keyring_of(table: tables.KeyRingTable) -> KeyRing:
@@ -75,8 +84,62 @@ def device_of(table: tables.DeviceTable) -> Device:
                 block_bytes=table.block_bytes,
                 warn_bits=table.warn_bits,
             )
+        case tables.Etsi014():
+            return Etsi014Device(
+                partial(_client_of_014, table),
+                Side(table.side),
+                table.own_sae,
+                table.other_sae,
+                key_bits=table.key_bits,
+                block_bytes=table.block_bytes,
+                rate_bps=table.rate_bps,
+            )
+        case tables.Etsi004():
+            return Etsi004Device(
+                partial(_client_of_004, table),
+                table.source,
+                table.destination,
+                chunk_bytes=table.chunk_bytes or 0,
+                block_bytes=table.block_bytes,
+                rate_bps=table.rate_bps,
+            )
         case _:
             assert_never(table)
+
+
+def check_device(table: tables.DeviceTable) -> None:
+    """Look at what a device needs from this machine. Raises `PkiError` for certificates that cannot be used."""
+    match table:
+        case tables.Etsi014():
+            _client_of_014(table)
+        case tables.Etsi004():
+            _client_of_004(table)
+
+
+def _client_of_014(table: tables.Etsi014) -> VendorBox:
+    """Return a client of a box, made anew for each key stream: the certificates may have been renewed."""
+    return VendorBox(
+        f"https://{table.address}",
+        table.certificate,
+        table.key,
+        table.authority,
+        table.other_sae,
+        table.base_path,
+        table.timeout_s,
+    )
+
+
+def _client_of_004(table: tables.Etsi004) -> Etsi004Client:
+    """Return a client of a box, as `_client_of_014`. Its certificate must name the host that is called."""
+    form = Form(table.form)
+    return Etsi004Client(
+        table.address,
+        application_context(table.certificate, table.key, table.authority),
+        lambda _: None,
+        edition=Edition(table.edition),
+        form=form,
+        version=FORGE_VERSION if form is Form.FORGE else QUBIP_VERSION,
+    )
 
 
 def store_at(path: Path, site: QksId) -> Store:

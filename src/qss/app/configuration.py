@@ -16,6 +16,8 @@ from qss.app.site_tables import (
     QKS_ID_IS,
     SAE_ID_IS,
     CourieredKey,
+    Etsi004,
+    Etsi014,
     Link,
     SeededSimulator,
     SiteConfiguration,
@@ -78,6 +80,10 @@ def _identifiers(configuration: SiteConfiguration) -> Iterator[Fault]:
             yield key, shown(qks), QKS_ID_IS
     saes = [(f"saes[{i}].id", sae.id) for i, sae in enumerate(configuration.saes)]
     saes += [(f"admin.administrators[{i}]", sae) for i, sae in enumerate(configuration.admin.administrators)]
+    for i, link in enumerate(configuration.links):
+        if isinstance(link.device, Etsi014):
+            saes += [(f"links[{i}].device.own_sae", link.device.own_sae)]
+            saes += [(f"links[{i}].device.other_sae", link.device.other_sae)]
     for key, sae_id in saes:
         try:
             parse_sae_id(sae_id)
@@ -125,6 +131,8 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
         if link.address.port == 0:
             yield f"links[{i}].address", shown(str(link.address)), "the port that the peer listens on, 1 to 65535"
         yield from _capacity(i, link)
+        if isinstance(link.device, Etsi014 | Etsi004):
+            yield from _box(f"links[{i}].device", link.device)
     if peer := _repeated(link.peer for link in links):
         yield f"links[{peer[0]}].peer", shown(peer[1]) + " again", "one link to each neighbour"
     if uuid := _repeated([configuration.site.uuid, *(link.uuid for link in links)]):
@@ -147,6 +155,13 @@ def _capacity(i: int, link: Link) -> Iterator[Fault]:
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed
     if link.capacity_bits < block_bits:
         yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
+
+
+def _box(key: str, box: Etsi014 | Etsi004) -> Iterator[Fault]:
+    if box.address.port == 0:
+        yield f"{key}.address", shown(str(box.address)), "the port that the box listens on, 1 to 65535"
+    if isinstance(box, Etsi014) and box.own_sae == box.other_sae:
+        yield f"{key}.other_sae", shown(box.other_sae), "another SAE than own_sae: the one at the other end"
 
 
 def _saes(configuration: SiteConfiguration) -> Iterator[Fault]:

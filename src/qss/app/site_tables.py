@@ -20,6 +20,8 @@ from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
 from qss.model.keys import KeyLimits
 from qss.model.simulator_settings import SimulatorSettings
+from qss.wire.etsi004.framing import MAX_KEY_BYTES
+from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
 ANY_SAE = SaeId("*")
@@ -39,6 +41,23 @@ CredentialName = Annotated[
         description="a file name in systemd's credentials folder: letters, digits, '.', '-' or '_'",
     ),
 ]
+BasePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/[A-Za-z0-9._~%-]+){1,16}\Z",
+        max_length=255,
+        description="a path that begins with '/' and ends without, such as /api/v1/keys",
+    ),
+]
+Uri = Annotated[
+    str,
+    Meta(
+        pattern=r"^[!-~]{1,4096}\Z",
+        description="a URI: 1 to 4096 printable ASCII characters, no spaces, such as app:alice",
+    ),
+    SECRET,
+]
+"""It may carry a token (ETSI GS QKD 004, clause 6.2)."""
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
 Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -199,7 +218,39 @@ class CourieredKey(_Table, frozen=True, kw_only=True, tag="file", tag_field="typ
     warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
 
 
-DeviceTable = Simulator | SeededSimulator | CourieredKey
+class _Box(_Table, frozen=True, kw_only=True):
+    """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
+
+    address: Address
+    certificate: Path
+    key: Path
+    authority: Path
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 10_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 1024
+
+
+class Etsi014(_Box, frozen=True, kw_only=True, tag="etsi014", tag_field="type"):
+    """A vendor's box, or key management entity, that offers ETSI GS QKD 014. `key_bits` None: the box's own size."""
+
+    side: Literal["master", "slave"]
+    own_sae: SaeName
+    other_sae: SaeName
+    base_path: BasePath = PREFIX
+    key_bits: KeySize | None = None
+    timeout_s: Seconds = 10.0
+
+
+class Etsi004(_Box, frozen=True, kw_only=True, tag="etsi004", tag_field="type"):
+    """A vendor's box that offers ETSI GS QKD 004. `chunk_bytes` None: what the box chooses."""
+
+    source: Uri
+    destination: Uri
+    chunk_bytes: Annotated[int, Meta(ge=1, le=MAX_KEY_BYTES)] | None = None
+    form: Literal["forge", "qubip"] = "forge"
+    edition: Literal["2.1.1", "3-draft"] = "2.1.1"
+
+
+DeviceTable = Simulator | SeededSimulator | CourieredKey | Etsi014 | Etsi004
 
 
 class Link(_Table, frozen=True, kw_only=True):

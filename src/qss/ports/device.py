@@ -51,13 +51,14 @@ class DeviceStatus:
     running: bool
     rate_bps: float
     """Secret bits per second."""
-    qber: float
-    """Quantum bit error rate, 0 to 1."""
+    qber: float | None
+    """Quantum bit error rate, 0 to 1; None if the device does not tell."""
     simulated: bool
     seeded: bool = False
     """The bits are predictable: a simulator with a seed, for tests only."""
     lost_bits: int = 0
-    """Bits that were distilled and not kept, because nobody read them in time; since the process began."""
+    """Bits that were distilled and not kept, since the process began: nobody read them in time, or one end alone had
+    them."""
     left_bits: int | None = None
     """How much the device can still yield at all; None if it has no end."""
     exhausted: bool = False

@@ -27,9 +27,7 @@ DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate t
 DEVICE_SEEDED = Metric(
     "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
 )
-DEVICE_LOST = Metric(
-    "qss_device_lost_bits_total", "counter", "Bits that a link's device distilled and nobody read in time."
-)
+DEVICE_LOST = Metric("qss_device_lost_bits_total", "counter", "Bits that a link's device had and did not keep.")
 DEVICE_LEFT = Metric(
     "qss_device_left_bits", "gauge", "Bits that a link's device can still yield at all, if it has an end."
 )
@@ -62,12 +60,15 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a QKD device says of itself. `seeded`: its bits are predictable; `left_bits`: None if it has no end."""
+    """What a QKD device says of itself.
+
+    `qber`: None if it does not tell; `seeded`: its bits are predictable; `left_bits`: None if it has no end.
+    """
 
     kind: str
     running: bool
     rate_bps: float
-    qber: float
+    qber: float | None
     simulated: bool
     seeded: bool
     lost_bits: int = 0
@@ -144,7 +145,8 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
             yield Sample(MODULE_BITS, (peer, ("outcome", outcome)), bits)
         device = link.module.device
         yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
-        yield Sample(DEVICE_QBER, (peer,), device.qber)
+        if device.qber is not None:
+            yield Sample(DEVICE_QBER, (peer,), device.qber)
         yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))
         yield Sample(DEVICE_LOST, (peer,), device.lost_bits)
         if device.left_bits is not None:

@@ -59,7 +59,14 @@ STATUS = SiteStatus(
                 up=True,
                 security=None,
                 device=DeviceState(
-                    kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False, left_bits=5
+                    kind="simulator",
+                    running=True,
+                    rate_bps=1e6,
+                    qber=0.02,
+                    simulated=True,
+                    seeded=False,
+                    lost_bits=512,
+                    left_bits=5,
                 ),
                 bits={"read": 8192, "check": 384},
                 health_failures={"cycle": 2},
@@ -212,9 +219,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_seeded 1 if a link's bits are predictable: a seeded simulator, for tests.\n"
         "# TYPE qss_device_seeded gauge\n"
         'qss_device_seeded{peer="B"} 0\n'
-        "# HELP qss_device_lost_bits_total Bits that a link's device distilled and nobody read in time.\n"
+        "# HELP qss_device_lost_bits_total Bits that a link's device had and did not keep.\n"
         "# TYPE qss_device_lost_bits_total counter\n"
-        'qss_device_lost_bits_total{peer="B"} 0\n'
+        'qss_device_lost_bits_total{peer="B"} 512\n'
         "# HELP qss_device_left_bits Bits that a link's device can still yield at all, if it has an end.\n"
         "# TYPE qss_device_left_bits gauge\n"
         'qss_device_left_bits{peer="B"} 5\n'

@@ -3,10 +3,13 @@
 ==============  ==================================================================================
 `qkd_module`    events in, effects out; holds the bytes that its core names by number
 `chunks`        a stream's accepted bytes, cut into chunks and handed out once
+`southbound`    serves ETSI GS QKD 004 from a module: calls to its core, and answers back
 `channel`       the device's channel to its other end, inside Sync
+`status`        what a module says of itself
 ==============  ==================================================================================
 """
 
-from qss.runtime.module.qkd_module import ModuleStatus, QkdModule
+from qss.runtime.module.qkd_module import QkdModule
+from qss.runtime.module.status import ModuleStatus
 
 __all__ = ["ModuleStatus", "QkdModule"]

@@ -11,24 +11,27 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import assert_never
 
 import structlog
 
-from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
+from qss.core.module import Module, ModuleSettings, fitting_chunk
 from qss.core.module import events as ev
+from qss.core.module.calls import View
 from qss.crypto.block_check import check_block
 from qss.crypto.health import HealthState, examine
 from qss.model.errors import BadRequest, DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
-from qss.ports.device import AdjustableDevice, Device, DeviceRole, DeviceStatus, RawBlock
+from qss.ports.device import AdjustableDevice, Device, DeviceRole, RawBlock
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
+from qss.runtime.module.status import ModuleStatus
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
@@ -42,20 +45,6 @@ _TICK_S = 0.2
 _STREAM_ENTROPY_BYTES = 16
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleStatus:
-    """What a module says of itself."""
-
-    phase: Phase
-    stream: StreamId | None
-    """The stream that was opened last, if it was not closed by the QKS."""
-    chunk_bytes: int | None
-    security: str | None
-    """How the Sync connection is secured; None without one."""
-    counts: Counts
-    device: DeviceStatus
 
 
 class _Run:
@@ -97,6 +86,8 @@ class QkdModule:
         self._tasks = Tasks(defect)
         self._defect = defect
         self._defective = False
+        self._depth = 0
+        self._watchers: list[Callable[[], None]] = []
         self._health = HealthState()
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
@@ -138,10 +129,18 @@ class QkdModule:
                 chunk_bytes = fitting_chunk(device.rate_bps)
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
-        self._handle(ev.OpenStream(stream, chunk_bytes))
-        self._drop_queue()
-        self._queue = ChunkQueue(stream, chunk_bytes)
+        self.begin(stream, chunk_bytes)
         return OpenedStream(stream, chunk_bytes)
+
+    def begin(self, stream: StreamId, chunk_bytes: int) -> None:
+        """Open `stream`, whoever named it, or join it; one that is open is closed first, and its key destroyed.
+
+        Raises `DeviceError` if it cannot be opened now: nothing was changed.
+        """
+        with self._at_once():
+            self._handle(ev.OpenStream(stream, chunk_bytes))
+            self._drop_queue()
+            self._queue = ChunkQueue(stream, chunk_bytes, self._clock)
 
     async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
         """Return chunk `index` (from 0, each once, in order), waiting until it is there.
@@ -157,15 +156,56 @@ class QkdModule:
 
     async def close(self, stream: StreamId) -> None:
         """End the stream at this end and destroy what was not pulled. Unknown streams are no error."""
-        self._handle(ev.CloseStream(stream))
-        if self._queue is not None and self._queue.stream == stream:
-            self._drop_queue()
+        self.end(stream)
+
+    def end(self, stream: StreamId) -> None:
+        """As `close`, at once."""
+        with self._at_once():
+            self._handle(ev.CloseStream(stream))
+            if self._queue is not None and self._queue.stream == stream:
+                self._drop_queue()
 
     def _drop_queue(self) -> None:
         if self._queue is not None:
             self._queue.end(f"key stream {self._queue.stream} was closed")
             self._handle(ev.Destroyed(self._queue.destroy()))
             self._queue = None
+
+    # --- the southbound interface ---------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """Return what there is to know of the module's key stream."""
+        queue = self._queue
+        if queue is None:
+            return View(self._core.phase, None, self._core.announced, 0)
+        return View(self._core.phase, queue.stream, self._core.announced, queue.ready)
+
+    def take(self) -> tuple[KeyMaterial, float]:
+        """Return the next whole chunk, which must be ready by `view`, and for how many seconds it has been."""
+        chunk, since = self._open_queue.take_ready()
+        self._handle(ev.Delivered(len(chunk)))
+        return chunk, self._clock() - since
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called whenever `view` may say something else; return what ends that."""
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
+
+    def rate_bps(self) -> float:
+        """Return how many secret bits per second the device says it yields."""
+        return self._device.status().rate_bps
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Tell watchers when all of it is done: in between, the view is of no moment that there ever was."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if not self._depth:
+            for changed in tuple(self._watchers):
+                changed()
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -252,8 +292,9 @@ class QkdModule:
             self._defective = True
             self._defect(error)
             raise
-        for effect in effects:
-            self._perform(effect)
+        with self._at_once():
+            for effect in effects:
+                self._perform(effect)
 
     def _perform(self, effect: ev.Effect) -> None:
         match effect:
