@@ -111,6 +111,20 @@ class StreamId:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class PairId:
+    """The name of a pair of QKD devices: a UUID, the same at both ends, as 16 bytes in RFC 9562 order."""
+
+    value: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.value) != 16:
+            raise InvalidIdentifier(f"the ID of a device pair has 16 bytes, not {len(self.value)}")
+
+    def __str__(self) -> str:
+        return str(UUID(bytes=self.value))
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ReservationId:
     """The shared part of the key IDs of one request: a key ID of position 0, as 16 bytes."""
 

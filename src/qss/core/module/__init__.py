@@ -10,6 +10,7 @@ protocol is specified in `docs/reference/sync.md`; comments cite its steps.
 `window`        how many device frames may be on their way
 `counts`        where every byte that the device yielded went
 `module`        the one place that dispatches events
+`registration`  how the module registers at its QKS (`docs/reference/qrp.md`)
 ==============  =====================================================================================
 """
 
