@@ -7,6 +7,7 @@
 `tasks`         tasks that belong to somebody; no defect is silent
 `feed`          key from the module into the ledger
 `connecting`    keeping a connection to a neighbour
+`registrations` modules in processes of their own: which may be pulled from (QRP)
 `module`        the QKD module: one device, Sync with its peer
 `site`          a site's links on one store: start, ticks, anchor, stop
 `key_server`    what the northbound servers ask: status, keys, keys by their IDs

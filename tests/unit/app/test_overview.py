@@ -51,7 +51,7 @@ async def site():
 @pytest.fixture
 async def overview(site):
     device = DeviceStatus("simulator", True, 1e6, 0.02, True, True)
-    module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, None, None, "TLSv1.2", COUNTS, device))
+    module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, device))
     uuid = UUID(int=1)
     configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=uuid), links=(SimpleNamespace(peer=B, uuid=uuid),))
     return Overview(configuration, site, {B: module}, EXPIRES)

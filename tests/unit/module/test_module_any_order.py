@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from qss.core.module import Phase
+from qss.core.module import events as ev
 from qss.model.errors import DeviceError
 from qss.model.identifiers import StreamId
 from support.module_pair import CHUNK_BYTES, ModulePair
@@ -58,6 +59,10 @@ class TwoModules(RuleBasedStateMachine):
             if self.pair.other(end).outgoing:
                 self.pair.receive(end)
 
+    @rule(which=ENDS, on=st.booleans())
+    def set_exchange(self, which: int, on: bool) -> None:
+        self.pair.handle(self.pair.ends[which], ev.SetExchange(on))
+
     @rule(which=ENDS, count=st.integers(1, 5))
     def produce(self, which: int, count: int) -> None:
         for _ in range(count):
@@ -96,6 +101,8 @@ class TwoModules(RuleBasedStateMachine):
         if not hasattr(self, "pair"):
             return
         pair = self.pair
+        for end in pair.ends:
+            pair.handle(end, ev.SetExchange(True))
         pair.settle()
         stream = pair.running()
         for _ in range(3):

@@ -2,6 +2,7 @@
 
 ==============  ==================================================================================
 `qkd_module`    events in, effects out; holds the bytes that its core names by number
+`registering`   the module's registration at its QKS, where it is a process of its own
 `chunks`        a stream's accepted bytes, cut into chunks and handed out once
 `channel`       the device's channel to its other end, inside Sync
 ==============  ==================================================================================

@@ -47,6 +47,8 @@ class ModuleStatus:
     """What a module says of itself."""
 
     phase: Phase
+    exchange: bool
+    """Whether key streams may be opened: an administrator can stop it."""
     stream: StreamId | None
     """The stream that was opened last, if it was not closed by the QKS."""
     chunk_bytes: int | None
@@ -161,12 +163,17 @@ class QkdModule:
             self._handle(ev.Destroyed(self._queue.destroy()))
             self._queue = None
 
+    def set_exchange(self, *, on: bool) -> None:
+        """Start or stop the exchange: while it is stopped no stream is open, and the device stands still."""
+        self._handle(ev.SetExchange(on))
+
     # --- life -----------------------------------------------------------------------------------------------------
 
     def status(self) -> ModuleStatus:
         """Return what the module says of itself now."""
         return ModuleStatus(
             self._core.phase,
+            self._core.exchange,
             None if self._queue is None else self._queue.stream,
             None if self._queue is None else self._queue.chunk_bytes,
             self._session.security,
