@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -79,6 +80,14 @@ class Node:
     """Who may share keys with whom, and how many: can be changed."""
     failed: asyncio.Future[None]
     """Gets an exception when the site cannot go on at all."""
+
+    def listening(self) -> dict[str, str]:
+        """Return where it listens, by the interface's name."""
+        return {"northbound": str(self.northbound), "external": str(self.external), "admin": str(self.admin)}
+
+    def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
+        """Take over the rules of a changed configuration (`reloading`)."""
+        return self.rules.take_over(changed, file)
 
 
 @asynccontextmanager
