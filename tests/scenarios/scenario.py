@@ -45,9 +45,10 @@ class Scenario:
     """The run of one seed."""
 
     def __init__(self, seed: int) -> None:
-        roads, saes = Random(seed).choice((PAIR, LINE, TRIANGLE))
+        choice = Random(seed)
+        roads, saes = choice.choice((PAIR, LINE, TRIANGLE))
         self.seed = seed
-        self.world = World(seed, roads, saes)
+        self.world = World(seed, roads, saes, pairs=choice.choice((1, 2)))
         self.book = Book(self.world)
         self.chance = self.world.random
         self.backups: dict[QksId, SimulatedDisk] = {}
@@ -208,6 +209,8 @@ class Scenario:
                 lambda: self._partition(road),
                 lambda: self._freeze(road),
                 lambda: self._end_session(road),
+                lambda: self._lose_module(road),
+                lambda: self._lose_module(road),
                 lambda: self._fill_disk(site),
                 lambda: self._jump(site),
                 lambda: self._recall(site),
@@ -244,7 +247,14 @@ class Scenario:
 
     async def _end_session(self, road: Road) -> None:
         self.world.log("-".join(road.ends), "session ends")
-        road.channel.break_session()
+        self.chance.choice(road.channels).break_session()
+
+    async def _lose_module(self, road: Road) -> None:
+        """A module vanishes at one end, or its site takes it for vanished; and comes back."""
+        here, peer = self.chance.sample(road.ends, 2)
+        site, channel = self.world.sites[here], self.chance.choice(road.channels)
+        site.detach(peer, channel, gone=self.chance.random() < 0.5)
+        self.world.loop.call_later(self.chance.expovariate(0.3), site.attach, peer, channel)
 
     async def _fill_disk(self, site: SimulatedSite) -> None:
         self.world.log(site.here, "disk full")
@@ -329,6 +339,9 @@ class Scenario:
         world.weather, world.in_order = (lambda: (0.001,)), True
         for road in world.roads:
             road.closed_until = 0.0
+            for here, peer in (road.ends, road.ends[::-1]):
+                for channel in road.channels:
+                    world.sites[here].attach(peer, channel)
             await self._cut(road)
         for site in world.sites.values():
             site.disk.full = False

@@ -23,7 +23,7 @@ from qss.core.keyserver.quotas import QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.errors import ConnectionLost, DeviceError, QssError, StreamEnded
-from qss.model.identifiers import QksId, SaeId, StreamId
+from qss.model.identifiers import PairId, QksId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import KeyLimits
 from qss.ports.key_source import OpenedStream
@@ -40,6 +40,7 @@ EPOCH = 1_800_000_000.0
 
 CHUNK_BYTES = 256
 CHUNKS_PER_SECOND = 8
+"""Of the first device pair of a link. Each further one has half the rate of the one before."""
 
 _owner: ContextVar[SimulatedSite | None] = ContextVar("owner", default=None)
 
@@ -57,19 +58,26 @@ class SimulatedAnchor:
         self.number = max(commit_number, self.number or 0)
 
 
+def content(stream: StreamId, length: int) -> bytes:
+    """Return the first `length` bytes of a stream, to whoever checks."""
+    return hashlib.shake_256(b"quantum" + stream.value).digest(length)
+
+
 class QuantumChannel:
     """A pair of devices and modules: both ends get the same chunks at the same time, until the session breaks."""
 
-    def __init__(self, world: World, ends: tuple[QksId, QksId]) -> None:
+    def __init__(self, world: World, ends: tuple[QksId, QksId], number: int) -> None:
         self._world = world
         self._ends = ends
+        self.pair = PairId(number.to_bytes(16))
+        self._chunks_per_second = CHUNKS_PER_SECOND / 2**number
+        self.gone: set[QksId] = set()
+        """Sites whose module has vanished."""
+        self.detached: set[QksId] = set()
+        """Sites that do not know their module: because it has vanished, or though it is well."""
         self._session: tuple[StreamId, float, asyncio.Event] | None = None
         self.lengths: dict[StreamId, int] = {}
         """Bytes that were given out of each stream."""
-
-    def content(self, stream: StreamId, length: int) -> bytes:
-        """Return the first `length` bytes of a stream, to whoever checks."""
-        return hashlib.shake_256(b"quantum" + stream.value).digest(length)
 
     def break_session(self) -> None:
         """End the stream at both ends."""
@@ -81,7 +89,7 @@ class QuantumChannel:
         self, source: QksId, destination: QksId, stream: StreamId | None, chunk_bytes: int | None
     ) -> OpenedStream:
         await asyncio.sleep(0.01)
-        if not all(self._world.sites[end].running for end in self._ends):
+        if self.gone or not all(self._world.sites[end].running for end in self._ends):
             raise DeviceError("the other module is away")
         if stream is None:
             self.break_session()
@@ -96,14 +104,14 @@ class QuantumChannel:
         if self._session is None or self._session[0] != stream:
             raise StreamEnded("the session has ended")
         _, began, ended = self._session
-        wait = began + (index + 1) / CHUNKS_PER_SECOND - self._world.loop.time()
+        wait = began + (index + 1) / self._chunks_per_second - self._world.loop.time()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), max(0.0, wait))
         if ended.is_set():
             raise StreamEnded("the session has ended")
         stop = (index + 1) * CHUNK_BYTES
         self.lengths[stream] = max(stop, self.lengths.get(stream, 0))
-        return KeyMaterial(self.content(stream, stop)[index * CHUNK_BYTES :])
+        return KeyMaterial(content(stream, stop)[index * CHUNK_BYTES :])
 
     async def close(self, stream: StreamId) -> None:
         if self._session is not None and self._session[0] == stream:
@@ -115,7 +123,7 @@ class Road:
     """The way between two neighbours: a connection now and then, and what may be wrong with it."""
 
     ends: tuple[QksId, QksId]
-    channel: QuantumChannel
+    channels: tuple[QuantumChannel, ...]
     closed_until: float = 0.0
     connections: list[SimulatedConnection] = field(default_factory=list)
 
@@ -189,7 +197,11 @@ class SimulatedSite:
                     max_key_bytes=512,
                     capacity_bytes=16_384,
                 ),
-                world.road(self.here, peer).channel,
+                {
+                    channel.pair: channel
+                    for channel in world.road(self.here, peer).channels
+                    if self.here not in channel.detached
+                },
             )
             for peer in self.neighbours
         ]
@@ -216,6 +228,26 @@ class SimulatedSite:
         """Take a connection that a neighbour has made."""
         self.spawn(self.site.links[peer].serve(connection))
 
+    def detach(self, peer: QksId, channel: QuantumChannel, *, gone: bool) -> None:
+        """The link to `peer` loses its module of one pair, which has vanished or is well."""
+        self.world.log(self.here, "module", f"{channel.pair} {'vanishes' if gone else 'is detached'}")
+        channel.detached.add(self.here)
+        if gone:
+            channel.gone.add(self.here)
+            channel.break_session()
+        if self.running:
+            self.site.links[peer].sources.detach(channel.pair, "so it happened")
+
+    def attach(self, peer: QksId, channel: QuantumChannel) -> None:
+        """The module of one pair comes back."""
+        if self.here not in channel.detached:
+            return
+        self.world.log(self.here, "module", f"{channel.pair} comes back")
+        channel.detached.discard(self.here)
+        channel.gone.discard(self.here)
+        if self.running:
+            self.site.links[peer].sources.attach(channel.pair, channel)
+
     async def crash(self, *, synced: bool = False) -> None:
         """Kill the process. With `synced`, what was on its way to the disk has just arrived there."""
         if not self.running:
@@ -225,7 +257,8 @@ class SimulatedSite:
         await self.store.crash(synced=synced)
         for peer in self.neighbours:
             road = self.world.road(self.here, peer)
-            road.channel.break_session()
+            for channel in road.channels:
+                channel.break_session()
             for connection in road.connections:
                 connection.cut()
         while self.tasks:
@@ -239,7 +272,7 @@ class SimulatedSite:
 class World:
     """Sites, the roads between them, time and chance."""
 
-    def __init__(self, seed: int, roads: tuple[tuple[str, str], ...], saes: dict[str, str]) -> None:
+    def __init__(self, seed: int, roads: tuple[tuple[str, str], ...], saes: dict[str, str], pairs: int = 1) -> None:
         self.random = random.Random(seed)
         random.seed(seed)  # for what jitters its pauses
         self.loop = VirtualTimeLoop(self._between_steps)
@@ -258,7 +291,9 @@ class World:
         self._running: set[asyncio.Task[None]] = set()
         names = sorted({QksId(end) for road in roads for end in road})
         self._roads = {
-            frozenset(road): Road(ends := (QksId(road[0]), QksId(road[1])), QuantumChannel(self, ends))
+            frozenset(road): Road(
+                ends := (QksId(road[0]), QksId(road[1])), tuple(QuantumChannel(self, ends, i) for i in range(pairs))
+            )
             for road in roads
         }
         self.sites = {

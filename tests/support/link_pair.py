@@ -14,12 +14,15 @@ from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.core.reservation.phases import LinkPhase
 from qss.model.answers import AnswerRecord, AskName, KeyRun
-from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord
 from qss.wire.external import Frame, decode, encode
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
+PAIRS = (PairId(b"\1" * 16), PairId(b"\2" * 16))
+"""The device pairs of a link; most tests do with the first."""
+
 HOME = {ALICE: QksId("A"), BOB: QksId("B"), CAROL: QksId("B")}
 
 
@@ -88,7 +91,7 @@ class End:
 
     lives = 0
 
-    def __init__(self, here: str, peer: str, **settings: object) -> None:
+    def __init__(self, here: str, peer: str, pairs: tuple[PairId, ...], **settings: object) -> None:
         self.name = QksId(here)
         self.settings = LinkSettings(
             QksId(here),
@@ -99,8 +102,11 @@ class End:
         self.disk = Disk()
         self.unsynced: deque[ev.Commit] = deque()
         self.outgoing: deque[bytes] = deque()
-        self.module: StreamId | None = None
-        self.opening: ev.OpenSource | None = None
+        self.attached = set(pairs)
+        self.modules: dict[PairId, StreamId] = {}
+        """The stream that each module has open."""
+        self.opening: dict[PairId, ev.OpenSource] = {}
+        """What each module was asked for, and has not done yet."""
         self.effects: list[ev.Effect] = []
         self.arrived: set[int] = set()
         """Handles of key that the core has been given, and neither committed nor discarded."""
@@ -133,16 +139,18 @@ class End:
             tuple(self.disk.answers.values()),
             tuple(self.disk.recalls.values()),
         )
+        for pair in sorted(self.attached):
+            assert not self.link.handle(ev.SourceAttached(pair), 0.0, 0.0)
 
 
 class LinkPair:
     """Site A (the owner) and site B."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, pairs: int = 1, **settings: object) -> None:
         self.now = 1000.0
         self.clock_step = 0.0
         """How far the wall clock was set back or forth."""
-        self.a, self.b = End("A", "B", **settings), End("B", "A", **settings)
+        self.a, self.b = (End(here, peer, PAIRS[:pairs], **settings) for here, peer in ("AB", "BA"))
         self.entropy = 0
         self.requests = 0
         self.master_got: dict[ReservationId, tuple[tuple[StreamId, Range], ...]] = {}
@@ -192,15 +200,16 @@ class LinkPair:
             case ev.Refused(request, error):
                 self.refused[request] = error
                 end.waiting.remove(request)
-            case ev.OpenSource():
-                end.opening = effect
-            case ev.CloseSource(stream):
-                if end.module == stream:
-                    end.module = None
-                    self.handle(end, ev.SourceEnded(stream))
-                elif end.opening is not None and end.opening.stream == stream:
-                    end.opening = None
-                    self.handle(end, ev.SourceEnded(stream))
+            case ev.OpenSource(pair):
+                assert pair in end.attached, "a module was asked that is not there"
+                assert pair not in end.opening or end.opening[pair].stream, "a module was asked twice"
+                self._fail_opening(end, pair)
+                end.opening[pair] = effect
+            case ev.CloseSource(pair, stream):
+                if end.modules.get(pair) == stream:
+                    self.end_session(end, pair)
+                elif pair in end.opening and end.opening[pair].stream == stream:
+                    self._fail_opening(end, pair)
             case ev.Disconnect(reason):
                 self.disconnect_reasons.append(reason)
                 self.disconnect()
@@ -209,7 +218,7 @@ class LinkPair:
                     self._check_not_needed(end, stream, part)
             case ev.RestoreNoticed(incarnation, commit_number, _):
                 self.hold(end, commit_number if (incarnation, commit_number) in end.told else 0)
-            case ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled() | ev.PairForbidden():
+            case ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled() | ev.PairForbidden() | ev.PairAbsent():
                 pass
 
     def sync(self, end: End) -> None:
@@ -245,7 +254,8 @@ class LinkPair:
         """The process of `end` is killed: what was not synced is gone; the module's session ends at both ends."""
         end.unsynced.clear()
         end.arrived.clear()
-        end.module = end.opening = None
+        end.modules.clear()
+        end.opening.clear()
         end.connected = False
         end.begin()
         other = self.other(end)
@@ -261,7 +271,8 @@ class LinkPair:
             for commit in failed:
                 self.handle(end, ev.CommitFailed(commit.token, "the disk is full"))
             self.disconnect()
-            end.module = end.opening = None
+            end.modules.clear()
+            end.opening.clear()
             self.end_session(self.other(end))
             assert not end.arrived, "whoever stores key would wait for ever"
             if end.noticed is None:
@@ -284,7 +295,8 @@ class LinkPair:
         end.disk.peer = replace(end.disk.peer or PeerRecord(self.other(end).name), must_burn=True)
         end.disk.commit_number = max(end.disk.commit_number, known) + 1
         self.disconnect()
-        end.module = end.opening = None
+        end.modules.clear()
+        end.opening.clear()
         self.end_session(self.other(end))
         end.load()
 
@@ -293,23 +305,44 @@ class LinkPair:
         end.disk = backup.copy()
         self.crash(end)
 
-    def end_session(self, end: End) -> None:
-        stream, end.module = end.module, None
-        if stream is not None:
-            self.handle(end, ev.SourceEnded(stream))
+    def end_session(self, end: End, *pairs: PairId) -> None:
+        """The module's stream ends; without a pair named, those of all modules."""
+        for pair in pairs or PAIRS:
+            if (stream := end.modules.pop(pair, None)) is not None:
+                self.handle(end, ev.SourceEnded(pair, stream))
+
+    def _fail_opening(self, end: End, pair: PairId) -> None:
+        """The module does not do what was asked of it."""
+        if (opening := end.opening.pop(pair, None)) is not None:
+            self.handle(end, ev.SourceEnded(pair, opening.stream))
 
     def open_source(self, end: End) -> None:
-        """The module carries out what was asked of it."""
-        if end.opening is not None:
-            opening, end.opening = end.opening, None
-            end.module = opening.stream or StreamId.from_entropy(self.fresh())
-            self.handle(end, ev.SourceOpened(end.module, opening.chunk_bytes or 64))
+        """The modules carry out what was asked of them. One that has a stream open closes it."""
+        for pair, opening in list(end.opening.items()):
+            del end.opening[pair]
+            before = end.modules.pop(pair, None)
+            end.modules[pair] = opening.stream or StreamId.from_entropy(self.fresh())
+            self.handle(end, ev.SourceOpened(pair, end.modules[pair], opening.chunk_bytes or 64))
+            if before is not None:
+                self.handle(end, ev.SourceEnded(pair, before))
 
-    def key_arrives(self, end: End, length: int = 64) -> None:
-        if end.module is not None and end.link.wants_key(end.module):
+    def attach(self, end: End, pair: PairId) -> None:
+        end.attached.add(pair)
+        self.handle(end, ev.SourceAttached(pair))
+
+    def detach(self, end: End, pair: PairId) -> None:
+        """The module is gone, and with it what it was about to do."""
+        if pair in end.attached:
+            end.attached.remove(pair)
+            self.handle(end, ev.SourceDetached(pair, "the test took it away"))
+            self._fail_opening(end, pair)
+
+    def key_arrives(self, end: End, length: int = 64, pair: PairId = PAIRS[0]) -> None:
+        stream = end.modules.get(pair)
+        if stream is not None and end.link.wants_key(stream):
             handle = self._number() * _LONGEST + length
             end.arrived.add(handle)
-            self.handle(end, ev.KeyArrived(end.module, handle, length))
+            self.handle(end, ev.KeyArrived(stream, handle, length))
 
     def tick(self, seconds: float = 0.2) -> None:
         self.now += seconds
@@ -362,7 +395,7 @@ class LinkPair:
                 while end.connected and self.other(end).outgoing:
                     self.receive(end)
                     quiet = False
-                if end.opening is not None:
+                if end.opening:
                     self.open_source(end)
                     quiet = False
                 if end.noticed is not None:
@@ -471,7 +504,8 @@ class LinkPair:
         self.settle()
         for _ in range(chunks):
             for end in (self.a, self.b):
-                self.key_arrives(end)
+                for pair in PAIRS:
+                    self.key_arrives(end, pair=pair)
         self.settle()
         return self
 
@@ -484,4 +518,4 @@ def _parts(run: KeyRun) -> tuple[tuple[StreamId, Range], ...]:
     )
 
 
-__all__ = ["ALICE", "BOB", "CAROL", "Disk", "End", "LinkPair"]
+__all__ = ["ALICE", "BOB", "CAROL", "PAIRS", "Disk", "End", "LinkPair"]

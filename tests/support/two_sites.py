@@ -19,7 +19,7 @@ from qss.core.keyserver.quotas import QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.errors import StoreUnavailable
-from qss.model.identifiers import KeyId, QksId, SaeId
+from qss.model.identifiers import KeyId, PairId, QksId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits
 from qss.ports.key_source import KeySource
@@ -35,6 +35,7 @@ from support.paired_source import PairedSource
 from support.pki import Pki
 
 A, B = QksId("A"), QksId("B")
+PAIR = PairId(b"pair of devices.")
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
 HOMES = {ALICE: A, BOB: B, CAROL: B}
 
@@ -90,7 +91,7 @@ class OneSite:
         self.site = Site(
             cast("SealedStore", self.store),
             self.anchor,
-            [LinkPlan(settings, self.source)],
+            [LinkPlan(settings, {PAIR: self.source})],
             clocks,
         )
         await self.site.start()

@@ -58,7 +58,7 @@ def make_master_key(table: tables.KeyFileKeyRing) -> None:
 
 
 def device_of(table: tables.DeviceTable) -> Device:
-    """Return one end of the device pair of a link."""
+    """Return one end of a device pair."""
     match table:
         case tables.Simulator():
             return RateSetSimulator(table.rate_bps, qber=table.qber, block_bytes=table.block_bytes)

@@ -12,16 +12,19 @@ from pathlib import Path
 
 from qss.app.site_tables import (
     ANY_SAE,
+    MODULE_IS,
     PARTY_IS,
     QKS_ID_IS,
     SAE_ID_IS,
+    DeviceTable,
     Link,
+    LinkModule,
     SeededSimulator,
     SiteConfiguration,
 )
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
-from qss.model.identifiers import parse_qks_id, parse_sae_id
+from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module
 
 MAX_ANSWER_BITS = 1 << 30
 """The most key material that one answer may hold, so that its memory is bounded."""
@@ -43,9 +46,10 @@ def notes(configuration: SiteConfiguration) -> tuple[str, ...]:
     reachable = {configuration.site.id, *(link.peer for link in configuration.links)}
     return (
         *(
-            f"links[{i}].device: the bits of this link are predictable to anyone who has the seed; it is for tests only"
+            f"{key}: the bits of this device are predictable to anyone who has the seed; it is for tests only"
             for i, link in enumerate(configuration.links)
-            if isinstance(link.device, SeededSimulator)
+            for key, device in _devices(i, link)
+            if isinstance(device, SeededSimulator)
         ),
         *(
             f"saes[{i}]: {sae.id} is at home at {sae.site}, which is no neighbour: it cannot be served from here"
@@ -62,6 +66,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _key_sizes(configuration)
     yield from _listeners(configuration)
     yield from _links(configuration)
+    yield from _modules(configuration)
     yield from _saes(configuration)
     yield from _pairs(configuration)
 
@@ -130,8 +135,45 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
         yield f"links[{uuid[0] - 1}].uuid", f"{uuid[1]} again", "a UUID of its own for each site and link"
 
 
+def _modules(configuration: SiteConfiguration) -> Iterator[Fault]:
+    """Each link has device pairs, in one form; each of them a UUID, and a module that is here or has a name."""
+    named: list[tuple[str, LinkModule]] = []
+    for i, link in enumerate(configuration.links):
+        if link.device is None and not link.modules:
+            yield f"links[{i}].device", "nothing", "the link's device, or else [[links.modules]] for each device pair"
+        if link.device is not None and link.modules:
+            yield f"links[{i}].modules", "device as well", "device, or [[links.modules]] for each device pair, not both"
+        named += [(f"links[{i}].modules[{j}]" if link.modules else f"links[{i}]", m) for j, m in enumerate(link.pairs)]
+    for key, module in named:
+        if (module.device is None) == (module.module is None):
+            found = "neither device nor module" if module.device is None else "both device and module"
+            yield key, found, "device for a module in this process, or module for one that registers under that name"
+        if module.module is not None and not _is_own(module.module, configuration.site.id):
+            yield f"{key}.module", shown(module.module), MODULE_IS
+    if uuid := _repeated(module.uuid for _, module in named):
+        yield f"{named[uuid[0]][0]}.uuid", f"{uuid[1]} again", "a UUID of its own for each device pair"
+    if name := _repeated(module.module or module for _, module in named):
+        yield f"{named[name[0]][0]}.module", f"{name[1]} again", "one device pair for each module"
+
+
+def _is_own(module: QkdmId, site: QksId) -> bool:
+    try:
+        return site_of_module(parse_qkdm_id(module)) == site
+    except InvalidIdentifier:
+        return False
+
+
+def _devices(i: int, link: Link) -> Iterator[tuple[str, DeviceTable]]:
+    """Yield the devices of modules in this process, each with its key."""
+    if link.device is not None:
+        yield f"links[{i}].device", link.device
+    for j, module in enumerate(link.modules):
+        if module.device is not None:
+            yield f"links[{i}].modules[{j}].device", module.device
+
+
 def _capacity(i: int, link: Link) -> Iterator[Fault]:
-    block_bits = 8 * (link.device.block_bytes or 0)
+    block_bits = max((8 * (device.block_bytes or 0) for _, device in _devices(i, link)), default=0)
     if link.relay_reserve_bits >= link.capacity_bits:
         allowed = f"less than capacity_bits, which is {link.capacity_bits}: applications need key as well"
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed

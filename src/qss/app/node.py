@@ -32,7 +32,7 @@ from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
 from qss.model.certificates import site_of
 from qss.model.errors import ListenError, Unauthorised
-from qss.model.identifiers import QksId
+from qss.model.identifiers import PairId, QksId
 from qss.ports.device import DeviceRole
 from qss.runtime.connecting import call_site, keep_connected
 from qss.runtime.key_server import KeyServer
@@ -51,7 +51,7 @@ EXTERNAL_PATH = "/external"
 """Where a neighbour's QKS connects."""
 
 SYNC_PATH = "/sync"
-"""Where a neighbour's module connects: followed by a slash and the link's UUID."""
+"""Where a neighbour's module connects: followed by a slash and the device pair's UUID."""
 
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
@@ -106,12 +106,21 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         def defect(error: BaseException) -> None:
             site.fail(error)
 
-        modules = {link.peer: _module(here, link, defect) for link in configuration.links}
+        modules = {
+            pair.pair: _module(here, link.peer, pair.device, defect)
+            for link in configuration.links
+            for pair in link.pairs
+            if pair.device is not None
+        }
         for module in modules.values():
             stack.push_async_callback(module.stop)
         rules = Rules(configuration)
         plans = [
-            LinkPlan(_settings(configuration, link, rules.planner), modules[link.peer]) for link in configuration.links
+            LinkPlan(
+                _settings(configuration, link, rules.planner),
+                {pair.pair: modules[pair.pair] for pair in link.pairs if pair.pair in modules},
+            )
+            for link in configuration.links
         ]
         site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks)
         await site.start()
@@ -132,9 +141,10 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
         for link in configuration.links:
             if here < link.peer:  # KRP 1.1, Sync 1.1
-                serve_sync = modules[link.peer].serve
                 _dial(tasks, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
-                _dial(tasks, contexts.client, link, f"{SYNC_PATH}/{link.uuid}", sync, serve_sync)
+                for pair in link.pairs:
+                    if pair.pair in modules:
+                        _dial(tasks, contexts.client, link, _sync_path(pair.pair), sync, modules[pair.pair].serve)
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound)
@@ -195,19 +205,25 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
     )
 
 
-def _module(here: QksId, link: tables.Link, defect: Defect) -> QkdModule:
-    role = DeviceRole.INITIATOR if here < link.peer else DeviceRole.RESPONDER
-    return QkdModule(device_of(link.device), role, link.peer, defect)
+def _module(here: QksId, peer: QksId, device: tables.DeviceTable, defect: Defect) -> QkdModule:
+    role = DeviceRole.INITIATOR if here < peer else DeviceRole.RESPONDER
+    return QkdModule(device_of(device), role, peer, defect)
 
 
-def _routes(configuration: tables.SiteConfiguration, site: Site, modules: dict[QksId, QkdModule]) -> dict[str, Route]:
+def _sync_path(pair: PairId) -> str:
+    return f"{SYNC_PATH}/{pair}"
+
+
+def _routes(configuration: tables.SiteConfiguration, site: Site, modules: dict[PairId, QkdModule]) -> dict[str, Route]:
     """Return what neighbours find at this site's listener. Those with the lower ID call (KRP 1.1, Sync 1.1)."""
     callers = [link for link in configuration.links if link.peer < configuration.site.id]
     routes = {
-        f"{SYNC_PATH}/{link.uuid}": Route(
-            (sync.SUBPROTOCOL,), partial(_serve_peer, {link.peer: modules[link.peer].serve}), sync.MAX_FRAME_BYTES
+        _sync_path(pair.pair): Route(
+            (sync.SUBPROTOCOL,), partial(_serve_peer, {link.peer: modules[pair.pair].serve}), sync.MAX_FRAME_BYTES
         )
         for link in callers
+        for pair in link.pairs
+        if pair.pair in modules
     }
     links: dict[QksId, _Serve] = {link.peer: site.links[link.peer].serve for link in callers}
     routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(_serve_peer, links), external.MAX_FRAME_BYTES)
@@ -218,7 +234,9 @@ async def _serve_peer(serving: dict[QksId, _Serve], connection: Connection) -> N
     """Hand a connection to whoever serves the site that its certificate names."""
     peer = site_of(connection.peer)
     if peer not in serving:
-        raise Unauthorised(f"site {peer} is no neighbour on this path; configure a link to it, with its UUID")
+        raise Unauthorised(
+            f"site {peer} is no neighbour on this path; configure a link to it, with its device pairs' UUIDs"
+        )
     await serving[peer](connection)
 
 

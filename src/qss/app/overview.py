@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from qss import __version__
-from qss.app.site_tables import Link, SiteConfiguration
+from qss.app.site_tables import Link, LinkModule, SiteConfiguration
 from qss.core.module import Phase
+from qss.core.reservation import Link as ReservationLink
 from qss.model.errors import BadRequest, Unavailable
-from qss.model.identifiers import QksId
+from qss.model.identifiers import PairId, QksId
 from qss.model.records import BurnReason, Scope, StreamRecord, Tally
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import ModuleStatus, QkdModule
@@ -22,6 +23,7 @@ from qss.wire.status import (
     DeviceState,
     LinkStatus,
     ModuleState,
+    PairStatus,
     SiteStatus,
     StreamBalance,
     status_samples,
@@ -38,7 +40,7 @@ class Overview:
         self,
         configuration: SiteConfiguration,
         site: Site,
-        modules: Mapping[QksId, QkdModule],
+        modules: Mapping[PairId, QkdModule],
         certificate_expires: datetime,
     ) -> None:
         self._configuration = configuration
@@ -70,9 +72,7 @@ class Overview:
             certificate_expires=self._certificate_expires,
             store_writable=self._site.store_writable,
             anchor_writable=self._site.anchor_writable,
-            links=tuple(
-                _link(link, self._site.links[link.peer], self._modules[link.peer]) for link in self._configuration.links
-            ),
+            links=tuple(_link(link, self._site.links[link.peer], self._modules) for link in self._configuration.links),
         )
 
     def metrics(self) -> Iterator[Sample]:
@@ -93,7 +93,7 @@ class Overview:
         return {each: bits for each, bits in answers.items() if isinstance(bits, int)}
 
 
-def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus:
+def _link(configured: Link, runner: LinkRunner, modules: Mapping[PairId, QkdModule]) -> LinkStatus:
     link = runner.core
     burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
     for tally in (link.peer.past, *(record.tally for record in link.streams)):
@@ -108,7 +108,20 @@ def _link(configured: Link, runner: LinkRunner, module: QkdModule) -> LinkStatus
             _balance(PAST, link.peer.past_ingested, 0, link.peer.past),
         ),
         burned={str(reason): bits for reason, bits in burned.items()},
-        module=_module(module.status()),
+        pairs=tuple(_pair(pair, link, modules.get(pair.pair)) for pair in configured.pairs),
+    )
+
+
+def _pair(configured: LinkModule, link: ReservationLink, module: QkdModule | None) -> PairStatus:
+    stream = link.open_stream(configured.pair)
+    here = None if module is None else _module(module.status())
+    return PairStatus(
+        uuid=str(configured.pair),
+        name=configured.module,
+        attached=configured.pair in link.attached,
+        up=stream is not None if here is None else here.up,
+        stream=None if stream is None else str(stream),
+        module=here,
     )
 
 

@@ -16,8 +16,9 @@ from uuid import UUID
 from msgspec import Meta, Struct, field
 
 from qss.app.toml_decoding import SECRET
+from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.addresses import Address
-from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
+from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, PairId, QkdmId, QksId, SaeId
 from qss.model.keys import KeyLimits
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
@@ -28,8 +29,11 @@ QKS_ID_IS = "a QKS ID: 1 to 63 letters, digits, '.', '-' or '_', the first a let
 SAE_ID_IS = "an SAE ID: 1 to 255 printable ASCII characters, no spaces"
 PARTY_IS = 'the id of one of the [[saes]], or "*" for any'
 
+MODULE_IS = "a QKD module of this site: its QKS ID, '/' and 1 to 63 letters, digits, '.', '-' or '_', such as A/1"
+
 QksName = Annotated[QksId, Meta(description=QKS_ID_IS)]
 SaeName = Annotated[SaeId, Meta(description=SAE_ID_IS)]
+ModuleName = Annotated[QkdmId, Meta(description=MODULE_IS)]
 Party = Annotated[SaeId, Meta(description=PARTY_IS)]
 CredentialName = Annotated[
     str,
@@ -171,16 +175,41 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
 DeviceTable = Simulator | SeededSimulator
 
 
+class LinkModule(_Table, frozen=True, kw_only=True):
+    """This end of one device pair of a link. `uuid` is the pair's, the same at both ends.
+
+    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`.
+    """
+
+    uuid: UUID
+    device: DeviceTable | None = None
+    module: ModuleName | None = None
+
+    @property
+    def pair(self) -> PairId:
+        """The device pair's ID."""
+        return PairId.from_uuid(self.uuid)
+
+
 class Link(_Table, frozen=True, kw_only=True):
-    """A neighbour, and this end of the device pair that leads to it. `uuid` is the same at both ends."""
+    """A neighbour, and this end of the device pairs that lead to it. `uuid` is the same at both ends.
+
+    With `device`, the one pair of the link has the link's UUID.
+    """
 
     peer: QksName
     uuid: UUID
     address: Address
-    device: DeviceTable
+    device: DeviceTable | None = None
+    modules: Annotated[tuple[LinkModule, ...], Meta(max_length=MAX_PAIRS)] = ()
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
     relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
+
+    @property
+    def pairs(self) -> tuple[LinkModule, ...]:
+        """The link's device pairs at this end."""
+        return self.modules if self.device is None else (LinkModule(uuid=self.uuid, device=self.device),)
 
 
 class Sae(_Table, frozen=True, kw_only=True):

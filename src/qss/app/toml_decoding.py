@@ -167,8 +167,9 @@ def describe(place: inspect.Type) -> str:
             return "a UUID, such as `uuidgen` prints"
         case inspect.LiteralType(values):
             return "one of " + ", ".join(f'"{value}"' for value in values)
-        case inspect.VarTupleType(item, min_length=least):
-            return f"a list{f' of at least {least}' if least else ''}, each item {describe(item)}"
+        case inspect.VarTupleType(item, min_length=least, max_length=most):
+            least_said, most_said = f" of at least {least}" if least else "", f" of at most {most}" if most else ""
+            return f"a list{least_said}{most_said}, each item {describe(item)}"
         case inspect.StructType():
             return "a table with " + ", ".join(_keys(place))
         case inspect.UnionType():

@@ -112,13 +112,18 @@ class StreamId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class PairId:
-    """The name of a pair of QKD devices: a UUID, the same at both ends, as 16 bytes in RFC 9562 order."""
+    """A device pair's name, the same at both ends: a UUID that operators configure, as 16 bytes in RFC 9562 order."""
 
     value: bytes
 
     def __post_init__(self) -> None:
         if len(self.value) != 16:
-            raise InvalidIdentifier(f"the ID of a device pair has 16 bytes, not {len(self.value)}")
+            raise InvalidIdentifier(f"a device pair's ID has 16 bytes, not {len(self.value)}")
+
+    @classmethod
+    def from_uuid(cls, uuid: UUID) -> PairId:
+        """Return the ID that a configuration names by this UUID."""
+        return cls(uuid.bytes)
 
     def __str__(self) -> str:
         return str(UUID(bytes=self.value))

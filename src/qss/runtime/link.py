@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 import structlog
 
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
-from qss.model.errors import (
-    ConnectionLost,
-    DeviceError,
-    QssError,
-    StoreDamaged,
-)
-from qss.model.identifiers import StreamId
-from qss.model.key_material import KeyMaterial
+from qss.model.errors import QssError, StoreDamaged
+from qss.model.identifiers import PairId, StreamId
 from qss.model.ranges import Range
 from qss.ports.key_source import KeySource
 from qss.ports.store import (
@@ -39,9 +32,9 @@ from qss.ports.store import (
     link_of,
 )
 from qss.runtime.asks import Asks
-from qss.runtime.feed import Feed
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
+from qss.runtime.sources import Sources
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
 from qss.wire.external import Frame, Message, decode, encode, split, weight
@@ -68,7 +61,7 @@ class LinkRunner:
         self,
         settings: LinkSettings,
         store: SealedStore,
-        source: KeySource,
+        sources: Mapping[PairId, KeySource],
         commit: Callable[[Sequence[SealedChange]], Coroutine[Any, Any, int]],
         commit_number: Callable[[], int],
         restore_noticed: Callable[[LinkRunner, ev.RestoreNoticed], None],
@@ -77,7 +70,6 @@ class LinkRunner:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._source = source
         self._commit = commit
         self._commit_number = commit_number
         self._restore_noticed = restore_noticed
@@ -88,10 +80,6 @@ class LinkRunner:
         self._tasks = Tasks(defect)
         self._commits = Tasks(defect)
         self._erasures = Tasks(defect)  # not to be cancelled: what is forgotten waits for the next start
-        self._feeding = Tasks(defect)
-        self._feeds: dict[StreamId, Feed] = {}
-        self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
-        self._numbers = itertools.count(1)
         self._stopping = False
         self._defective = False
         self._holds = 0
@@ -100,6 +88,10 @@ class LinkRunner:
         self._log = _log.bind(peer=settings.peer)
         self.asks = Asks(store, self._handle, defect, self._log)
         """Where keys are asked for."""
+        self.sources = Sources(
+            settings, sources, self._handle, lambda stream: self._link.wants_key(stream), defect, self._log
+        )
+        """Where key comes from: modules are attached and detached here, once the link has started."""
         self._session = Session[Message](
             lambda connection: Outbox(connection, self._frames, MAX_WAITING, weight, HEARTBEAT_S),
             lambda: self._handle(ev.Connected(self._commit_number())),
@@ -129,19 +121,18 @@ class LinkRunner:
             mine.recalls,
             trouble,
         )
+        self.sources.announce()
 
     async def stop(self) -> None:
         """End the connection, the feeds and everything under way; what is committed stays."""
         self._stopping = True
         await self._session.stop()
-        await self._tasks.cancelled()  # first: one of them may be about to start a feed
-        for stream in list(self._feeds):
-            await self._close(stream)
-        await self._feeding.cancelled()
+        await self._tasks.cancelled()
+        await self.sources.stop()
         for _ in range(2):  # what waits for a commit without hurry; then what may be erased, some of it only now
             self._handle(ev.Tick())
             await self._commits.finished()
-        for last in (self._erasures, self._tasks):
+        for last in (self._erasures, self._tasks, self.sources):
             await last.finished()
         self.asks.give_up()
 
@@ -237,12 +228,19 @@ class LinkRunner:
                 )
             case ev.Erase(stream, parts):
                 self._erasures.start(self._erase(self._link, stream, parts))
-            case ev.OpenSource(stream, chunk_bytes):
-                self._tasks.start(self._open(stream, chunk_bytes))
-            case ev.CloseSource(stream):
-                self._tasks.start(self._close(stream))
+            case ev.OpenSource(pair, stream, chunk_bytes):
+                self.sources.open(pair, stream, chunk_bytes)
+            case ev.CloseSource(pair, stream):
+                self.sources.close(pair, stream)
+            case ev.PairAbsent(pair):
+                self._log.warning(
+                    "the neighbour opened a key stream of a device pair of which no module is attached here",
+                    pair=str(pair),
+                    remedy="start this site's module of the pair; if there is none, see that [[links]] names the same "
+                    "pairs at both ends",
+                )
             case ev.Discard(handle):
-                self._settle(handle)
+                self.sources.settle(handle)
             case ev.Disconnect(reason):
                 self._session.disconnect(reason)
             case ev.RestoreNoticed():
@@ -260,7 +258,7 @@ class LinkRunner:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]
         batch += [PutReservation(record) for record in commit.reservations]
         batch += [DropReservation(self._settings.peer, reservation) for reservation in commit.dropped_reservations]
-        batch += [PutKey(stream, start, self._stored[handle][0]) for stream, start, handle in commit.keys]
+        batch += [PutKey(stream, start, self.sources.material(handle)) for stream, start, handle in commit.keys]
         batch += [DropStream(stream) for stream in commit.dropped_streams]
         batch += [PutAnswer(record) for record in commit.answers]
         batch += [DropAnswer(self._settings.peer, digest) for digest in commit.dropped_answers]
@@ -275,7 +273,7 @@ class LinkRunner:
             await asyncio.sleep(0)  # a refusal can come at once: before all effects of the event are carried out
             event = ev.CommitFailed(commit.token, str(error))
         for _, _, handle in commit.keys:
-            self._settle(handle)
+            self.sources.settle(handle)
         if link is self._link:
             self._handle(event)
 
@@ -291,11 +289,10 @@ class LinkRunner:
 
     async def _rebuild(self) -> None:
         """Start over from what is durable, once no commit of the old core is under way."""
-        for stream in list(self._feeds):
-            await self._close(stream)
+        await self.sources.end()
         await asyncio.sleep(_REBUILD_PAUSE_S)
         await self._commits.finished()
-        await self._feeding.finished()
+        await self.sources.drained()
         while True:
             await self._session.end()
             await self._released.wait()
@@ -311,53 +308,3 @@ class LinkRunner:
             if self._released.is_set() and self._session.security is None:
                 self._load(contents, self._link.trouble)
                 return
-
-    # --- key from the module --------------------------------------------------------------------------------------
-
-    async def _open(self, stream: StreamId | None, chunk_bytes: int | None) -> None:
-        if self._stopping:
-            return
-        try:
-            opened = await self._source.open_connect(self._settings.here, self._settings.peer, stream, chunk_bytes)
-        except (DeviceError, ConnectionLost) as error:
-            self._log.info("no key stream", reason=str(error))
-            self._handle(ev.SourceEnded(stream))
-            return
-        self._handle(ev.SourceOpened(opened.stream, opened.chunk_bytes))
-        feed = Feed(
-            self._source,
-            opened.stream,
-            lambda: self._link.wants_key(opened.stream),
-            lambda blocks: self._store_blocks(opened.stream, blocks),
-        )
-        self._feeds[opened.stream] = feed
-        self._feeding.start(self._run_feed(feed, opened.stream))
-
-    async def _run_feed(self, feed: Feed, stream: StreamId) -> None:
-        try:
-            reason = await feed.run()
-        finally:
-            del self._feeds[stream]
-        self._log.info("key stream ended", stream=str(stream), reason=reason)
-        await self._source.close(stream)
-        self._handle(ev.SourceEnded(stream))
-
-    async def _close(self, stream: StreamId) -> None:
-        if stream in self._feeds:
-            self._feeds[stream].close()
-        await self._source.close(stream)
-
-    async def _store_blocks(self, stream: StreamId, blocks: list[KeyMaterial]) -> None:
-        futures: list[asyncio.Future[None]] = []
-        for block in blocks:
-            handle = next(self._numbers)
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._stored[handle] = (block, future)
-            futures.append(future)
-            self._handle(ev.KeyArrived(stream, handle, len(block)))
-        await asyncio.gather(*futures)
-
-    def _settle(self, handle: int) -> None:
-        _, future = self._stored.pop(handle)
-        if not future.done():
-            future.set_result(None)

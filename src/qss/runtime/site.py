@@ -15,7 +15,7 @@ from qss.core.reservation import LinkSettings, restores
 from qss.core.reservation.events import RestoreNoticed
 from qss.core.reservation.restores import Doubt
 from qss.model.errors import FenceLost, QssError, StoreDamaged, StoreError, StoreUnavailable
-from qss.model.identifiers import QksId
+from qss.model.identifiers import PairId, QksId
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import PutPeer, RaiseCommitNumber, SealedChange, SealedStore
@@ -32,10 +32,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """One link of a site: its settings and where its key comes from."""
+    """One link of a site: its settings, and where its key comes from at the start."""
 
     settings: LinkSettings
-    source: KeySource
+    sources: Mapping[PairId, KeySource]
 
 
 class Site:
@@ -56,7 +56,7 @@ class Site:
             plan.settings.peer: LinkRunner(
                 plan.settings,
                 store,
-                plan.source,
+                plan.sources,
                 self._commit,
                 lambda: self._commit_number,
                 self._restored,

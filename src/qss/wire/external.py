@@ -104,9 +104,10 @@ class Held(_Message, frozen=True):
 
 
 class Open(_Message, frozen=True):
-    """The owner has opened a key stream at its module (KRP 3.1)."""
+    """The owner has opened a key stream at its module of this device pair (KRP 3.1)."""
 
     stream: Id
+    pair: Id
     chunk_bytes: Positive
 
 

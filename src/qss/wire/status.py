@@ -20,13 +20,14 @@ STORE_WRITABLE = Metric("qss_store_writable", "gauge", "Whether the store took t
 ANCHOR_WRITABLE = Metric("qss_anchor_writable", "gauge", "Whether the anchor can be written: 1 or 0.")
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
-MODULE_UP = Metric("qss_module_up", "gauge", "Whether a link's modules have a key stream open: 1 or 0.")
-MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a link's device yielded, by what became of them.")
-DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a link's device says it yields.")
-DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a link's device reports, 0 to 1.")
-DEVICE_SEEDED = Metric(
-    "qss_device_seeded", "gauge", "1 if a link's bits are predictable: a seeded simulator, for tests."
+MODULE_ATTACHED = Metric(
+    "qss_module_attached", "gauge", "Whether this end's module of a device pair can be asked for key: 1 or 0."
 )
+MODULE_UP = Metric("qss_module_up", "gauge", "Whether the modules of a device pair have a key stream open: 1 or 0.")
+MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a device yielded, by what became of them.")
+DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a device says it yields.")
+DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a device reports, 0 to 1.")
+DEVICE_SEEDED = Metric("qss_device_seeded", "gauge", "1 if a device's bits are predictable: seeded, for tests.")
 BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
 
 STATES = ("ingested", "available", "reserved", "delivered", "relayed", "burned")
@@ -62,7 +63,7 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
-    """A link's QKD module. `bits` are counted from the start of the process, by what became of them."""
+    """A QKD module in this process. `bits` are counted from the start of the process, by what became of them."""
 
     phase: str
     up: bool
@@ -71,6 +72,23 @@ class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
     """How the Sync connection is protected."""
     device: DeviceState
     bits: Mapping[str, int]
+
+
+class PairStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A device pair of a link, at this end."""
+
+    uuid: str
+    """The pair's, the same at both ends."""
+    name: str | None
+    """Under which a module in a process of its own registers; None: the module is in this one."""
+    attached: bool
+    """The module can be asked for key streams."""
+    up: bool
+    """A key stream is open, as far as is known here: at both modules, if this end's is in this process."""
+    stream: str | None
+    """The pair's key stream that is filled now."""
+    module: ModuleState | None
+    """The module, if it is in this process."""
 
 
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +101,7 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     security: str | None
     streams: tuple[StreamBalance, ...]
     burned: Mapping[str, int]
-    module: ModuleState
+    pairs: tuple[PairStatus, ...]
 
 
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,16 +134,25 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
     for link in status.links:
         peer = ("peer", link.peer)
         yield Sample(LINK_UP, (peer,), int(link.up))
-        yield Sample(MODULE_UP, (peer,), int(link.module.up))
+        for pair in link.pairs:
+            yield from _pair_samples(peer, pair)
         for balance in link.streams:
             for state in STATES:
                 labels = (peer, ("stream", balance.stream), ("state", state))
                 yield Sample(STREAM_BITS, labels, getattr(balance, state))
         for reason, bits in link.burned.items():
             yield Sample(BURNED_BITS, (peer, ("reason", reason)), bits)
-        for outcome, bits in link.module.bits.items():
-            yield Sample(MODULE_BITS, (peer, ("outcome", outcome)), bits)
-        device = link.module.device
-        yield Sample(DEVICE_RATE, (peer,), device.rate_bps)
-        yield Sample(DEVICE_QBER, (peer,), device.qber)
-        yield Sample(DEVICE_SEEDED, (peer,), int(device.seeded))
+
+
+def _pair_samples(peer: tuple[str, str], status: PairStatus) -> Iterator[Sample]:
+    labels = (peer, ("pair", status.uuid))
+    yield Sample(MODULE_ATTACHED, labels, int(status.attached))
+    yield Sample(MODULE_UP, labels, int(status.up))
+    if status.module is None:
+        return
+    for outcome, bits in status.module.bits.items():
+        yield Sample(MODULE_BITS, (*labels, ("outcome", outcome)), bits)
+    device = status.module.device
+    yield Sample(DEVICE_RATE, labels, device.rate_bps)
+    yield Sample(DEVICE_QBER, labels, device.qber)
+    yield Sample(DEVICE_SEEDED, labels, int(device.seeded))

@@ -1,4 +1,4 @@
-"""Sync, version 1: what the two modules of a link say to each other, as MessagePack.
+"""Sync, version 1: what the two modules of a device pair say to each other, as MessagePack.
 
 Held here: the shapes, their limits, bytes to messages and back. Not here: what a message means and when it is allowed
 (`core.module`; `docs/reference/sync.md` numbers the steps).
@@ -53,7 +53,7 @@ Carried = Annotated[bytes, Meta(max_length=MAX_DEVICE_FRAME_BYTES)]
 
 
 class End(StrEnum):
-    """Which end of the link. The QKS with the lower ID has the initiator, which names the key streams."""
+    """Which end of the pair. The QKS with the lower ID has the initiator, which names the key streams."""
 
     INITIATOR = "initiator"
     RESPONDER = "responder"

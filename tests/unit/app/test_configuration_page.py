@@ -33,7 +33,7 @@ def structs(kind: inspect.Type) -> Iterator[inspect.StructType]:
 
 
 def heading(name: str, kind: inspect.Type, struct: inspect.StructType) -> str:
-    if name == "device":
+    if name.endswith("device"):
         return f'`device = {{ type = "{struct.tag}", … }}`'
     if struct.tag:
         return f'`type = "{struct.tag}"`'
@@ -62,11 +62,12 @@ def default(field: inspect.Field) -> str | None:
 def tables_of_the_code() -> dict[str, dict[str, tuple[str | None, str]]]:
     found: dict[str, dict[str, tuple[str | None, str]]] = {}
 
-    def visit(title: str, struct: inspect.StructType) -> None:
+    def visit(title: str, struct: inspect.StructType, within: str = "") -> None:
         found[title] = {f.encode_name: (default(f), describe(f.type)) for f in struct.fields}
         for field in struct.fields:
             for inner in structs(field.type):
-                visit(heading(field.encode_name, field.type, inner), inner)
+                name = within + field.encode_name
+                visit(heading(name, field.type, inner), inner, f"{name}.")
 
     (root,) = structs(inspect.type_info(SiteConfiguration))
     visit("The file", root)

@@ -11,9 +11,11 @@ from uuid import UUID
 import pytest
 
 from qss.app.overview import OUTCOMES, Overview
+from qss.app.site_tables import LinkModule, Simulator
 from qss.core.module import Counts, Phase
 from qss.core.reservation import Link, LinkSettings
-from qss.model.identifiers import QksId, StreamId
+from qss.core.reservation.events import SourceAttached, SourceOpened
+from qss.model.identifiers import PairId, QkdmId, QksId, StreamId
 from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
@@ -36,6 +38,8 @@ BEHIND = replace(LIVE, stream=StreamId(b"2" * 16), head=0, mark=2000, tally=Tall
 PEER = PeerRecord(
     B, past=Tally(delivered=100, relayed=20, burned={RESTORED: 3}), past_ingested=123
 )  # fmt: skip
+HERE, ELSEWHERE = UUID(int=2), UUID(int=3)
+"""Device pairs: of one the module is in this process, of the other in one of its own."""
 EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
 COUNTS = Counts(read=100, check=10, accepted=50, delivered=20, unused=5, unequal=30, unfinished=10)
 
@@ -43,6 +47,7 @@ COUNTS = Counts(read=100, check=10, accepted=50, delivered=20, unused=5, unequal
 @pytest.fixture
 async def site():
     link = Link(LinkSettings(A, B, lambda *_: True), 1, streams=(LIVE, BEHIND), peer=PEER)
+    link.handle(SourceAttached(PairId.from_uuid(HERE)), 0.0, 0.0)
     runner = SimpleNamespace(core=link, security="TLSv1.3")
     failed = asyncio.get_running_loop().create_future()
     return SimpleNamespace(links={B: runner}, failed=failed, store_writable=False, anchor_writable=True)
@@ -52,9 +57,10 @@ async def site():
 async def overview(site):
     device = DeviceStatus("simulator", True, 1e6, 0.02, True, True)
     module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, device))
-    uuid = UUID(int=1)
-    configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=uuid), links=(SimpleNamespace(peer=B, uuid=uuid),))
-    return Overview(configuration, site, {B: module}, EXPIRES)
+    pairs = LinkModule(uuid=HERE, device=Simulator(rate_bps=1e6)), LinkModule(uuid=ELSEWHERE, module=QkdmId("A/2"))
+    link = SimpleNamespace(peer=B, uuid=UUID(int=1), pairs=pairs)
+    configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=UUID(int=1)), links=(link,))
+    return Overview(configuration, site, {PairId.from_uuid(HERE): module}, EXPIRES)
 
 
 def balances(overview):
@@ -89,11 +95,27 @@ async def test_burned_bits_are_those_of_live_and_past_streams_by_reason(overview
 
 async def test_a_module_counts_bytes_and_bits_are_shown(overview):
     (link,) = overview.status().links
-    assert link.module.bits == {outcome: 8 * getattr(COUNTS, outcome) for outcome in OUTCOMES}
-    assert link.module.bits["read"] == 800
-    assert link.module.device.seeded
-    assert (link.security, link.module.security) == ("TLSv1.3", "TLSv1.2")
+    module = link.pairs[0].module
+    assert module.bits == {outcome: 8 * getattr(COUNTS, outcome) for outcome in OUTCOMES}
+    assert module.bits["read"] == 800
+    assert module.device.seeded
+    assert (link.security, module.security) == ("TLSv1.3", "TLSv1.2")
     assert not link.up
+
+
+async def test_each_device_pair_says_whether_its_module_is_there_and_has_a_stream(overview, site):
+    here, elsewhere = overview.status().links[0].pairs
+    assert (here.uuid, here.name, here.attached, here.up, here.stream) == (str(HERE), None, True, True, None)
+    assert (elsewhere.uuid, elsewhere.name, elsewhere.attached) == (str(ELSEWHERE), "A/2", False)
+    assert (elsewhere.up, elsewhere.stream, elsewhere.module) == (False, None, None)
+    link, pair = site.links[B].core, PairId.from_uuid(ELSEWHERE)
+    link.handle(SourceAttached(pair), 1.0, 1.0)
+    link.handle(SourceOpened(pair, StreamId(b"3" * 16), 1024), 1.0, 1.0)
+    _, elsewhere = overview.status().links[0].pairs
+    assert (elsewhere.attached, elsewhere.up, elsewhere.stream) == (True, True, str(StreamId(b"3" * 16)))
+    samples = {(s.metric.name, dict(s.labels).get("pair")): s.value for s in overview.metrics()}
+    assert samples["qss_module_up", str(ELSEWHERE)] == samples["qss_module_attached", str(ELSEWHERE)] == 1
+    assert ("qss_device_rate_bps", str(ELSEWHERE)) not in samples
 
 
 async def test_metrics_say_what_the_status_says(overview):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from qss.model.answers import AskName
-from qss.model.identifiers import ReservationId, SaeId
+from qss.model.identifiers import PairId, ReservationId, SaeId
 from qss.model.records import Scope
-from support.link_pair import ALICE, BOB, CAROL, LinkPair
+from support.link_pair import ALICE, BOB, CAROL, PAIRS, LinkPair
 
 ENDS = st.sampled_from(["a", "b"])
+OF = st.sampled_from(PAIRS)
 NAMES = st.integers(0, 3)
 
 
@@ -25,9 +26,10 @@ def ask_name(word: object, request: object) -> AskName:
 class AnyOrder(RuleBasedStateMachine):
     """Every step is one thing that can happen between two sites."""
 
-    @initialize()
-    def begin(self) -> None:
-        self.pair = LinkPair(reserved_s=60.0, grace_s=20.0, stream_s=100.0).ready()
+    @initialize(pairs=st.integers(1, 2), chunks=st.sampled_from([12, 1 << 32]))
+    def begin(self, pairs: int, chunks: int) -> None:
+        self.pairs = PAIRS[:pairs]
+        self.pair = LinkPair(pairs, reserved_s=60.0, grace_s=20.0, stream_s=100.0, successor_chunks=chunks).ready()
         self.backups = {name: getattr(self.pair, name).disk.copy() for name in ("a", "b")}
 
     @rule(end=ENDS, count=st.integers(1, 4))
@@ -75,15 +77,15 @@ class AnyOrder(RuleBasedStateMachine):
     def open_source(self, end: str) -> None:
         self.pair.open_source(getattr(self.pair, end))
 
-    @rule(end=ENDS)
-    def key_arrives(self, end: str) -> None:
-        self.pair.key_arrives(getattr(self.pair, end))
+    @rule(end=ENDS, of=OF)
+    def key_arrives(self, end: str, of: PairId) -> None:
+        self.pair.key_arrives(getattr(self.pair, end), pair=of)
 
-    @rule()
-    def key_arrives_everywhere(self) -> None:
+    @rule(of=OF)
+    def key_arrives_everywhere(self, of: PairId) -> None:
         self.pair.settle()
-        self.pair.key_arrives(self.pair.a, 256)
-        self.pair.key_arrives(self.pair.b, 256)
+        self.pair.key_arrives(self.pair.a, 256, of)
+        self.pair.key_arrives(self.pair.b, 256, of)
 
     @rule(seconds=st.sampled_from([0.2, 2.0, 10.0, 30.0]))
     def tick(self, seconds: float) -> None:
@@ -105,9 +107,18 @@ class AnyOrder(RuleBasedStateMachine):
     def disk_fails(self, end: str) -> None:
         self.pair.fail(getattr(self.pair, end))
 
-    @rule(end=ENDS)
-    def session_ends(self, end: str) -> None:
-        self.pair.end_session(getattr(self.pair, end))
+    @rule(end=ENDS, of=OF)
+    def session_ends(self, end: str, of: PairId) -> None:
+        self.pair.end_session(getattr(self.pair, end), of)
+
+    @rule(end=ENDS, of=OF)
+    def detach(self, end: str, of: PairId) -> None:
+        self.pair.detach(getattr(self.pair, end), of)
+
+    @rule(end=ENDS, of=OF)
+    def attach(self, end: str, of: PairId) -> None:
+        if of in self.pairs:
+            self.pair.attach(getattr(self.pair, end), of)
 
     @rule(end=ENDS)
     def back_up(self, end: str) -> None:
@@ -135,6 +146,9 @@ class AnyOrder(RuleBasedStateMachine):
         if not hasattr(self, "pair"):
             return
         pair = self.pair
+        for end in (pair.a, pair.b):
+            for each in self.pairs:
+                pair.attach(end, each)
         pair.connect()
         for _ in range(6):  # a stream may just have come of age
             pair.tick(2.0)
@@ -147,6 +161,8 @@ class AnyOrder(RuleBasedStateMachine):
             if last in pair.master_got:
                 break
         assert last in pair.master_got
+        for each in self.pairs:
+            assert pair.a.link.open_stream(each) == pair.b.link.open_stream(each) == pair.a.modules[each]
         here, there = ({record.stream: record for record in end.link.streams} for end in (pair.a, pair.b))
         for stream in here.keys() & there.keys():
             # Where one end stands further on, it has burned what it alone held: there is nothing left to agree on.

@@ -14,7 +14,7 @@ from qss.core.reservation.phases import LinkPhase
 from qss.model.identifiers import ReservationId, StreamId
 from qss.model.records import BurnReason
 from qss.wire import external as wire
-from support.link_pair import ALICE, BOB, CAROL, Disk, End, LinkPair
+from support.link_pair import ALICE, BOB, CAROL, PAIRS, Disk, End, LinkPair
 
 MINE = ReservationId.from_entropy(b"\x01" * 16)
 OTHER = ReservationId.from_entropy(b"\x02" * 16)
@@ -237,7 +237,7 @@ def messages(draw: st.DrawFn) -> wire.Message:
             st.sampled_from(["A", "B"]), NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.binary(max_size=2), st.booleans(),
             st.just(()), st.lists(IDS, max_size=2).map(tuple),
         ),
-        wire.Open: (streams, POSITIVE),
+        wire.Open: (streams, st.sampled_from([pair.value for pair in PAIRS]), POSITIVE),
         wire.Mark: (streams, NUMBERS),
         wire.Close: (streams, NUMBERS),
         wire.Skip: (streams, NUMBERS),

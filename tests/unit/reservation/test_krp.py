@@ -18,7 +18,7 @@ from qss.model.errors import (
 from qss.model.ranges import Range
 from qss.model.records import BurnReason
 from qss.wire import external as wire
-from support.link_pair import ALICE, BOB, CAROL, LinkPair
+from support.link_pair import ALICE, BOB, CAROL, PAIRS, LinkPair
 
 BOTH = pytest.mark.parametrize("master", ["a", "b"])
 
@@ -267,7 +267,7 @@ def test_a_failed_commit_refuses_and_rebuilds() -> None:
     assert isinstance(pair.refused[while_failed], StoreUnavailable)
     pair.a.begin()  # from what is durable
     pair.end_session(pair.b)
-    pair.a.module = None
+    pair.a.modules.clear()
     pair.connect()
     pair.settle()
     pair.tick(2.0)
@@ -333,7 +333,7 @@ def test_used_key_is_erased_and_reserved_key_is_not() -> None:
     [
         wire.Grant(b"\0" * 16, b"\0" * 16, 0, 16),
         wire.Reserve(b"\0" * 16, b"\0" * 16, 0, 1, 16, "sae:bob", ("sae:alice",)),
-        wire.Open(b"\0" * 16, 64),
+        wire.Open(b"\0" * 16, PAIRS[0].value, 64),
         wire.Hello("B", 1, 1, 1, 1, b"", False, (), ()),
         wire.Held(()),
         wire.Ask(b"\0" * 16, 1, 16, "sae:bob", ("sae:alice",)),

@@ -17,7 +17,7 @@ def about_to_open() -> LinkPair:
     pair.tick()
     pair.settle()
     pair.tick(2.0)
-    assert pair.a.opening is not None
+    assert pair.a.opening
     for end in (pair.a, pair.b):
         assert not end.link.streams
         end.effects.clear()

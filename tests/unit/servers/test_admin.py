@@ -19,7 +19,7 @@ from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
 from qss.wire.metrics import Metric, Sample, render_metrics
-from qss.wire.status import DeviceState, LinkStatus, ModuleState, SiteStatus, StreamBalance, status_samples
+from qss.wire.status import DeviceState, LinkStatus, ModuleState, PairStatus, SiteStatus, StreamBalance, status_samples
 
 SITE = PeerCertificate("A", ("qks:A",), ("a.example.org",))
 OPERATOR = PeerCertificate("operator", ("sae:operator",), ())
@@ -52,14 +52,24 @@ STATUS = SiteStatus(
                 StreamBalance(stream="s", ingested=100, available=40, reserved=30, delivered=15, relayed=10, burned=5),
             ),
             burned={"expired": 5},
-            module=ModuleState(
-                phase="running",
-                up=True,
-                security=None,
-                device=DeviceState(
-                    kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
+            pairs=(
+                PairStatus(
+                    uuid="p",
+                    name=None,
+                    attached=True,
+                    up=True,
+                    stream="s",
+                    module=ModuleState(
+                        phase="running",
+                        up=True,
+                        security=None,
+                        device=DeviceState(
+                            kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
+                        ),
+                        bits={"read": 8192, "check": 384},
+                    ),
                 ),
-                bits={"read": 8192, "check": 384},
+                PairStatus(uuid="q", name="A/1", attached=False, up=False, stream=None, module=None),
             ),
         ),
     ),
@@ -172,9 +182,27 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
         "# TYPE qss_link_up gauge\n"
         'qss_link_up{peer="B"} 0\n'
-        "# HELP qss_module_up Whether a link's modules have a key stream open: 1 or 0.\n"
+        "# HELP qss_module_attached Whether this end's module of a device pair can be asked for key: 1 or 0.\n"
+        "# TYPE qss_module_attached gauge\n"
+        'qss_module_attached{peer="B",pair="p"} 1\n'
+        'qss_module_attached{peer="B",pair="q"} 0\n'
+        "# HELP qss_module_up Whether the modules of a device pair have a key stream open: 1 or 0.\n"
         "# TYPE qss_module_up gauge\n"
-        'qss_module_up{peer="B"} 1\n'
+        'qss_module_up{peer="B",pair="p"} 1\n'
+        'qss_module_up{peer="B",pair="q"} 0\n'
+        "# HELP qss_module_bits_total Bits that a device yielded, by what became of them.\n"
+        "# TYPE qss_module_bits_total counter\n"
+        'qss_module_bits_total{peer="B",pair="p",outcome="read"} 8192\n'
+        'qss_module_bits_total{peer="B",pair="p",outcome="check"} 384\n'
+        "# HELP qss_device_rate_bps Bits per second that a device says it yields.\n"
+        "# TYPE qss_device_rate_bps gauge\n"
+        'qss_device_rate_bps{peer="B",pair="p"} 1000000.0\n'
+        "# HELP qss_device_qber_ratio Quantum bit error rate that a device reports, 0 to 1.\n"
+        "# TYPE qss_device_qber_ratio gauge\n"
+        'qss_device_qber_ratio{peer="B",pair="p"} 0.02\n'
+        "# HELP qss_device_seeded 1 if a device's bits are predictable: seeded, for tests.\n"
+        "# TYPE qss_device_seeded gauge\n"
+        'qss_device_seeded{peer="B",pair="p"} 0\n'
         "# HELP qss_stream_bits Bits of a key stream at this end, by what became of them.\n"
         "# TYPE qss_stream_bits gauge\n"
         'qss_stream_bits{peer="B",stream="s",state="ingested"} 100\n'
@@ -186,19 +214,6 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_burned_bits_total Bits given up, by reason.\n"
         "# TYPE qss_burned_bits_total counter\n"
         'qss_burned_bits_total{peer="B",reason="expired"} 5\n'
-        "# HELP qss_module_bits_total Bits that a link's device yielded, by what became of them.\n"
-        "# TYPE qss_module_bits_total counter\n"
-        'qss_module_bits_total{peer="B",outcome="read"} 8192\n'
-        'qss_module_bits_total{peer="B",outcome="check"} 384\n'
-        "# HELP qss_device_rate_bps Bits per second that a link's device says it yields.\n"
-        "# TYPE qss_device_rate_bps gauge\n"
-        'qss_device_rate_bps{peer="B"} 1000000.0\n'
-        "# HELP qss_device_qber_ratio Quantum bit error rate that a link's device reports, 0 to 1.\n"
-        "# TYPE qss_device_qber_ratio gauge\n"
-        'qss_device_qber_ratio{peer="B"} 0.02\n'
-        "# HELP qss_device_seeded 1 if a link's bits are predictable: a seeded simulator, for tests.\n"
-        "# TYPE qss_device_seeded gauge\n"
-        'qss_device_seeded{peer="B"} 0\n'
         "# HELP qss_requests_total Requests answered at the northbound interface.\n"
         "# TYPE qss_requests_total counter\n"
         'qss_requests_total{method="dec_keys",status="200"} 0\n'

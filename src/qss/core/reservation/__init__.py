@@ -21,6 +21,7 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 `losses`        burning stored key that cannot be read
 `erasing`       erasing what is used or burned
 `streams`       opening, filling and closing key streams
+`pairs`         which device pairs can be asked for key streams, and when the owner asks next
 `recovery`      what two ends tell each other on every connection, and what follows from it
 `conversation`  the states of the connection, and the greeting on it
 `restores`      beside `Link`, for a whole site: whether its store was restored, and which links must burn

@@ -15,12 +15,17 @@ def is_full(state: LinkState) -> bool:
 
 
 def ledger_with(state: LinkState, length: int) -> StreamLedger | None:
-    """Return the stream to allocate `length` bytes from: closed ones first, so that they come to an end."""
+    """Return the stream to allocate `length` bytes from.
+
+    Closed ones come first, so that they come to an end; then the one that has most, so that all device pairs are drawn
+    on in the measure of their rates.
+    """
     left = sum(ledger.allocatable for ledger in state.ledgers.values()) - length
     if left < state.settings.relay_reserve_bytes:
         return None
     fitting = [ledger for ledger in state.ledgers.values() if ledger.allocatable >= length]
-    return next((ledger for ledger in fitting if ledger.record.closed), fitting[0] if fitting else None)
+    closed = next((ledger for ledger in fitting if ledger.record.closed), None)
+    return closed or max(fitting, key=lambda ledger: ledger.allocatable, default=None)
 
 
 def key_count(state: LinkState, key_bytes: int) -> int:

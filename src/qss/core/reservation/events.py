@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
-from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import KeyId, PairId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, StreamRecord
 from qss.wire.external import Frame, Message
@@ -77,9 +77,25 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceOpened:
-    """The module has opened (or joined) this key stream."""
+class SourceAttached:
+    """This end's module of a device pair can be asked for key streams from now on."""
 
+    pair: PairId
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDetached:
+    """This end's module of a device pair is asked for no more; `reason` is for the log."""
+
+    pair: PairId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOpened:
+    """The module of this pair has opened (or joined) this key stream. One that it had open before is about to end."""
+
+    pair: PairId
     stream: StreamId
     chunk_bytes: int
 
@@ -88,6 +104,7 @@ class SourceOpened:
 class SourceEnded:
     """The module yields no more of this stream, and all it gave was passed on. None: it could not open one."""
 
+    pair: PairId
     stream: StreamId | None
 
 
@@ -150,6 +167,8 @@ Event = (
     | Fetch
     | Recall
     | Released
+    | SourceAttached
+    | SourceDetached
     | SourceOpened
     | SourceEnded
     | KeyArrived
@@ -200,8 +219,9 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class OpenSource:
-    """Open a new key stream at the module (`stream` None), or join the peer's."""
+    """Open a new key stream at the module of this pair (`stream` None), or join the peer's."""
 
+    pair: PairId
     stream: StreamId | None = None
     chunk_bytes: int | None = None
 
@@ -210,7 +230,15 @@ class OpenSource:
 class CloseSource:
     """End the stream at the module; `SourceEnded` follows when all it gave has been passed on."""
 
+    pair: PairId
     stream: StreamId
+
+
+@dataclass(frozen=True, slots=True)
+class PairAbsent:
+    """The peer has opened a stream of a pair of which no module is attached here, and it was closed: tell people."""
+
+    pair: PairId
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +331,7 @@ Effect = (
     | Disconnect
     | OpenSource
     | CloseSource
+    | PairAbsent
     | Discard
     | Deliver
     | Refused

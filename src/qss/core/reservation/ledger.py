@@ -22,7 +22,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from qss.model.errors import LocalProtocolError
-from qss.model.identifiers import StreamId
+from qss.model.identifiers import PairId, StreamId
 from qss.model.ranges import Range, subtract, union
 from qss.model.records import BurnReason, StreamRecord, Tally
 
@@ -37,8 +37,10 @@ class Bucket(StrEnum):
 class StreamLedger:
     """One stream's row, in memory ahead of the store: what is changed here becomes durable with the next commit."""
 
-    def __init__(self, record: StreamRecord) -> None:
+    def __init__(self, record: StreamRecord, pair: PairId | None = None) -> None:
         self._record = record
+        self.pair = pair
+        """The device pair that fills the stream; None for a stream from before this process, which nothing fills."""
         self.durable_mark = record.mark
         """Bytes held durably here: `record.mark` less what is being written."""
         self.peer_mark = 0

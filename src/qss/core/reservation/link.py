@@ -24,7 +24,7 @@ from qss.core.reservation.state import LinkState
 from qss.core.reservation.streams import Streams
 from qss.model.answers import AnswerRecord, AskName
 from qss.model.errors import LocalProtocolError, PeerUnavailable, QssError, StoreUnavailable
-from qss.model.identifiers import ReservationId, SaeId, StreamId
+from qss.model.identifiers import PairId, ReservationId, SaeId, StreamId
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
@@ -128,6 +128,10 @@ class Link:
                 self._recalls.recall(event)
             case ev.Released(request):
                 self._state.reading.pop(request, None)
+            case ev.SourceAttached(pair):
+                self._streams.source_attached(pair)
+            case ev.SourceDetached(pair):
+                self._streams.source_detached(pair)
             case ev.SourceOpened():
                 self._streams.source_opened(event)
             case ev.SourceEnded():
@@ -208,6 +212,15 @@ class Link:
     def outstanding(self, party: SaeId | tuple[SaeId, SaeId]) -> int:
         """Keys that slaves have yet to fetch, of a master at this end, or of it and one slave; as far as known here."""
         return self._state.outstanding[party]
+
+    @property
+    def attached(self) -> frozenset[PairId]:
+        """The device pairs whose module is attached at this end."""
+        return self._streams.attached
+
+    def open_stream(self, pair: PairId) -> StreamId | None:
+        """The key stream of this pair that takes key now; of two, the successor."""
+        return self._streams.open_stream(pair)
 
     def wants_key(self, stream: StreamId) -> bool:
         """Whether more of this stream may be pulled from the module now."""
@@ -304,7 +317,7 @@ class Link:
             case ev.KeyArrived():
                 return (ev.Discard(event.handle),)
             case ev.SourceOpened():
-                return (ev.CloseSource(event.stream),)
+                return (ev.CloseSource(event.pair, event.stream),)
             case _:
                 return ()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from qss.core.reservation.events import BurnedRestored, CloseSource, RestoreNoticed
+from qss.core.reservation.events import BurnedRestored, RestoreNoticed
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
@@ -146,7 +146,7 @@ class Recovery:
 
     def _close(self, ledger: StreamLedger, limit: int) -> None:
         if not ledger.record.closed:
-            self._state.effect(CloseSource(ledger.stream))
+            self._state.close_source(ledger)
         if ledger.record.limit is None:
             ledger.agree_limit(limit)
         self._state.touch(ledger)

@@ -25,7 +25,10 @@ class LinkSettings:
     greeting_s: float = 10.0
     """How long the exchange of states may take once a connection stands."""
     retry_s: float = 1.0
-    """Pause between attempts to open a key stream."""
+    """Pause between attempts to open a key stream of one device pair."""
+    successor_chunks: int = (1 << 32) - (1 << 20)
+    """Chunks of a stream after which the owner opens a successor: the index of ETSI GS QKD 004 (clause 6) has 32 bits,
+    and what is left of it lasts for minutes at any rate."""
     min_key_bytes: int = 8
     """A reservation of the peer with smaller keys is refused; a closed stream with less than this left is burned."""
     max_key_bytes: int = 1 << 17
@@ -33,7 +36,7 @@ class LinkSettings:
     max_keys: int = MAX_KEYS_PER_RESERVATION
     """A reservation of the peer with more keys is refused."""
     capacity_bytes: int = 12_500_000
-    """Where this end stops taking key from its module: available bytes, over all streams."""
+    """Where this end stops taking key from its modules: available bytes, over all streams."""
     grace_s: float = 60.0
     """How long an answer under a name can be given again."""
     stream_s: float = 604_800.0

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from qss.core.reservation.batch import Batch
-from qss.core.reservation.events import Commit, Deliver, Discard, Effect, Refused, Request, Send
+from qss.core.reservation.events import CloseSource, Commit, Deliver, Discard, Effect, Refused, Request, Send
 from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.phases import AskPhase
@@ -140,6 +140,11 @@ class LinkState:
         if name is not None:
             del self.asking[name.digest]
         return (request, *self._joined.pop(request, ()))
+
+    def close_source(self, ledger: StreamLedger) -> None:
+        """Have an open stream ended at its module."""
+        if ledger.pair is not None:
+            self._effects.append(CloseSource(ledger.pair, ledger.stream))
 
     def touch(self, ledger: StreamLedger) -> None:
         """Write this stream's row with the next commit."""

@@ -1,9 +1,10 @@
 """Opening, filling and closing the key streams of a link (KRP steps 3.1 to 3.5).
 
-The owner keeps one stream open and opens a successor when it ends; the other end joins. What both ends hold durably
-may be allocated, so each reports its mark. A stream ends for good when its module's session ends, at either end: both
-ends then tell their final marks, the lower of which is the limit, and burn what one of them has alone. What is left
-below the limit is used up before the successor's key.
+The owner keeps one stream open for each device pair that is attached at its end, and opens a successor when it ends,
+or before its index does; the other end joins at its module of the same pair. What both ends hold durably may be
+allocated, so each reports its mark. A stream ends for good when its module's session ends, or its module is detached,
+at either end: both ends then tell their final marks, the lower of which is the limit, and burn what one of them has
+alone. What is left below the limit is used up before other streams' key.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from collections.abc import Sequence
 from functools import partial
 
 from qss.core.reservation.events import (
-    CloseSource,
     Discard,
     KeyArrived,
     OpenSource,
+    PairAbsent,
     SourceEnded,
     SourceOpened,
 )
 from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.pairs import Pairs
 from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
-from qss.model.identifiers import StreamId
+from qss.model.identifiers import PairId, StreamId
 from qss.model.records import BurnReason, StreamRecord
 from qss.wire.external import Close, Mark, Open, Skip, StreamState
 
@@ -35,43 +37,73 @@ class Streams:
 
     def __init__(self, state: LinkState) -> None:
         self._state = state
-        self._opening = False
-        self._open_at = 0.0
+        self._pairs = Pairs()
         self._risen: dict[StreamId, StreamLedger] = {}
-        self._untold: list[StreamLedger] = []
+        self._untold: list[tuple[PairId, StreamLedger]] = []
         """Streams that became durable while the states were being exchanged, after this end had told its own."""
 
     def wants_key(self, stream: StreamId) -> bool:
-        """Whether more of this stream may be pulled from the module now."""
-        ledger = self._state.ledgers.get(stream)
-        held = sum(ledger.available for ledger in self._state.ledgers.values())
-        return ledger is not None and not ledger.record.closed and held < self._state.settings.capacity_bytes
+        """Whether more of this stream may be pulled from its module now.
 
-    # --- this end's module ----------------------------------------------------------------------------------------
+        The capacity is the link's. But each open stream may always fill an equal share of what closed ones leave of it:
+        else two ends could be full of different streams, and nothing could be allocated.
+        """
+        ledgers = self._state.ledgers
+        ledger = ledgers.get(stream)
+        if ledger is None or ledger.record.closed:
+            return False
+        open_streams = [each.available for each in ledgers.values() if not each.record.closed]
+        held = sum(each.available for each in ledgers.values())
+        room = self._state.settings.capacity_bytes - (held - sum(open_streams))
+        return sum(open_streams) < room or ledger.available * len(open_streams) < room
+
+    @property
+    def attached(self) -> frozenset[PairId]:
+        """The device pairs whose module is attached at this end."""
+        return self._pairs.attached
+
+    def open_stream(self, pair: PairId) -> StreamId | None:
+        """The key stream of this pair that takes key now; of two, the successor."""
+        return next((ledger.stream for ledger in reversed(self._open_streams_of(pair))), None)
+
+    def _open_streams_of(self, pair: PairId) -> list[StreamLedger]:
+        return [ledger for ledger in self._state.ledgers.values() if ledger.pair == pair and not ledger.record.closed]
+
+    # --- this end's modules ---------------------------------------------------------------------------------------
+
+    def source_attached(self, pair: PairId) -> None:
+        """The module of this pair can be asked for streams."""
+        self._pairs.attach(pair)
+        self._open_missing()
+
+    def source_detached(self, pair: PairId) -> None:
+        """The module of this pair is asked for no more: what it has open ends, as a session that ends."""
+        self._pairs.detach(pair)
+        for ledger in self._open_streams_of(pair):
+            self._state.close_source(ledger)
 
     def source_opened(self, event: SourceOpened) -> None:
         """The module has opened or joined a stream: the owner tells the peer."""
         state = self._state
         if not state.settings.owner:
             return  # the ledger began with the peer's Open
-        self._opening = False
-        state.when_durable(partial(self._tell, state.epoch, self._begin(event.stream, event.chunk_bytes)))
+        self._pairs.opened(event.pair)
+        ledger = self._begin(event.stream, event.pair, event.chunk_bytes)
+        state.when_durable(partial(self._tell, state.epoch, event.pair, ledger))
 
-    def _tell(self, epoch: int, ledger: StreamLedger) -> None:
+    def _tell(self, epoch: int, pair: PairId, ledger: StreamLedger) -> None:
         """Send Open (KRP 3.1) when the link is up. A stream from before this connection is closed on it (KRP 2.3)."""
         if epoch != self._state.epoch:
             return
         if self._state.up:
-            self._state.send(Open(ledger.stream.value, ledger.record.chunk_bytes))
+            self._state.send(Open(ledger.stream.value, pair.value, ledger.record.chunk_bytes))
         else:
-            self._untold.append(ledger)
+            self._untold.append((pair, ledger))
 
     def source_ended(self, event: SourceEnded) -> None:
         """The module yields no more of this stream, or could not open one."""
         state = self._state
-        if event.stream is None:
-            self._opening = False
-        self._open_at = state.now + state.settings.retry_s
+        self._pairs.ended(event.pair, state.now + state.settings.retry_s, answer=event.stream is None)
         ledger = None if event.stream is None else state.ledgers.get(event.stream)
         if ledger is not None and not ledger.record.closed:
             self._close(ledger)
@@ -117,15 +149,19 @@ class Streams:
         stream = StreamId(message.stream)
         if stream in state.ledgers or len(state.ledgers) >= MAX_STREAMS:
             raise RemoteProtocolError("a key stream was opened twice, or too many are open")
-        state.when_durable(partial(self._join, self._begin(stream, message.chunk_bytes)))
+        pair = PairId(message.pair)
+        state.when_durable(partial(self._join, pair, self._begin(stream, pair, message.chunk_bytes)))
 
-    def _join(self, ledger: StreamLedger) -> None:
+    def _join(self, pair: PairId, ledger: StreamLedger) -> None:
         if ledger.record.closed:
             return
-        if ledger.peer_final is None:
-            self._state.effect(OpenSource(ledger.stream, ledger.record.chunk_bytes))
-        else:
+        if ledger.peer_final is not None:
             self._close(ledger)  # the peer has closed it already: there is nothing to join
+        elif pair in self._pairs.attached:
+            self._state.effect(OpenSource(pair, ledger.stream, ledger.record.chunk_bytes))
+        else:
+            self._state.effect(PairAbsent(pair))
+            self._close(ledger)
 
     def peer_marks(self, message: Mark) -> None:
         """The peer holds more of a stream durably (KRP 3.2)."""
@@ -148,15 +184,15 @@ class Streams:
         if ledger.record.closed:
             self._agree(ledger)
         else:
-            state.effect(CloseSource(ledger.stream))
+            state.close_source(ledger)
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
     def announce_marks(self) -> None:
         """A connection is up: report what has become durable since the greeting, and final marks."""
-        for ledger in self._untold:
+        for pair, ledger in self._untold:
             if ledger.record.limit is None:
-                self._tell(self._state.epoch, ledger)
+                self._tell(self._state.epoch, pair, ledger)
         self._untold.clear()
         for ledger in self._state.ledgers.values():
             if ledger.record.closed:
@@ -183,7 +219,7 @@ class Streams:
             state.touch(ledger)
             state.when_durable(partial(state.answer, state.epoch, Skip(ledger.stream.value, ledger.record.head)))
             if not record.closed:
-                state.effect(CloseSource(ledger.stream))
+                state.close_source(ledger)
 
     def peer_skips(self, message: Skip) -> None:
         """The peer has given up what it had left of a stream: so does this end (KRP 3.7)."""
@@ -206,20 +242,27 @@ class Streams:
                 state.touch(ledger)
             if ledger.available == 0 and not state.is_needed(ledger.stream):
                 state.drop_stream(ledger)
-        open_streams = [ledger for ledger in state.ledgers.values() if not ledger.record.closed]
-        if (
-            state.settings.owner
-            and state.up
-            and not self._opening
-            and not open_streams
-            and len(state.ledgers) < MAX_STREAMS
-            and state.now >= self._open_at
-        ):
-            self._opening = True
-            state.effect(OpenSource())
+        self._open_missing()
 
-    def _begin(self, stream: StreamId, chunk_bytes: int) -> StreamLedger:
-        ledger = StreamLedger(StreamRecord(stream, self._state.settings.peer, chunk_bytes, opened_at=self._state.wall))
+    def _open_missing(self) -> None:
+        """Ask for a stream of each pair that has none, or none whose index lasts (KRP 3.5)."""
+        state = self._state
+        if not (state.settings.owner and state.up):
+            return
+        served = {ledger.pair for ledger in state.ledgers.values() if self._lasts(ledger)}
+        room = MAX_STREAMS - len(state.ledgers)
+        for pair in [pair for pair in self._pairs.ready(state.now) if pair not in served][: max(0, room)]:
+            self._pairs.asked(pair)
+            state.effect(OpenSource(pair))
+
+    def _lasts(self, ledger: StreamLedger) -> bool:
+        """Whether a stream takes key, and has indices for more than what its successor needs to open."""
+        record = ledger.record
+        return not record.closed and record.mark < self._state.settings.successor_chunks * record.chunk_bytes
+
+    def _begin(self, stream: StreamId, pair: PairId, chunk_bytes: int) -> StreamLedger:
+        record = StreamRecord(stream, self._state.settings.peer, chunk_bytes, opened_at=self._state.wall)
+        ledger = StreamLedger(record, pair)
         self._state.ledgers[stream] = ledger
         self._state.touch(ledger)
         return ledger

@@ -1,0 +1,84 @@
+"""The device pairs of a link at one end: which are attached, and when the owner may ask one for a stream (KRP 3.5).
+
+A pair at the owner, while its module is attached::
+
+    state    what it means                                  leaves it
+    ───────  ─────────────────────────────────────────────  ──────────────────────────────────────────
+    ready    a stream may be asked for                      `asked` ▶ asking
+    asking   the module has been asked, and has to answer   `opened` ▶ ready, `ended` ▶ pausing
+    pausing  a stream has ended, or could not be opened     the pause passes ▶ ready
+
+A module that is detached while it is asked answers all the same; its pair is asked again only after that. At the other
+end, which joins what the owner opens, pairs are attached or not, and nothing else.
+
+Not here: whether a pair has a stream that takes key (`streams`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qss.model.errors import LocalProtocolError
+from qss.model.identifiers import PairId
+
+MAX_PAIRS = 64
+"""Device pairs of one link."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    attached: bool = False
+    asking: bool = False
+    open_at: float = 0.0
+
+
+class Pairs:
+    """What is known of each pair. Times are in seconds of a clock that never steps."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[PairId, _Pair] = {}
+
+    @property
+    def attached(self) -> frozenset[PairId]:
+        """The pairs whose module is attached."""
+        return frozenset(pair for pair, known in self._pairs.items() if known.attached)
+
+    def attach(self, pair: PairId) -> None:
+        """The pair's module can be asked from now on. Raises `LocalProtocolError` beyond `MAX_PAIRS`."""
+        if len(self.attached | {pair}) > MAX_PAIRS:
+            raise LocalProtocolError(f"more than {MAX_PAIRS} device pairs were attached to one link")
+        self._pairs.setdefault(pair, _Pair()).attached = True
+
+    def detach(self, pair: PairId) -> None:
+        """The pair's module cannot be asked any more."""
+        if pair in self._pairs:
+            self._pairs[pair].attached = False
+
+    def asked(self, pair: PairId) -> None:
+        """The pair's module is being asked for a new stream."""
+        self._pairs[pair].asking = True
+
+    def opened(self, pair: PairId) -> None:
+        """The pair's module has opened a stream."""
+        if pair in self._pairs:
+            self._pairs[pair].asking = False
+
+    def ended(self, pair: PairId, open_at: float, *, answer: bool) -> None:
+        """A stream of the pair has ended, or could not be opened (an answer): it may be asked from `open_at` on."""
+        known = self._pairs.get(pair)
+        if known is None:
+            return
+        known.open_at = open_at
+        if answer:
+            known.asking = False
+
+    def ready(self, now: float) -> Iterator[PairId]:
+        """Yield the attached pairs that may be asked now; forget those that are detached and have no pause left."""
+        for pair, known in list(self._pairs.items()):
+            if known.asking or known.open_at > now:
+                continue
+            if known.attached:
+                yield pair
+            else:
+                del self._pairs[pair]
