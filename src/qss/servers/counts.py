@@ -1,4 +1,4 @@
-"""How many requests were answered, by method and status. The labels come from closed sets, so the table is bounded.
+"""How many requests and calls were answered, by method and status. Labels come from closed sets: tables are bounded.
 
 Every pair that can occur is there from the start, at 0: a rate over a counter that only appears with its first event
 misses that event.
@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
+from qss.wire.etsi004.status import Status
 from qss.wire.etsi014.paths import Method
 from qss.wire.metrics import Metric, Sample
 
 REQUESTS = Metric("qss_requests_total", "counter", "Requests answered at the northbound interface.")
+CALLS = Metric("qss_southbound_calls_total", "counter", "Calls answered at a module's southbound interface.")
 
 NO_METHOD = "none"
 """The method of a request that names none of the standard's, or was refused before it was read."""
@@ -44,3 +46,33 @@ class RequestCounts:
         """Yield the counts."""
         for (method, status), count in sorted(self._counts.items()):
             yield Sample(REQUESTS, (("method", method), ("status", str(status))), count)
+
+
+CALL_METHODS = ("open_connect", "get_key", "close")
+"""Calls of ETSI GS QKD 004 that are counted."""
+
+REFUSED = "refused"
+"""The status of what never became a call: it could not be read, or its caller may not call at all."""
+
+
+class CallCounts:
+    """Calls of ETSI GS QKD 004 at one module since the process began, by method and status."""
+
+    def __init__(self, module: str) -> None:
+        """`module` is the label that tells one module of a site from another."""
+        self._module = module
+        self._counts: Counter[tuple[str, str]] = Counter(dict.fromkeys(product(CALL_METHODS, map(str, Status)), 0))
+        self._counts[NO_METHOD, REFUSED] = 0
+
+    def add(self, method: str, status: Status) -> None:
+        """Count one answer. `method` is one of `CALL_METHODS`."""
+        self._counts[method, status.value] += 1
+
+    def add_refusal(self) -> None:
+        """Count one connection on which something could not be served at all."""
+        self._counts[NO_METHOD, REFUSED] += 1
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the counts."""
+        for (method, status), count in sorted(self._counts.items()):
+            yield Sample(CALLS, (("module", self._module), ("method", method), ("status", status)), count)

@@ -12,12 +12,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol, cast
 
 import structlog
 
 from qss.model.errors import LocalProtocolError
 from qss.transport.binding import bind
-from qss.transport.http_connection import HttpConnection
 from qss.transport.proof import seconds_left
 
 SPARE_CONNECTIONS = 32
@@ -31,7 +31,30 @@ _ACCEPT_PAUSE_S = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class Acceptor[C: HttpConnection]:
+class Accepted(Protocol):
+    """What a listener asks of a connection, whatever is said on it; also an `asyncio.Protocol`.
+
+    `admit`, which it was made with, is to be asked once, after the handshake.
+    """
+
+    admitted: bool
+    """Whether there was room for it. If not, it is there to hear so."""
+
+    @property
+    def established(self) -> bool:
+        """Whether the handshake is done."""
+        ...
+
+    async def ended(self) -> None:
+        """Return when the connection is closed and nothing works on it any more."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection at once, whatever is still to be sent."""
+        ...
+
+
+class Acceptor[C: Accepted]:
     """Accepts connections at one port, on every address of a host, from `start` to `stop`."""
 
     def __init__(
@@ -129,7 +152,7 @@ class Acceptor[C: HttpConnection]:
         """Hold one connection, from the handshake to its end, or to the end of the caller's certificate."""
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection,
+                lambda: cast("asyncio.BaseProtocol", connection),
                 connected,
                 ssl=self._context,
                 ssl_handshake_timeout=self._handshake_s,

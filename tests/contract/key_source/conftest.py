@@ -15,6 +15,7 @@ from qss.transport.listening import Listener, Route
 from qss.wire import sync
 from support.module_runners import TwoModules, until
 from support.pki import Pki
+from support.southbounds import Southbounds
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,14 @@ class Sources:
     b: KeySource
 
 
-@pytest.fixture(params=["memory", "websocket"])
+@pytest.fixture(params=["memory", "websocket", "etsi004"])
 async def sources(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Sources]:
-    """Modules in this process, their Sync in memory or over mutual TLS."""
+    """Modules in this process, their Sync in memory or over mutual TLS; and modules that are called by ETSI 004."""
     modules = TwoModules()
+    if request.param == "etsi004":
+        async with modules, Southbounds(modules, Pki(tmp_path)) as southbounds:
+            yield Sources(southbounds.a, southbounds.b)
+        return
     if request.param == "memory":
         async with modules:
             yield Sources(modules.a, modules.b)

@@ -24,6 +24,7 @@ class TwoModules(RuleBasedStateMachine):
     def begin(self, started: bool) -> None:
         self.pair = ModulePair(held_bytes=4 * 1024)
         self.streams: list[StreamId] = []
+        self.named = 0
         if started:
             self.streams.append(self.pair.running())
 
@@ -47,6 +48,13 @@ class TwoModules(RuleBasedStateMachine):
     def join(self, back: int) -> None:
         with contextlib.suppress(DeviceError):
             self.pair.join(self.pair.b, self.streams[-min(back, len(self.streams))])
+
+    @rule(which=ENDS, fresh=st.booleans())
+    def open_by_name(self, which: int, fresh: bool) -> None:
+        """As applications do: either end may be first, with a name of its own or the one that was used last."""
+        self.named += fresh
+        with contextlib.suppress(DeviceError):
+            self.streams.append(self.pair.join(self.pair.ends[which], StreamId(b"named" + self.named.to_bytes(11))))
 
     @rule(which=ENDS)
     def close(self, which: int) -> None:

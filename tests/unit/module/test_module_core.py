@@ -6,6 +6,7 @@ import pytest
 
 from qss.core.module import Module, ModuleSettings, Phase, fitting_chunk
 from qss.core.module import events as ev
+from qss.core.module.calls import Announcement
 from qss.core.module.phases import PeerPhase, Step, after, peer_after
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import StreamId
@@ -110,6 +111,56 @@ def test_a_late_joiner_is_told(pair):
     assert pair.a.core.phase is Phase.OPENING
 
 
+def test_a_late_joiner_is_told_also_while_nothing_else_is_open(pair):
+    late = pair.open()
+    pair.close(pair.a)
+    pair.settle()
+    pair.join(pair.b, late)
+    pair.settle()
+    assert "the other end closed it" in pair.b.ended[late]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_either_end_may_open_a_named_stream_first(pair, first):
+    stream = pair.join(pair.ends[first], StreamId(b"n" * 16))
+    pair.settle()
+    assert pair.ends[1 - first].core.announced == Announcement(stream, CHUNK_BYTES)
+    pair.join(pair.ends[1 - first], stream)
+    pair.settle()
+    exchange(pair, 2)
+    assert len(pair.a.accepted[stream]) == len(pair.b.accepted[stream]) == 2
+
+
+def test_of_two_streams_opened_at_once_the_initiators_stays(pair):
+    theirs = pair.join(pair.b, StreamId(b"t" * 16))
+    ours = pair.join(pair.a, StreamId(b"o" * 16))
+    pair.settle()
+    assert theirs in pair.b.ended
+    pair.join(pair.b, ours)
+    pair.settle()
+    assert {end.core.phase for end in pair.ends} == {Phase.RUNNING}
+
+
+def test_a_responders_stream_that_waits_is_closed_by_another_of_the_initiator(pair):
+    theirs = pair.join(pair.b, StreamId(b"t" * 16))
+    pair.settle()
+    ours = pair.join(pair.a, StreamId(b"o" * 16))
+    pair.settle()
+    assert theirs in pair.b.ended
+    pair.join(pair.b, ours)
+    pair.settle()
+    assert {end.core.phase for end in pair.ends} == {Phase.RUNNING}
+
+
+def test_a_responders_stream_that_nobody_joins_ends(pair):
+    theirs = pair.join(pair.b, StreamId(b"t" * 16))
+    pair.settle()
+    pair.pass_time(11)
+    pair.settle()
+    assert "did not join" in pair.b.ended[theirs]
+    pair.running()
+
+
 def test_nothing_is_opened_without_a_connection():
     with pytest.raises(DeviceError, match="no Sync connection"):
         ModulePair().open()
@@ -148,8 +199,9 @@ def test_a_stream_is_not_opened_twice(pair):
     with pytest.raises(DeviceError, match="has ended"):
         pair.join(pair.b, stream)
     pair.settle()
-    assert "the other end closed it" in pair.b.ended[other]
-    assert pair.b.core.phase is Phase.IDLE
+    pair.join(pair.a, other)
+    pair.settle()
+    assert {end.core.phase for end in pair.ends} == {Phase.RUNNING}
 
 
 def test_a_stream_that_nobody_joins_ends_in_time(pair):

@@ -1,7 +1,8 @@
 """The QKD module: one device, its key stream, and Sync with its peer; sees block numbers and tags, never key bytes.
 
-`Module` is the whole of it to the outside: `handle(event, now)` takes what happened and returns what to do. The
-protocol is specified in `docs/reference/sync.md`; comments cite its steps.
+`Module` is the whole of Sync to the outside: `handle(event, now)` takes what happened and returns what to do. The
+protocol is specified in `docs/reference/sync.md`; comments cite its steps. `Sessions` stands on top where the module
+serves ETSI GS QKD 004 (`docs/reference/southbound.md`).
 
 ==============  =====================================================================================
 `events`        what can happen to a module, and what it answers with (effects)
@@ -10,12 +11,16 @@ protocol is specified in `docs/reference/sync.md`; comments cite its steps.
 `window`        how many device frames may be on their way
 `counts`        where every byte that the device yielded went
 `module`        the one place that dispatches events
+`qos`           what a caller of ETSI GS QKD 004 asks for, and what the module can give
+`calls`         calls of ETSI GS QKD 004 that come to a module, and what answers them
+`sessions`      who has the module's key stream open at this end, and what each call is answered
 `registration`  how the module registers at its QKS (`docs/reference/qrp.md`)
 ==============  =====================================================================================
 """
 
 from qss.core.module.counts import Counts
-from qss.core.module.module import Module, ModuleSettings, fitting_chunk
+from qss.core.module.module import Module, ModuleSettings
 from qss.core.module.phases import Phase
+from qss.core.module.qos import fitting_chunk
 
 __all__ = ["Counts", "Module", "ModuleSettings", "Phase", "fitting_chunk"]

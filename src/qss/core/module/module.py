@@ -11,12 +11,12 @@ from typing import assert_never
 
 from qss.core.module import events as ev
 from qss.core.module.blocks import BlockChecks
+from qss.core.module.calls import Announcement
 from qss.core.module.counts import Counts
 from qss.core.module.phases import PeerPhase, Phase, Step, after, peer_after
 from qss.core.module.window import DeviceWindow
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import StreamId
-from qss.model.sizes import fitting_size
 from qss.wire import sync as wire
 
 
@@ -30,11 +30,6 @@ class ModuleSettings:
     """How long a verdict may be due (Sync 4.6)."""
     held_bytes: int = 4 * 1024 * 1024
     """The device is read while blocks in check and chunks not yet pulled are less than this."""
-
-
-def fitting_chunk(rate_bps: float) -> int:
-    """Return the chunk size (bytes, a power of two) that a device of `rate_bps` bit/s fills within about a second."""
-    return fitting_size(rate_bps / 8, wire.MIN_CHUNK_BYTES, wire.MAX_CHUNK_BYTES)
 
 
 class Module:
@@ -137,6 +132,13 @@ class Module:
         return self._blocks.bytes_in_check
 
     @property
+    def announced(self) -> Announcement | None:
+        """The stream that the peer has open, if it was not met and ended here before."""
+        if self._peer_open is None or (self._peer_phase is PeerPhase.JOINED and self._phase is not Phase.RUNNING):
+            return None
+        return Announcement(StreamId(self._peer_open.stream), self._peer_open.chunk_bytes)
+
+    @property
     def may_send(self) -> bool:
         """Whether the device may send a frame now (Sync 5.2)."""
         return self._phase is Phase.RUNNING and self._window.may_send
@@ -191,6 +193,9 @@ class Module:
         self._refuse_open(event)
         if self._phase is not Phase.IDLE:
             self._close("its key server opened another stream")
+        waiting = self._peer_open
+        if self._end is wire.End.INITIATOR and waiting is not None and waiting.stream != event.stream.value:
+            self._messages.append(wire.Close(waiting.stream))  # Sync 3.4
         self._phase = after(self._phase, Step.OPENED)
         self._stream, self._chunk_bytes = event.stream, event.chunk_bytes
         self._opened_at = self._now
@@ -233,8 +238,14 @@ class Module:
             self._meet()
         elif mine:
             self._close("the other end opened it with another chunk size")
-        elif self._end is wire.End.INITIATOR:
-            self._messages.append(wire.Close(message.stream))  # Sync 3.4
+        elif self._in_vain(message):
+            self._messages.append(wire.Close(message.stream))
+
+    def _in_vain(self, message: wire.Open) -> bool:
+        """Sync 3.4: whether the peer's Open of a stream that this end does not have open will never be met."""
+        taken_back = message.stream == self._stream.value
+        busy = self._end is wire.End.INITIATOR and self._phase is not Phase.IDLE
+        return taken_back or busy
 
     def _meet(self) -> None:
         """Sync 3.3: if both have announced the stream, it runs."""

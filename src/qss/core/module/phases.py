@@ -21,8 +21,9 @@ and Close of the peer belongs to that stream, and no message has to name it. If 
 peer met an Open that this end has taken back since: what comes was sent before it heard the Close, and is dropped. In
 ABSENT nothing of a running stream may come. A stream ends at both ends with the connection, and is never opened again.
 
-The initiator names streams, so an Open of the responder that is not the initiator's own stream is a late one: the
-initiator answers Close. The responder waits with the initiator's Open until its QKS joins.
+Either end may open a stream first; the other waits with its Open until it opens the same stream. If both open
+different ones, the initiator's stays: it answers Close to any other Open. An Open of a stream that was open at the
+receiver before is a late one, and is answered by Close.
 """
 
 from __future__ import annotations

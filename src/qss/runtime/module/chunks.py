@@ -6,6 +6,9 @@ Not bounded here: the core stops the device when too much waits.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
 
 from qss.model.errors import DeviceError, StreamEnded
 from qss.model.identifiers import StreamId
@@ -18,10 +21,15 @@ MAX_CHUNKS = 1 << 32
 class ChunkQueue:
     """What waits to be pulled of one stream."""
 
-    def __init__(self, stream: StreamId, chunk_bytes: int) -> None:
+    def __init__(self, stream: StreamId, chunk_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
         self.chunk_bytes = chunk_bytes
+        self._clock = clock
         self._bytes = bytearray()
+        self._came = 0
+        self._blocks: deque[tuple[int, float]] = (
+            deque()
+        )  # where each block that waits ends in the stream, and since when
         self._next = 0
         self._ended: str | None = None
         self._changed = asyncio.Event()
@@ -29,6 +37,8 @@ class ChunkQueue:
     def append(self, block: KeyMaterial) -> None:
         """Add an accepted block."""
         self._bytes += block.reveal()
+        self._came += len(block)
+        self._blocks.append((self._came, self._clock()))
         self._changed.set()
 
     def end(self, reason: str) -> None:
@@ -42,6 +52,22 @@ class ChunkQueue:
         self._bytes.clear()
         return destroyed
 
+    @property
+    def ready(self) -> int:
+        """Whole chunks that wait."""
+        return len(self._bytes) // self.chunk_bytes
+
+    def take_ready(self) -> tuple[KeyMaterial, float]:
+        """Return the next chunk, which must be `ready`, and since when it has been (seconds of the clock)."""
+        assert len(self._bytes) >= self.chunk_bytes
+        chunk = KeyMaterial(memoryview(self._bytes)[: self.chunk_bytes])
+        del self._bytes[: self.chunk_bytes]
+        self._next += 1
+        end = self._next * self.chunk_bytes
+        while self._blocks[0][0] < end:
+            self._blocks.popleft()
+        return chunk, self._blocks[0][1]
+
     async def take(self, index: int) -> KeyMaterial:
         """Return chunk `index`, waiting until it is there. A caller that is cancelled has taken nothing.
 
@@ -53,10 +79,7 @@ class ChunkQueue:
             if index >= MAX_CHUNKS:
                 raise StreamEnded("the key stream has no more indices; open a successor")
             if len(self._bytes) >= self.chunk_bytes:
-                chunk = KeyMaterial(bytes(self._bytes[: self.chunk_bytes]))
-                del self._bytes[: self.chunk_bytes]
-                self._next += 1
-                return chunk
+                return self.take_ready()[0]
             if self._ended is not None:
                 raise StreamEnded(self._ended)
             self._changed.clear()

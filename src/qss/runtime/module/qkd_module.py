@@ -11,7 +11,8 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -19,6 +20,7 @@ import structlog
 
 from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
 from qss.core.module import events as ev
+from qss.core.module.calls import View
 from qss.crypto.block_check import check_block
 from qss.model.errors import DeviceError, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
@@ -97,6 +99,8 @@ class QkdModule:
         self._tasks = Tasks(defect)
         self._defect = defect
         self._defective = False
+        self._depth = 0
+        self._watchers: list[Callable[[], None]] = []
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
@@ -134,10 +138,18 @@ class QkdModule:
                 chunk_bytes = fitting_chunk(self._device.status().rate_bps)
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
-        self._handle(ev.OpenStream(stream, chunk_bytes))
-        self._drop_queue()
-        self._queue = ChunkQueue(stream, chunk_bytes)
+        self.begin(stream, chunk_bytes)
         return OpenedStream(stream, chunk_bytes)
+
+    def begin(self, stream: StreamId, chunk_bytes: int) -> None:
+        """Open `stream`, whoever named it, or join it; one that is open is closed first, and its key destroyed.
+
+        Raises `DeviceError` if it cannot be opened now: nothing was changed.
+        """
+        with self._at_once():
+            self._handle(ev.OpenStream(stream, chunk_bytes))
+            self._drop_queue()
+            self._queue = ChunkQueue(stream, chunk_bytes, self._clock)
 
     async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
         """Return chunk `index` (from 0, each once, in order), waiting until it is there.
@@ -153,9 +165,14 @@ class QkdModule:
 
     async def close(self, stream: StreamId) -> None:
         """End the stream at this end and destroy what was not pulled. Unknown streams are no error."""
-        self._handle(ev.CloseStream(stream))
-        if self._queue is not None and self._queue.stream == stream:
-            self._drop_queue()
+        self.end(stream)
+
+    def end(self, stream: StreamId) -> None:
+        """As `close`, at once."""
+        with self._at_once():
+            self._handle(ev.CloseStream(stream))
+            if self._queue is not None and self._queue.stream == stream:
+                self._drop_queue()
 
     def _drop_queue(self) -> None:
         if self._queue is not None:
@@ -166,6 +183,42 @@ class QkdModule:
     def set_exchange(self, *, on: bool) -> None:
         """Start or stop the exchange: while it is stopped no stream is open, and the device stands still."""
         self._handle(ev.SetExchange(on))
+
+    # --- the southbound interface ---------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """Return what there is to know of the module's key stream."""
+        queue = self._queue
+        if queue is None:
+            return View(self._core.phase, None, self._core.announced, 0)
+        return View(self._core.phase, queue.stream, self._core.announced, queue.ready)
+
+    def take(self) -> tuple[KeyMaterial, float]:
+        """Return the next whole chunk, which must be ready by `view`, and for how many seconds it has been."""
+        chunk, since = self._open_queue.take_ready()
+        self._handle(ev.Delivered(len(chunk)))
+        return chunk, self._clock() - since
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called whenever `view` may say something else; return what ends that."""
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
+
+    def rate_bps(self) -> float:
+        """Return how many secret bits per second the device says it yields."""
+        return self._device.status().rate_bps
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Tell watchers when all of it is done: in between, the view is of no moment that there ever was."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if not self._depth:
+            for changed in tuple(self._watchers):
+                changed()
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -238,8 +291,9 @@ class QkdModule:
             self._defective = True
             self._defect(error)
             raise
-        for effect in effects:
-            self._perform(effect)
+        with self._at_once():
+            for effect in effects:
+                self._perform(effect)
 
     def _perform(self, effect: ev.Effect) -> None:
         match effect:

@@ -1,0 +1,1 @@
+"""Key sources: one module for each way to a QKD module that is not in this process."""
