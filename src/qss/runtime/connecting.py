@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from qss.model.certificates import site_of
+from qss.model.certificates import PeerCertificate, site_of
 from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId
 from qss.transport.connection import Connection
@@ -22,21 +22,27 @@ _LASTING_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
-async def call_site(peer: QksId, url: str, context: ssl.SSLContext, subprotocol: str, max_frame: int) -> Connection:
-    """Return a connection to the site `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`."""
+async def call_site(
+    peer: QksId,
+    url: str,
+    context: ssl.SSLContext,
+    subprotocol: str,
+    max_frame: int,
+    whose: Callable[[PeerCertificate], QksId] = site_of,
+) -> Connection:
+    """Return a connection to the site `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`.
+
+    `whose` tells the site that a certificate stands for, or raises `Unauthorised`.
+    """
     connection = await connect(url, context, subprotocols=(subprotocol,), max_frame=max_frame)
     try:
-        _check_site(connection, peer, url)
+        found = whose(connection.peer)
+        if found != peer:
+            raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
     except Unauthorised:
         await connection.close()
         raise
     return connection
-
-
-def _check_site(connection: Connection, peer: QksId, url: str) -> None:
-    found = site_of(connection.peer)
-    if found != peer:
-        raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
 
 
 async def keep_connected(
