@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from qss import __version__
+from qss.app.module_states import module_state, told_state
+from qss.app.site_modules import SiteModules
 from qss.app.site_tables import Link, LinkModule, SiteConfiguration
-from qss.core.module import Phase
 from qss.core.reservation import Link as ReservationLink
+from qss.model.addresses import Address
 from qss.model.errors import BadRequest, Unavailable
 from qss.model.identifiers import PairId, QksId
 from qss.model.records import BurnReason, Scope, StreamRecord, Tally
 from qss.runtime.link import LinkRunner
-from qss.runtime.module import ModuleStatus, QkdModule
 from qss.runtime.site import Site
 from qss.wire.metrics import Sample
 from qss.wire.status import (
     PAST,
-    DeviceState,
     LinkStatus,
     ModuleState,
     PairStatus,
@@ -28,9 +28,6 @@ from qss.wire.status import (
     StreamBalance,
     status_samples,
 )
-
-OUTCOMES = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
-"""What becomes of the bits of a device; members of `core.module.counts.Counts`, which counts bytes."""
 
 
 class Overview:
@@ -40,7 +37,7 @@ class Overview:
         self,
         configuration: SiteConfiguration,
         site: Site,
-        modules: Mapping[PairId, QkdModule],
+        modules: SiteModules,
         certificate_expires: datetime,
     ) -> None:
         self._configuration = configuration
@@ -79,6 +76,10 @@ class Overview:
         """Yield the site's metrics."""
         return status_samples(self.status())
 
+    def set_exchange(self, pair: PairId, *, on: bool) -> None:
+        """Start or stop the exchange of a device pair, until this process ends."""
+        self._modules.set_exchange(pair, on=on)
+
     async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
         """Burn keys that were not fetched yet, of the link to `peer` or of all links; return bits burned here."""
         if peer is not None and peer not in self._site.links:
@@ -93,7 +94,7 @@ class Overview:
         return {each: bits for each, bits in answers.items() if isinstance(bits, int)}
 
 
-def _link(configured: Link, runner: LinkRunner, modules: Mapping[PairId, QkdModule]) -> LinkStatus:
+def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkStatus:
     link = runner.core
     burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
     for tally in (link.peer.past, *(record.tally for record in link.streams)):
@@ -108,20 +109,30 @@ def _link(configured: Link, runner: LinkRunner, modules: Mapping[PairId, QkdModu
             _balance(PAST, link.peer.past_ingested, 0, link.peer.past),
         ),
         burned={str(reason): bits for reason, bits in burned.items()},
-        pairs=tuple(_pair(pair, link, modules.get(pair.pair)) for pair in configured.pairs),
+        pairs=tuple(_pair(pair, link, modules) for pair in configured.pairs),
     )
 
 
-def _pair(configured: LinkModule, link: ReservationLink, module: QkdModule | None) -> PairStatus:
-    stream = link.open_stream(configured.pair)
-    here = None if module is None else _module(module.status())
+def _pair(configured: LinkModule, link: ReservationLink, modules: SiteModules) -> PairStatus:
+    pair = configured.pair
+    stream = link.open_stream(pair)
+    registered = modules.registration(pair)
+    module: ModuleState | None = None
+    if pair in modules.here:
+        module = module_state(modules.here[pair].status())
+    elif registered is not None and registered.state is not None:
+        module = told_state(registered.state)
     return PairStatus(
-        uuid=str(configured.pair),
+        uuid=str(pair),
         name=configured.module,
-        attached=configured.pair in link.attached,
-        up=stream is not None if here is None else here.up,
+        registered=registered is not None,
+        release=None if registered is None else registered.release,
+        southbound=None if registered is None else str(Address(registered.host, registered.port)),
+        exchange=modules.exchange_is_on(pair),
+        attached=pair in link.attached,
+        up=stream is not None if module is None else module.up,
         stream=None if stream is None else str(stream),
-        module=here,
+        module=module,
     )
 
 
@@ -138,22 +149,4 @@ def _balance(stream: str, ingested: int, available: int, tally: Tally) -> Stream
         delivered=tally.delivered,
         relayed=tally.relayed,
         burned=tally.burned_total,
-    )
-
-
-def _module(status: ModuleStatus) -> ModuleState:
-    counts, device = status.counts, status.device
-    return ModuleState(
-        phase=status.phase,
-        up=status.phase is Phase.RUNNING,
-        security=status.security,
-        device=DeviceState(
-            kind=device.kind,
-            running=device.running,
-            rate_bps=device.rate_bps,
-            qber=device.qber,
-            simulated=device.simulated,
-            seeded=device.seeded,
-        ),
-        bits={outcome: 8 * getattr(counts, outcome) for outcome in OUTCOMES},
     )

@@ -22,7 +22,8 @@ from qss.pki.contexts import check_site, client_context, northbound_context, pro
 from qss.pki.own_call import check_own_call
 from qss.ports.store import SealedStore
 
-_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+"""TLS versions by their names in a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
 def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
     own = (configuration.tls.certificate, configuration.tls.key)
     authority = configuration.tls.authority
-    minimum = _TLS[configuration.northbound.minimum_tls]
+    minimum = TLS_VERSIONS[configuration.northbound.minimum_tls]
     return Contexts(
         server_context(*own, authority),
         client_context(*own, authority),

@@ -178,12 +178,14 @@ DeviceTable = Simulator | SeededSimulator
 class LinkModule(Table, frozen=True, kw_only=True):
     """This end of one device pair of a link. `uuid` is the pair's, the same at both ends.
 
-    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`.
+    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`. `sync`
+    is where the module at the other end answers Sync, if that is not the neighbour's `address`.
     """
 
     uuid: UUID
     device: DeviceTable | None = None
     module: ModuleName | None = None
+    sync: Address | None = None
 
     @property
     def pair(self) -> PairId:

@@ -36,13 +36,16 @@ async def call_site(
     """
     connection = await connect(url, context, subprotocols=(subprotocol,), max_frame=max_frame)
     try:
-        found = whose(connection.peer)
-        if found != peer:
-            raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
+        _check_site(whose(connection.peer), peer, url)
     except Unauthorised:
         await connection.close()
         raise
     return connection
+
+
+def _check_site(found: QksId, peer: QksId, url: str) -> None:
+    if found != peer:
+        raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
 
 
 async def keep_connected(

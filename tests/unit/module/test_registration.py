@@ -107,7 +107,7 @@ def test_a_refusal_ends_the_connection_with_its_reason(phase, request):
 @pytest.mark.parametrize("phase", ["asking", "registered"])
 def test_a_module_that_stops_says_so(phase, request):
     asking = request.getfixturevalue(phase)
-    assert asking(Leave("it stops")) == (Send(qrp.Deregister("it stops")), Disconnect("it stops"))
+    assert asking(Leave("it stops")) == (Send(qrp.Deregister("it stops")),)
     assert asking(Leave("it stops")) == ()
 
 

@@ -56,6 +56,10 @@ STATUS = SiteStatus(
                 PairStatus(
                     uuid="p",
                     name=None,
+                    registered=False,
+                    release=None,
+                    southbound=None,
+                    exchange=True,
                     attached=True,
                     up=True,
                     stream="s",
@@ -69,7 +73,18 @@ STATUS = SiteStatus(
                         bits={"read": 8192, "check": 384},
                     ),
                 ),
-                PairStatus(uuid="q", name="A/1", attached=False, up=False, stream=None, module=None),
+                PairStatus(
+                    uuid="q",
+                    name="A/1",
+                    registered=False,
+                    release=None,
+                    southbound=None,
+                    exchange=False,
+                    attached=False,
+                    up=False,
+                    stream=None,
+                    module=None,
+                ),
             ),
         ),
     ),
@@ -186,6 +201,10 @@ async def test_metrics_have_the_text_format() -> None:
         "# TYPE qss_module_attached gauge\n"
         'qss_module_attached{peer="B",pair="p"} 1\n'
         'qss_module_attached{peer="B",pair="q"} 0\n'
+        "# HELP qss_module_exchange Whether key streams may be opened on a device pair: 1, or 0 if it was stopped.\n"
+        "# TYPE qss_module_exchange gauge\n"
+        'qss_module_exchange{peer="B",pair="p"} 1\n'
+        'qss_module_exchange{peer="B",pair="q"} 0\n'
         "# HELP qss_module_up Whether the modules of a device pair have a key stream open: 1 or 0.\n"
         "# TYPE qss_module_up gauge\n"
         'qss_module_up{peer="B",pair="p"} 1\n'

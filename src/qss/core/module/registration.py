@@ -214,10 +214,10 @@ class Registration:
             raise RemoteProtocolError(f"the key server spoke of pair {min(unknown)}, which this module did not claim")
 
     def _leave(self, reason: str, now: float) -> None:
-        """QRP 5.1."""
+        """QRP 5.1: the QKS ends the connection, or the shell does."""
         if self._phase in (Phase.ASKING, Phase.REGISTERED):
             self._effects.append(Send(wire.Deregister(wire.plain(reason))))
-            self._end(reason, now)
+            self._step(Step.ENDED, now)
 
     def _end(self, reason: str, now: float) -> None:
         self._step(Step.ENDED, now)
