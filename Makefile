@@ -1,7 +1,7 @@
 # For people and for CI alike. Every target does its own set-up, once: again only after uv.lock or pyproject.toml changed.
 # Recipes are silent and set-up speaks on stderr, so that stdout carries what the programs print.
 
-.PHONY: help demo test lint scenarios torture bench
+.PHONY: help demo test lint scenarios torture bench fuzz
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint    formatting, style, types and import contracts'
 	@echo 'make scenarios   simulated sites under faults; ARGS="--seconds 3600" or ARGS="--seed 7"'
 	@echo 'make torture     real sites under kill -9 and network faults; KILLS=200 for a release, ARGS="--seed 7" to break the same things again'
+	@echo 'make fuzz    decoders under made-up input; ARGS="etsi004 --seconds 600"'
 	@echo 'make bench   the benchmarks; ARGS="..." passes arguments on'
 
 demo: $(STAMP)
@@ -33,6 +34,9 @@ scenarios: $(STAMP)
 
 torture: $(STAMP)
 	@PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) $(ARGS)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m fuzz $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,7 +5,8 @@
 `door`          listens: TLS, limits, timeouts, draining
 `conversation`  one connection at the door; with `door` the only one to know aiohttp
 `etsi014`       ETSI GS QKD 014: routes and handles
+`etsi004`       ETSI GS QKD 004: connections to a module's southbound interface
 `admin`         liveness, readiness, status and metrics
-`counts`        how many requests were answered with which status
+`counts`        how many requests and calls were answered with which status
 ==============  ==================================================================
 """
