@@ -69,7 +69,8 @@ class OneSite:
     """One site with one link, which can be stopped and started again."""
 
     def __init__(self, here: QksId, peer: QksId, folder: Path, source: KeySource) -> None:
-        self.here, self.peer, self.source = here, peer, source
+        self.here, self.peer = here, peer
+        self.sources = {PAIR: source}
         self.path = folder / f"{here}.sqlite"
         self.anchor = AnchorFile(folder / f"{here}.anchor")
         self.data_key = KeyMaterial(os.urandom(32))
@@ -91,7 +92,7 @@ class OneSite:
         self.site = Site(
             cast("SealedStore", self.store),
             self.anchor,
-            [LinkPlan(settings, {PAIR: self.source})],
+            [LinkPlan(settings, self.sources)],
             clocks,
         )
         await self.site.start()

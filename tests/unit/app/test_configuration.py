@@ -15,9 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.app.configuration import load, notes
-from qss.app.site_tables import KeyFileKeyRing, PassphraseKeyRing, SeededSimulator, Simulator, SystemdKeyRing
+from qss.app.site_tables import (
+    KeyFileKeyRing,
+    LinkModule,
+    PassphraseKeyRing,
+    SeededSimulator,
+    Simulator,
+    SystemdKeyRing,
+)
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
+from qss.model.identifiers import PairId
 from qss.model.keys import KeyLimits
 
 SITE_UUID = "6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01"
@@ -236,6 +244,75 @@ def test_a_second_link_to_a_neighbour(tmp_path: Path) -> None:
 def test_a_link_uuid_given_twice(tmp_path: Path) -> None:
     error = refused(write(tmp_path, changed("links[1]", BASE["links"][0] | {"peer": "C"})))  # type: ignore[index, operator]
     assert (error.key, error.found) == ("links[1].uuid", f"{LINK_UUID} again")
+
+
+def with_modules(*modules: dict[str, object]) -> dict[str, Any]:
+    """BASE, its link with these device pairs instead of one device."""
+    document = changed("links[0].device", REMOVED)
+    document["links"][0]["modules"] = list(modules)
+    return document
+
+
+DEVICE = {"type": "simulator", "rate_bps": 1000}
+PAIR_UUIDS = "3f0d9a51-6f0e-4b7c-8a53-0f4f1f3c5d03", "9c1be8f4-24d7-4f0a-b1c9-5d2f7a6e8b04"
+
+
+def test_a_device_of_a_link_is_its_only_pair_and_has_its_uuid(tmp_path: Path) -> None:
+    (link,) = load(write(tmp_path, BASE)).links
+    assert link.pairs == (LinkModule(uuid=UUID(LINK_UUID), device=link.device),)
+    assert link.pairs[0].pair == PairId(UUID(LINK_UUID).bytes)
+
+
+def test_a_link_with_several_device_pairs(tmp_path: Path) -> None:
+    one, two = {"uuid": PAIR_UUIDS[0], "device": DEVICE}, {"uuid": PAIR_UUIDS[1], "module": "A/1"}
+    (link,) = load(write(tmp_path, with_modules(one, two))).links
+    assert [str(module.pair) for module in link.pairs] == [*PAIR_UUIDS]
+    assert [module.module for module in link.pairs] == [None, "A/1"]
+    assert [module.device for module in link.pairs] == [Simulator(rate_bps=1000), None]
+
+
+def test_one_pair_may_have_the_uuid_of_its_link(tmp_path: Path) -> None:
+    load(write(tmp_path, with_modules({"uuid": LINK_UUID, "device": DEVICE})))
+
+
+@pytest.mark.parametrize(
+    ("modules", "key", "found"),
+    [
+        ([{"uuid": PAIR_UUIDS[0]}], "links[0].modules[0]", "neither device nor module"),
+        (
+            [{"uuid": PAIR_UUIDS[0], "device": DEVICE, "module": "A/1"}],
+            "links[0].modules[0]",
+            "both device and module",
+        ),
+        ([{"uuid": PAIR_UUIDS[0], "module": "B/1"}], "links[0].modules[0].module", "'B/1'"),
+        ([{"uuid": PAIR_UUIDS[0], "module": "A"}], "links[0].modules[0].module", "'A'"),
+        ([{"uuid": PAIR_UUIDS[0], "module": "A/1"}] * 2, "links[0].modules[1].uuid", f"{PAIR_UUIDS[0]} again"),
+        ([{"uuid": uuid, "module": "A/1"} for uuid in PAIR_UUIDS], "links[0].modules[1].module", "A/1 again"),
+        ([], "links[0].device", "nothing"),
+    ],
+)
+def test_device_pairs_that_cannot_be_used(
+    tmp_path: Path, modules: list[dict[str, object]], key: str, found: str
+) -> None:
+    error = refused(write(tmp_path, with_modules(*modules)))
+    assert (error.key, error.found) == (key, found)
+    assert error.allowed
+
+
+def test_a_device_and_modules(tmp_path: Path) -> None:
+    document = changed("links[0].modules", [{"uuid": PAIR_UUIDS[0], "module": "A/1"}])
+    assert refused(write(tmp_path, document)).key == "links[0].modules"
+
+
+def test_more_device_pairs_than_may_be(tmp_path: Path) -> None:
+    modules = [{"uuid": str(UUID(int=number)), "module": f"A/{number}"} for number in range(65)]
+    assert refused(write(tmp_path, with_modules(*modules))).key == "links[0].modules"
+
+
+def test_a_seed_in_one_of_several_pairs_is_noted(tmp_path: Path) -> None:
+    seeded = {"uuid": PAIR_UUIDS[0], "device": {"type": "seeded-simulator", "rate_bps": 1000, "seed": 7}}
+    (note,) = notes(load(write(tmp_path, with_modules(seeded))))
+    assert note.startswith("links[0].modules[0].device: ")
 
 
 def test_an_sae_uuid_given_twice(tmp_path: Path) -> None:
