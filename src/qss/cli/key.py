@@ -8,48 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qss.cli.asking import asking
+
 if TYPE_CHECKING:
     from qss.client import SyncClient
     from qss.model.keys import Key
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
-type _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _asking(ask: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that every sub-command has: which key server, and as whom."""
-    options: list[_Decorator] = [
-        click.option(
-            "--url", envvar="QSS_URL", required=True, show_envvar=True, help="The key server: https://host:port."
-        ),
-        click.option(
-            "--cert",
-            envvar="QSS_CERT",
-            required=True,
-            show_envvar=True,
-            type=_FILE,
-            help="The caller's certificate (PEM).",
-        ),
-        click.option(
-            "--key", envvar="QSS_KEY", required=True, show_envvar=True, type=_FILE, help="Its private key (PEM)."
-        ),
-        click.option(
-            "--ca",
-            envvar="QSS_CA",
-            required=True,
-            show_envvar=True,
-            type=_FILE,
-            help="The authority that the key server's certificate comes from (PEM).",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print the standard's data model as JSON."),
-    ]
-    for option in reversed(options):
-        ask = option(ask)
-    return ask
-
-
-_named: _Decorator = click.option(
+_named: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--name", metavar="NAME", help="An idempotency name: a repeat under it gets the same keys for a while."
 )
 
@@ -65,7 +30,7 @@ def command() -> None:
 @click.option("--size", type=click.IntRange(min=1), help="Bits of each key; the server's default if not given.")
 @click.option("--also", metavar="SAE", multiple=True, help="Another SAE that can take the same keys; can be repeated.")
 @_named
-@_asking
+@asking
 def get(
     slave: str,
     number: int,
@@ -87,7 +52,7 @@ def get(
 @click.argument("master", metavar="MASTER")
 @click.argument("key_ids", metavar="KEY_ID...", nargs=-1, required=True)
 @_named
-@_asking
+@asking
 def take(
     master: str,
     key_ids: tuple[str, ...],
@@ -108,7 +73,7 @@ def take(
 
 @command.command("status")
 @click.argument("slave", metavar="SLAVE")
-@_asking
+@asking
 def status(
     slave: str,
     url: str,
@@ -138,7 +103,7 @@ def status(
 @click.option("--id", "key_ids", metavar="KEY_ID", multiple=True, help="A key by its ID; can be repeated.")
 @click.option("--sae", metavar="SAE", help="All keys that this SAE has a part in, as master or slave.")
 @click.option("--link", "peer", metavar="QKS_ID", help="All keys of the link to this neighbour.")
-@_asking
+@asking
 def void(
     key_ids: tuple[str, ...],
     sae: str | None,

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from qss.wire.etsi014.json import decode_json
 from qss.wire.metrics import Metric, Sample
 
 READY = Metric("qss_ready", "gauge", "Whether the site takes requests: 1 or 0.")
@@ -140,6 +141,11 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
 def render_status(status: SiteStatus) -> bytes:
     """Return the status as JSON."""
     return msgspec.json.encode(status)
+
+
+def parse_site_status(body: bytes) -> SiteStatus:
+    """Read a status. Raises `BadRequest` if it is none of this release's."""
+    return decode_json(body, SiteStatus)
 
 
 def status_samples(status: SiteStatus) -> Iterator[Sample]:

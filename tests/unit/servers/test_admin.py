@@ -13,11 +13,12 @@ import structlog
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, StoreUnavailable
-from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId
+from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId
 from qss.model.records import Scope
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
+from qss.wire.exchange import render_exchange
 from qss.wire.metrics import Metric, Sample, render_metrics
 from qss.wire.status import DeviceState, LinkStatus, ModuleState, PairStatus, SiteStatus, StreamBalance, status_samples
 
@@ -25,6 +26,7 @@ SITE = PeerCertificate("A", ("qks:A",), ("a.example.org",))
 OPERATOR = PeerCertificate("operator", ("sae:operator",), ())
 OTHERS = [
     PeerCertificate("B", ("qks:B",), ()),
+    PeerCertificate("A/1", ("qkdm:A/1",), ()),
     PeerCertificate("A", ("qks:A", "qks:B"), ()),
     PeerCertificate("A", ("QKS:A",), ()),
     PeerCertificate("alice", ("sae:alice",), ()),
@@ -96,6 +98,12 @@ class FakeService:
     well: bool = True
     up: bool = True
     recalled: list[tuple[Scope, QksId | None]] = field(default_factory=list)
+    exchanges: list[tuple[PairId, bool]] = field(default_factory=list)
+
+    def set_exchange(self, pair: PairId, *, on: bool) -> None:
+        if pair != PairId(b"p" * 16):
+            raise BadRequest(f"there is no device pair {pair}")
+        self.exchanges.append((pair, on))
 
     async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
         if not self.up:
@@ -320,3 +328,39 @@ async def test_a_recall_that_cannot_be_is_told() -> None:
         response = await ask("/recall", OPERATOR, "POST", service, b'{"peer": "B"}')
     assert response.status == 503
     assert logs[0]["event"] == "keys could not be recalled"
+
+
+# --- exchanges ------------------------------------------------------------------------------------------------------
+
+PAIR = PairId(b"p" * 16)
+
+
+@pytest.mark.parametrize(("on", "event"), [(False, "exchange stopped"), (True, "exchange started")])
+@pytest.mark.parametrize("identity", [SITE, OPERATOR])
+async def test_an_exchange_is_stopped_and_started_and_the_log_says_by_whom(on, event, identity) -> None:
+    service, body = FakeService(), render_exchange(PAIR, on=on)
+    with structlog.testing.capture_logs() as logs:
+        response = await ask("/exchange", identity, "POST", service, body)
+    assert (response.status, response.body) == (200, body)
+    assert service.exchanges == [(PAIR, on)]
+    (line,) = logs
+    assert (line["event"], line["audit"], line["pair"]) == (event, True, str(PAIR))
+    assert line["by"] in ("site A", "sae:operator")
+
+
+async def test_nobody_else_stops_an_exchange_nor_anybody_that_of_a_pair_that_is_not_there() -> None:
+    service = FakeService()
+    body = render_exchange(PAIR, on=False)
+    assert (await ask("/exchange", None, "POST", service, body)).status == 401
+    for identity in OTHERS:
+        assert (await ask("/exchange", identity, "POST", service, body)).status == 403
+    assert (await ask("/exchange", OPERATOR, "GET", service)).headers["Allow"] == "POST"
+    for wrong in (
+        b"",
+        b"{}",
+        b'{"pair": "x", "exchange": true}',
+        body[:-1] + b', "more": 1}',
+        body.replace(b"70", b"71", 1),
+    ):
+        assert (await ask("/exchange", OPERATOR, "POST", service, wrong)).status == 400
+    assert service.exchanges == []
