@@ -22,6 +22,7 @@ from qss.model.key_material import KeyMaterial
 from qss.transport.proof import peer_of, seconds_left, security_of
 from qss.wire.etsi004.framing import ANSWERS, FORGE_VERSION, FrameDecoder, Version
 from qss.wire.etsi004.messages import (
+    MAX_NUMBER,
     NULL_KSID,
     Answer,
     Close,
@@ -30,6 +31,7 @@ from qss.wire.etsi004.messages import (
     Form,
     GetKey,
     GetKeyAnswer,
+    Message,
     OpenConnect,
     OpenConnectAnswer,
     QoS,
@@ -126,14 +128,23 @@ class Etsi004Client:
         named = None if answer.stream == NULL_KSID else StreamId(answer.stream)
         return Opened(status_of(answer.status, self._edition), answer.qos, named)
 
-    async def get_key(self, stream: StreamId, index: int, metadata_size: int = 0, *, timeout_ms: int = 0) -> Chunk:
-        """GET_KEY; raises as `open_connect`. `timeout_ms` is the stream's Timeout, as OPEN_CONNECT returned it."""
+    async def get_key(
+        self, stream: StreamId, index: int, metadata_size: int = 0, *, timeout_ms: int = 0, more: bool = False
+    ) -> Chunk:
+        """GET_KEY; raises as `open_connect`. `timeout_ms` is the stream's Timeout, as OPEN_CONNECT returned it.
+
+        With `more`, a chunk that comes is followed by the request for the next index, which the server can work on
+        while the caller is busy with this one. If that is what is asked next, its answer is under way already; if not,
+        it is given up with its connection.
+        """
         answer = await self._call(GetKey(stream.value, index, metadata_size, self._form), GetKeyAnswer, timeout_ms)
         status = status_of(answer.status, self._edition)
         if status is not Status.SUCCESS:
             return Chunk(status, answer.index, None, b"", answer.room_needed)
         if answer.key is None or not len(answer.key):
             raise RemoteProtocolError("the server answered GET_KEY with success, and no key")
+        if more and index < MAX_NUMBER and self._link is not None:
+            self._link.send_ahead(encode(GetKey(stream.value, index + 1, metadata_size, self._form), self._version))
         return Chunk(status, answer.index, answer.key, answer.metadata, 0)
 
     async def close_stream(self, stream: StreamId) -> Status:
@@ -166,7 +177,9 @@ class Etsi004Client:
 
     async def _exchange(self, frame: bytes) -> Answer:
         link = self._link
-        if link is not None and not link.lost:
+        if link is not None and link.ahead not in (None, frame):
+            self.disconnect()
+        elif link is not None and not link.lost:
             try:
                 return await link.exchange(frame)
             except ConnectionLost:
@@ -203,7 +216,10 @@ class _Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._decoder = FrameDecoder(ANSWERS)
-        self._answer: asyncio.Future[Answer] | None = None
+        self._awaited: asyncio.Future[Answer] | None = None
+        self._arrived: Answer | None = None
+        self.ahead: bytes | None = None
+        """A request that was sent before anybody waits for its answer."""
         self._expiry: asyncio.TimerHandle | None = None
         self.lost = False
 
@@ -218,16 +234,30 @@ class _Link(asyncio.Protocol):
         self.security = security_of(tls)
         self._expiry = self._loop.call_later(seconds_left(tls) or 0.0, self.abort)
 
+    def send_ahead(self, frame: bytes) -> None:
+        """Send a request whose answer is waited for later, by `exchange` of the same bytes."""
+        if not self.lost:
+            self.ahead = frame
+            self._transport.write(frame)
+
     async def exchange(self, frame: bytes) -> Answer:
-        """Send a request and return its answer. Raises `ConnectionLost`, `RemoteProtocolError`."""
+        """Send a request, unless it was sent ahead, and return its answer.
+
+        Raises `ConnectionLost`, `RemoteProtocolError`.
+        """
         if self.lost:
             raise ConnectionLost("the connection has ended")
-        self._answer = self._loop.create_future()
-        self._transport.write(frame)
+        if self.ahead is None:
+            self._transport.write(frame)
+        self.ahead = None
+        if self._arrived is not None:
+            answer, self._arrived = self._arrived, None
+            return answer
+        self._awaited = self._loop.create_future()
         try:
-            return await self._answer
+            return await self._awaited
         finally:
-            self._answer = None
+            self._awaited = None
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -238,13 +268,20 @@ class _Link(asyncio.Protocol):
         """Take an answer."""
         try:
             for frame in self._decoder.feed(data):
-                answer = decode(frame)
-                if not isinstance(answer, Answer) or self._answer is None or self._answer.done():
-                    raise RemoteProtocolError("the server sent what nobody asked for")  # noqa: TRY301
-                self._answer.set_result(answer)
+                self._take(decode(frame))
         except RemoteProtocolError as error:
             self._fail(error)
             self.abort()
+
+    def _take(self, answer: Message) -> None:
+        if isinstance(answer, Answer):
+            if self._awaited is not None and not self._awaited.done():
+                self._awaited.set_result(answer)
+                return
+            if self.ahead is not None and self._arrived is None:
+                self._arrived = answer
+                return
+        raise RemoteProtocolError("the server sent what nobody asked for")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
@@ -256,5 +293,5 @@ class _Link(asyncio.Protocol):
         )
 
     def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_exception(error)

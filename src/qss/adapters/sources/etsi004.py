@@ -1,8 +1,8 @@
 """A QKD module in another process, reached by ETSI GS QKD 004, as a key source (`ports.key_source`).
 
-Chunks are asked for one after the other, and each has come before the next is asked for. So an ask that was lost with
-its connection, or cancelled, is repeated under the same index, and the module answers the same bytes
-(`core.module.sessions`). Not here: what the key is for.
+Chunks are asked for one after the other, and each has come before the next is asked for; one is asked for ahead. So an
+ask that was lost with its connection, or cancelled, is repeated under the same index, and the module answers the same
+bytes (`core.module.sessions`). Not here: what the key is for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from qss.wire.etsi004.status import Edition, Status
 
 TIMEOUT_MS = 5_000
 """How long the module may make one call wait."""
+
+TTL_S = 86_400
+"""How long the module keeps the stream without a call: a key server with full buffers pulls nothing for long."""
 
 _TO_ASK_AGAIN = frozenset({Status.INSUFFICIENT_KEY, Status.PEER_APPLICATION_NOT_CONNECTED})
 _OPENED = frozenset({Status.SUCCESS, Status.PEER_NOT_CONNECTED})
@@ -60,7 +63,7 @@ class Etsi004Source:
             raise DeviceError("the site with the lower ID opens key streams, the other one joins them by their ID")
         if stream is not None and chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
-        asked = QoS(key_chunk_size=chunk_bytes or 0, timeout=TIMEOUT_MS)
+        asked = QoS(key_chunk_size=chunk_bytes or 0, timeout=TIMEOUT_MS, ttl=TTL_S)
         try:
             opened = await self._client.open_connect(f"qks:{source}", f"qks:{destination}", asked, stream)
         except (ConnectionLost, RemoteProtocolError) as error:
@@ -103,7 +106,7 @@ class Etsi004Source:
     async def _ask(self, held: _Stream, index: int) -> Chunk:
         held.asking = True
         try:
-            return await self._client.get_key(held.stream, index, timeout_ms=held.timeout_ms)
+            return await self._client.get_key(held.stream, index, timeout_ms=held.timeout_ms, more=True)
         except (ConnectionLost, RemoteProtocolError) as error:
             raise StreamEnded(f"the module cannot be asked for key: {error}") from error
         finally:

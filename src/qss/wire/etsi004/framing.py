@@ -17,7 +17,6 @@ of that service can have.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -95,15 +94,19 @@ class Frame:
     payload: bytes = field(repr=False)
 
 
-def encode_frame(version: Version, service: Service, payload: bytes) -> bytes:
-    """Return the bytes of one frame. Raises `LocalProtocolError` for a payload that no decoder would take."""
-    if len(payload) > MAX_PAYLOAD[service]:
-        raise LocalProtocolError(f"a payload of {len(payload)} bytes does not fit into a frame of {service.name}")
-    return _HEADER.pack(*version, service, len(payload)) + payload
+def encode_frame(version: Version, service: Service, *parts: bytes) -> bytes:
+    """Return the bytes of one frame, whose payload are `parts` one after the other.
+
+    Raises `LocalProtocolError` for a payload that no decoder would take.
+    """
+    length = sum(map(len, parts))
+    if length > MAX_PAYLOAD[service]:
+        raise LocalProtocolError(f"a payload of {length} bytes does not fit into a frame of {service.name}")
+    return b"".join((_HEADER.pack(*version, service, length), *parts))
 
 
 class FrameDecoder:
-    """Takes bytes as they come and yields whole frames, of `services` only.
+    """Takes bytes as they come and gives whole frames, of `services` only.
 
     Raises `RemoteProtocolError` for what cannot be a frame: there is no telling where the next one begins, so the
     connection is of no more use, and the decoder takes nothing more.
@@ -120,48 +123,56 @@ class FrameDecoder:
         """Whether the beginning of a frame is there and its end is not."""
         return bool(self._buffer) or self._header is not None
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that `data` completes, in order. Use it up before feeding more.
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that `data` completes, in order. `data` is held until then: feed what one read gives."""
+        if self._buffer:
+            self._buffer += data
+            frames, taken = self._frames_in(self._buffer)
+            del self._buffer[:taken]
+        else:
+            frames, taken = self._frames_in(data)
+            self._buffer += memoryview(data)[taken:]
+        return frames
 
-        `data` is held until then: feed what one read gives.
-        """
-        self._buffer += data
-        while (frame := self._next()) is not None:
-            yield frame
+    def _frames_in(self, data: bytes | bytearray) -> tuple[list[Frame], int]:
+        """Return the whole frames that `data` begins with, and how many bytes they are."""
+        frames, at = [], 0
+        while (frame := self._frame_at(data, at)) is not None:
+            frames.append(frame)
+            at += HEADER_BYTES + len(frame.payload)
+        return frames, at
 
-    def _next(self) -> Frame | None:
+    def _frame_at(self, data: bytes | bytearray, at: int) -> Frame | None:
+        """Return the frame that begins at `at` if it is whole."""
         if self._failed:
             raise RemoteProtocolError("nothing more is taken after what was no frame; connect again")
-        if self._header is None:
-            if len(self._buffer) < HEADER_BYTES:
-                return None
-            self._header = self._judge()
-        version, service, length = self._header
-        end = HEADER_BYTES + length
-        if len(self._buffer) < end:
+        start = at + HEADER_BYTES
+        if len(data) < start:
             return None
-        payload = bytes(memoryview(self._buffer)[HEADER_BYTES:end])
-        del self._buffer[:end]
+        version, service, length = self._header or self._judge(data, at)
+        if len(data) < start + length:
+            self._header = version, service, length
+            return None
         self._header = None
-        return Frame(version, service, payload)
+        return Frame(version, service, bytes(memoryview(data)[start : start + length]))
 
-    def _judge(self) -> tuple[Version, Service, int]:
-        """Return what the header says. Raises `RemoteProtocolError` if that cannot be taken."""
-        major, minor, micro, number, length = _HEADER.unpack_from(self._buffer)
+    def _judge(self, data: bytes | bytearray, at: int) -> tuple[Version, Service, int]:
+        """Return what the header at `at` says. Raises `RemoteProtocolError` if that cannot be taken."""
+        major, minor, micro, number, length = _HEADER.unpack_from(data, at)
         version, service = (major, minor, micro), _SERVICES.get(number)
-        complaint = None
         if version not in VERSIONS:
-            complaint = f"version {major}.{minor}.{micro} is not spoken here, only {_spoken()}"
-        elif service is None or service not in self._services:
-            complaint = f"service 0x{number:02x} is not taken here"
-        elif length > MAX_PAYLOAD[service]:
-            complaint = f"a payload of {length} bytes is too large for {service.name}: at most {MAX_PAYLOAD[service]}"
-        if complaint is not None:
-            self._failed = True
-            self._buffer.clear()
-            raise RemoteProtocolError(f"the other end's frame cannot be read: {complaint}")
-        assert service is not None
+            raise self._failure(f"version {major}.{minor}.{micro} is not spoken here, only {_spoken()}")
+        if service is None or service not in self._services:
+            raise self._failure(f"service 0x{number:02x} is not taken here")
+        if length > MAX_PAYLOAD[service]:
+            most = MAX_PAYLOAD[service]
+            raise self._failure(f"a payload of {length} bytes is too large for {service.name}: at most {most}")
         return version, service, length
+
+    def _failure(self, complaint: str) -> RemoteProtocolError:
+        self._failed = True
+        self._buffer.clear()
+        return RemoteProtocolError(f"the other end's frame cannot be read: {complaint}")
 
 
 def _spoken() -> str:

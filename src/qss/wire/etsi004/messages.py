@@ -169,16 +169,16 @@ _GOT_KEY = struct.Struct(">III")
 def encode(message: Message, version: Version) -> bytes:
     """Return the frame of `message`. Raises `LocalProtocolError` for what does not fit into one."""
     try:
-        service, payload = _payload(message)
+        service, *parts = _parts(message)
     except struct.error as error:
         raise LocalProtocolError(f"a number of {type(message).__name__} is outside 32 bits: {error}") from None
-    return encode_frame(version, service, payload)
+    return encode_frame(version, service, *parts)
 
 
-def _payload(message: Message) -> tuple[Service, bytes]:
+def _parts(message: Message) -> tuple[Service, *tuple[bytes, ...]]:
     match message:
         case GetKeyAnswer():
-            return Service.GET_KEY_ANSWER, _key_answer(message)
+            return Service.GET_KEY_ANSWER, *_key_answer(message)
         case GetKey(stream, index, size, form):
             room = bytes(min(size, MAX_METADATA_BYTES + 1)) if form is Form.FORGE else b""
             return Service.GET_KEY, _GET_KEY.pack(_ksid(stream), index, size) + room
@@ -196,12 +196,12 @@ def _payload(message: Message) -> tuple[Service, bytes]:
             return Service.ERROR, b""
 
 
-def _key_answer(answer: GetKeyAnswer) -> bytes:
+def _key_answer(answer: GetKeyAnswer) -> tuple[bytes, ...]:
     if answer.key is None:
-        return _NUMBER.pack(answer.status) + (_NUMBER.pack(answer.needed) if answer.needed else b"")
-    key, metadata = answer.key.reveal(), answer.metadata
+        return _NUMBER.pack(answer.status), _NUMBER.pack(answer.needed) if answer.needed else b""
+    key = answer.key.reveal()
     head = _GOT_KEY.pack(answer.status, answer.index, len(key))
-    return b"".join((head, key, _NUMBER.pack(len(metadata)), metadata))
+    return head, key, _NUMBER.pack(len(answer.metadata)), answer.metadata
 
 
 def _ksid(stream: bytes) -> bytes:
