@@ -64,12 +64,12 @@ class TwoPairs:
 
 
 @asynccontextmanager
-async def two_pairs(tmp_path: Path, pki: Pki) -> AsyncIterator[TwoPairs]:
+async def two_pairs(tmp_path: Path, pki: Pki, **settings: object) -> AsyncIterator[TwoPairs]:
     made = {pair: new_modules(pair) for pair in RATES_BPS}
     sites = TwoSites(tmp_path, pki)
     sites.a.sources = {pair: modules.a for pair, modules in made.items()}
     sites.b.sources = {pair: modules.b for pair, modules in made.items()}
-    sites.a.settings = sites.b.settings = {"capacity_bytes": 8192}
+    sites.a.settings = sites.b.settings = {"capacity_bytes": 8192} | settings
     async with made[FAST], made[SLOW], sites:
         yield TwoPairs(sites, made)
 
@@ -150,6 +150,20 @@ async def test_a_module_that_is_attached_again_has_a_stream_again(tmp_path, pki)
                 await link.exchange(16)
             must_balance(link.sites.a)
             must_balance(link.sites.b)
+
+
+async def test_a_successor_takes_over_before_the_index_ends(tmp_path, pki) -> None:
+    async with two_pairs(tmp_path, pki, successor_chunks=1) as link:
+        seen: dict[StreamId, int] = {}
+        while len(seen) < 4:
+            await link.exchange(128)
+            chunks = {record.stream: record.mark // record.chunk_bytes for record in link.sites.b.link.core.streams}
+            stream = link.stream(FAST)
+            if stream is not None:
+                seen[stream] = chunks[stream]
+        assert max(seen.values()) < 8, "one, and some for the time that opening takes"
+        must_balance(link.sites.a)
+        must_balance(link.sites.b)
 
 
 async def test_what_is_attached_stays_so_when_the_link_starts_over(tmp_path, pki) -> None:

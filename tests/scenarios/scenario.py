@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from qss.model.errors import QssError, Unavailable
-from qss.model.identifiers import KeyId, QksId, SaeId
+from qss.model.identifiers import KeyId, PairId, QksId, SaeId
 from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.keys import KeyIdsRequest, KeyRequest
 from qss.model.records import PeerRecord, Scope
@@ -65,6 +65,7 @@ class Scenario:
         world.reserved_s = chance.choice((3.0, 30.0))
         world.grace_s = chance.choice((3.0, 30.0))
         world.stream_s = chance.choice((8.0, 1e9))
+        world.successor_chunks = chance.choice((20, 1 << 32))
 
         def weather() -> tuple[float, ...]:
             copies = 1
@@ -351,6 +352,8 @@ class Scenario:
         for road in world.roads:
             for here, there in (road.ends, road.ends[::-1]):
                 await self._must_work(here, there, deadline)
+            for channel in road.channels:
+                await self._must_be_filled(road, channel.pair, deadline)
         await asyncio.sleep(8.0)  # erasures, also those that a full disk has put off
 
     async def _must_work(self, here: QksId, there: QksId, deadline: float) -> None:
@@ -375,6 +378,16 @@ class Scenario:
             else:
                 return
         world.violations.append(f"{here} and {there} do not work again: {reason}")
+
+    async def _must_be_filled(self, road: Road, pair: PairId, deadline: float) -> None:
+        """Both ends come to agree on a stream of this pair."""
+        one, other = (self.world.sites[here].site.links[there].core for here, there in (road.ends, road.ends[::-1]))
+        while (stream := one.open_stream(pair)) is None or stream != other.open_stream(pair):
+            if self.world.loop.time() > deadline:
+                self.world.violations.append(f"{'-'.join(road.ends)} has no key stream of {pair}")
+                return
+            await asyncio.sleep(0.5)
+            one, other = (self.world.sites[here].site.links[there].core for here, there in (road.ends, road.ends[::-1]))
 
 
 def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:

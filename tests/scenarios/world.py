@@ -192,6 +192,7 @@ class SimulatedSite:
                     reserved_s=world.reserved_s,
                     grace_s=world.grace_s,
                     stream_s=world.stream_s,
+                    successor_chunks=world.successor_chunks,
                     reply_timeout_s=2.0,
                     max_keys=16,
                     max_key_bytes=512,
@@ -281,6 +282,7 @@ class World:
         self.reserved_s = 30.0
         self.grace_s = 30.0
         self.stream_s = 1e9
+        self.successor_chunks = 1 << 32
         self.weather: Weather = lambda: (self.random.expovariate(500),)
         self.in_order = True
         self.slow_disk_s = 0.002

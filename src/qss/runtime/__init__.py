@@ -5,7 +5,8 @@
 `session`       a peer's connections, one at a time
 `outbox`        messages to the peer: gathered while the last frame is under way
 `tasks`         tasks that belong to somebody; no defect is silent
-`feed`          key from the module into the ledger
+`sources`       the key sources of a link, one for each device pair, and what comes and goes of them
+`feed`          key from one stream of a module into the ledger
 `connecting`    keeping a connection to a neighbour
 `registrations` modules in processes of their own: which may be pulled from (QRP)
 `module`        the QKD module: one device, Sync with its peer

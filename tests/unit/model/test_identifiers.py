@@ -13,6 +13,7 @@ from qss.model.identifiers import (
     MAX_KEYS_PER_RESERVATION,
     RESERVATION_ENTROPY_BYTES,
     KeyId,
+    PairId,
     ReservationId,
     StreamId,
     parse_qkdm_id,
@@ -92,7 +93,7 @@ def test_a_reservation_id_has_its_fixed_bits(entropy, bit) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 32])
-@pytest.mark.parametrize("kind", [KeyId, StreamId, ReservationId])
+@pytest.mark.parametrize("kind", [KeyId, StreamId, PairId, ReservationId])
 def test_an_id_has_16_bytes(kind, size) -> None:
     with pytest.raises(InvalidIdentifier):
         kind(bytes(size))
