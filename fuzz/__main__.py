@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fuzz import etsi004
+from fuzz import etsi004, qrp
 
 MAX_MUTATIONS = 8
 MAX_INSERTED = 64
@@ -26,7 +26,7 @@ class Target:
     one: Callable[[bytes], None]
 
 
-TARGETS = {"etsi004": Target(etsi004.seeds, etsi004.one)}
+TARGETS = {"etsi004": Target(etsi004.seeds, etsi004.one), "qrp": Target(qrp.seeds, qrp.one)}
 
 
 class Found(Exception):

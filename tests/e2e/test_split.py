@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from qss.model.identifiers import QkdmId
+from qss.cli.demo.network import Network
+from qss.model.identifiers import QkdmId, QksId
 from support.network import ALICE, BOB, A, B, RunningNetwork, qss, running_network
 
 A1, B1 = QkdmId("A/1"), QkdmId("B/1")
@@ -20,9 +22,37 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNetwork]:
     def roomy(_: object, toml: str) -> str:
         return toml.replace("capacity_bits = 500000", "capacity_bits = 1000000000")
 
-    with running_network(tmp_path_factory.mktemp("split"), (A, B), roomy, split=True) as running:
+    with running_network(tmp_path_factory.mktemp("split"), (A, B), roomy, split=(A, B)) as running:
         running.until_keys((ALICE, BOB), (BOB, ALICE))
         yield running
+
+
+@pytest.mark.parametrize("apart", [A, B], ids=["the lower site's", "the higher site's"])
+def test_a_module_in_its_node_meets_one_that_is_a_process(tmp_path: Path, apart: QksId) -> None:
+    """Only one end of the link has a module that is a process of its own."""
+    networks: list[Network] = []
+
+    def edit(site: QksId, toml: str) -> str:
+        if site not in (A, B) or site == apart:
+            return toml
+        (module,) = (one for one in networks[0].modules if one.name == f"{site}/1")
+        device = 'device = { type = "simulator", rate_bps = 400000 }'
+        sync = f'\nsync = "127.0.0.1:{module.sync}"' if site == A else ""
+        return toml.replace(f'module = "{module.name}"', device + sync, 1)
+
+    def prepare(network: Network) -> None:
+        networks.append(network)
+        if apart == A:  # then B's module listens where B's node does
+            path = network.configuration(A1)
+            direct = f'[sync]\naddress = "127.0.0.1:{network.modules[0].sync}"'
+            node = f'[sync]\naddress = "127.0.0.1:{network.ports[B].external}"'
+            path.write_text(path.read_text("utf-8").replace(direct, node), encoding="utf-8")
+
+    with running_network(tmp_path, (A, B), edit, prepare, split=(apart,)) as running:
+        running.until_keys((ALICE, BOB), (BOB, ALICE))
+        assert running.pair(A, B)["registered"] is (apart == A)
+        assert running.pair(B, A)["registered"] is (apart == B)
+        keys_are_exchanged(running)
 
 
 def until_more_key(network: RunningNetwork) -> None:

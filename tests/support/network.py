@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
@@ -256,14 +256,14 @@ def running_network(
     edit: Callable[[QksId, str], str] = lambda _, toml: toml,
     prepare: Callable[[Network], None] = lambda _: None,
     *,
-    split: bool = False,
+    split: Collection[QksId] = (),
 ) -> Iterator[RunningNetwork]:
     """Run the demo's network, of which only `sites`, with each site's configuration as `edit` leaves it.
 
-    With `split`, each module is a process of its own.
+    Modules of the sites in `split` are processes of their own.
     """
     with _event_loop() as run:
-        network = Network(folder, split)
+        network = Network(folder, bool(split))
         run(network.build(lambda _: None))
         prepare(network)
         for site in SITES:
@@ -272,7 +272,7 @@ def running_network(
         nodes = Nodes(network)
         running = RunningNetwork(network, nodes, run)
         try:
-            running.start(*sites, *(module.name for module in network.modules if module.site in sites))
+            running.start(*sites, *(module.name for module in network.modules if module.site in split))
             running.until_ready(*sites)
             yield running
         finally:

@@ -45,7 +45,7 @@ class SiteModules:
         self.registrations = Registrations(
             here,
             [
-                PairPlan(pair, link.peer, frozenset({configured.module}))
+                PairPlan(pair, link.peer, configured.module)
                 for pair, (link, configured) in self._pairs.items()
                 if configured.module is not None
             ],

@@ -30,13 +30,13 @@ from qss.model.errors import LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import PairId, QkdmId, QksId
 from qss.wire import qrp
 
-ONE, OTHER, SHARED, UNKNOWN = (PairId(letter * 16) for letter in (b"1", b"2", b"3", b"4"))
+ONE, OTHER, SECOND, UNKNOWN = (PairId(letter * 16) for letter in (b"1", b"2", b"3", b"4"))
 B, C = QksId("B"), QksId("C")
 A1, A2 = QkdmId("A/1"), QkdmId("A/2")
 PLANS = (
-    PairPlan(ONE, B, frozenset({A1})),
-    PairPlan(OTHER, C, frozenset({A2})),
-    PairPlan(SHARED, B, frozenset({A1, A2})),
+    PairPlan(ONE, B, A1),
+    PairPlan(OTHER, C, A2),
+    PairPlan(SECOND, B, A1),
 )
 CARD = qrp.DeviceCard("simulator", True, 1000.0, 0.0, True, False)
 PORTS = {A1: 4001, A2: 4002}
@@ -105,10 +105,10 @@ def refusal_of(effects: Sequence[Effect]) -> str:
 
 
 def test_a_module_that_may_is_accepted_and_attached(site):
-    assert site.register(1, A1, (ONE, B), (SHARED, B)) == (
+    assert site.register(1, A1, (ONE, B), (SECOND, B)) == (
         Send(1, qrp.Accepted(())),
         attach(A1, ONE),
-        attach(A1, SHARED),
+        attach(A1, SECOND),
     )
     known = site.core.registration(ONE)
     assert (known.module, known.host, known.port, known.release, known.device, known.state) == (
@@ -140,12 +140,12 @@ def test_what_a_module_may_not_claim_is_refused_whole(site, module, message, rea
     assert site(Disconnected(1, "closed")) == ()
 
 
-def test_of_two_modules_that_claim_a_pair_the_first_keeps_it_while_it_lives(site):
-    site.register(1, A1, (SHARED, B))
-    assert "module A/1 is registered for pair" in refusal_of(site.register(2, A2, (SHARED, B)))
-    assert site.attached == {SHARED: A1}
+def test_of_two_modules_that_claim_a_pair_only_the_one_that_is_configured_for_it_gets_it(site):
+    site.register(1, A1, (SECOND, B))
+    assert "is not configured for module A/2" in refusal_of(site.register(2, A2, (SECOND, B)))
+    assert site.attached == {SECOND: A1}
     site(Disconnected(1, "gone"))
-    assert attach(A2, SHARED) in site.register(3, A2, (SHARED, B))
+    assert "is not configured for module A/2" in refusal_of(site.register(3, A2, (SECOND, B)))
 
 
 def test_the_same_module_again_takes_the_place_of_its_older_connection(site):
@@ -210,7 +210,7 @@ def test_a_module_that_vanishes_is_detached_and_comes_back(site):
     [
         register(A1, (ONE, B)),
         qrp.Information(()),
-        qrp.Information((state(SHARED),)),
+        qrp.Information((state(SECOND),)),
         qrp.Information((state(ONE), state(ONE))),
         qrp.Information((state(ONE), state(OTHER))),
         qrp.Accepted(()),
@@ -246,10 +246,10 @@ def test_a_stop_detaches_first_and_a_start_attaches_last(site):
 
 
 def test_a_stop_outlives_the_modules_connection(site):
-    site.register(1, A1, (ONE, B), (SHARED, B))
+    site.register(1, A1, (ONE, B), (SECOND, B))
     site(SetExchange(ONE, False))
-    assert site(Disconnected(1, "gone")) == (Detach(SHARED, "gone"),)
-    assert site.register(2, A1, (ONE, B), (SHARED, B)) == (Send(2, qrp.Accepted((ONE.value,))), attach(A1, SHARED))
+    assert site(Disconnected(1, "gone")) == (Detach(SECOND, "gone"),)
+    assert site.register(2, A1, (ONE, B), (SECOND, B)) == (Send(2, qrp.Accepted((ONE.value,))), attach(A1, SECOND))
     assert site(SetExchange(ONE, True)) == (Send(2, qrp.Start(ONE.value)), attach(A1, ONE))
 
 
@@ -265,13 +265,13 @@ def test_a_pair_without_a_module_of_its_own_has_no_exchange_here(site):
 
 # --- any order ----------------------------------------------------------------------------------------------------
 
-CLAIMS = st.lists(st.sampled_from([(ONE, B), (OTHER, C), (SHARED, B), (UNKNOWN, B)]), min_size=1, max_size=3)
+CLAIMS = st.lists(st.sampled_from([(ONE, B), (OTHER, C), (SECOND, B), (UNKNOWN, B)]), min_size=1, max_size=3)
 ACTIONS = st.one_of(
     st.tuples(st.just("register"), st.sampled_from([A1, A2]), CLAIMS),
     st.tuples(st.just("inform"), st.integers(0, 5)),
     st.tuples(st.just("leave"), st.integers(0, 5)),
     st.tuples(st.just("vanish"), st.integers(0, 5)),
-    st.tuples(st.just("exchange"), st.sampled_from([ONE, OTHER, SHARED]), st.booleans()),
+    st.tuples(st.just("exchange"), st.sampled_from([ONE, OTHER, SECOND]), st.booleans()),
     st.tuples(st.just("wait"), st.floats(0, 6)),
 )
 
@@ -299,10 +299,10 @@ def test_in_any_order_a_pair_is_attached_exactly_while_a_module_holds_it_and_its
                     site(Received(number, qrp.Information(tuple(map(state, claims[number])))))
                 else:
                     site(Received(number, qrp.Deregister("it stops")))
-        held = {pair: site.core.registration(pair) for pair in (ONE, OTHER, SHARED)}
+        held = {pair: site.core.registration(pair) for pair in (ONE, OTHER, SECOND)}
         assert site.attached == {
             pair: known.module for pair, known in held.items() if known is not None and site.core.exchange_is_on(pair)
         }
         assert all(
-            known is None or known.module in plan.modules for known, plan in zip(held.values(), PLANS, strict=True)
+            known is None or known.module == plan.module for known, plan in zip(held.values(), PLANS, strict=True)
         )

@@ -48,7 +48,7 @@ class KeyServer:
     def __init__(self) -> None:
         self.attached = Attached()
         self.now = 0.0
-        plans = [PairPlan(ONE, B, frozenset({A1})), PairPlan(TWO, B, frozenset({A2}))]
+        plans = [PairPlan(ONE, B, A1), PairPlan(TWO, B, A2)]
         self.registrations = Registrations(A, plans, self.attached, raise_defect, lambda: self.now)
         self.tasks: set[asyncio.Task[None]] = set()
 

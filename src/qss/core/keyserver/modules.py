@@ -34,11 +34,11 @@ SILENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
-    """A device pair as it is configured: where it leads, and the modules that may register it, one at a time."""
+    """A device pair as it is configured: where it leads, and the one module that may register it."""
 
     pair: PairId
     peer: QksId
-    modules: frozenset[QkdmId]
+    module: QkdmId
 
 
 # --- events -------------------------------------------------------------------------------------------------------
@@ -308,16 +308,13 @@ class Modules:
         for claim in register.claims:
             pair = PairId(claim.pair)
             plan = self._plans.get(pair)
-            if plan is None or module not in plan.modules:
+            if plan is None or plan.module != module:
                 return (
                     f"pair {pair} is not configured for module {module} at this site; "
                     f'give the pair module = "{module}" in [[links.modules]], or correct the UUID'
                 )
             if claim.destination != plan.peer:
                 return f"pair {pair} leads to site {plan.peer}, not {claim.destination}; correct the module's peer"
-            holder = self._holders.get(pair)
-            if holder is not None and self._connections[holder].module != module:
-                return f"module {self._connections[holder].module} is registered for pair {pair}; stop that one first"
         return ""
 
     def _refuse(self, number: int, reason: str) -> None:
