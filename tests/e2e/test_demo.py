@@ -93,6 +93,17 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, moment: str, signum
         assert running.out == ""
 
 
+def test_modules_can_be_processes_of_their_own_and_both_ends_get_the_same(tmp_path: Path) -> None:
+    with demo(tmp_path, "--once", "--split", "--json") as running:
+        running.until("gathering key")
+        assert len(processes_of(tmp_path)) == 7
+        assert running.process.wait(2 * PATIENCE_S) == 0, running.err
+        said = json.loads(running.out)
+        assert said["ok"]
+        assert all(delivery["match"] for delivery in said["deliveries"])
+        running.must_leave_nothing()
+
+
 def test_the_commands_that_it_prints_work_as_they_are(tmp_path: Path) -> None:
     with demo(tmp_path) as running:
         running.until("Ctrl-C ends the sites")

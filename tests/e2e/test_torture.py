@@ -21,6 +21,7 @@ from torture.runs import DELIVERIES, run
 
 TESTS = Path(__file__).parents[1]
 KILLS = int(os.environ.get("KILLS") or "20")
+SPLIT_KILLS = 8
 PATIENCE_S = 60.0
 INTERRUPTED = 130
 
@@ -43,6 +44,14 @@ async def test_no_invariant_breaks_whatever_is_killed_and_cut(tmp_path: Path) ->
     assert len({entry.master for entry in entries if isinstance(entry, Asked)}) == 5
     assert repeats(entries, Asked) > KILLS
     assert repeats(entries, Fetching) > KILLS
+    assert processes_of(tmp_path) == []
+
+
+async def test_no_invariant_breaks_when_modules_are_killed_too(tmp_path: Path) -> None:
+    outcome = await run(tmp_path, SPLIT_KILLS, seed=time.time_ns() // 1_000_000, say=print, split=True)
+    assert not outcome.violations, f"{outcome}; its logs are in {tmp_path}: {outcome.violations[:20]}"
+    assert outcome.kills == SPLIT_KILLS
+    assert outcome.deliveries > 50 * SPLIT_KILLS
     assert processes_of(tmp_path) == []
 
 

@@ -13,14 +13,14 @@ from qss.model.errors import ConnectionLost
 class MemoryConnection:
     """One end. Implements `qss.transport.connection.Connection`."""
 
-    def __init__(self, name: str, room: int) -> None:
+    def __init__(self, uri: str, room: int) -> None:
         self.other: MemoryConnection = self
         self.sent: list[bytes] = []
         """What was sent, if `recording`."""
         self.recording = False
         self.altered: Callable[[bytes], bytes] = bytes
         """What is done to a frame on its way."""
-        self._peer = PeerCertificate(None, (f"qks:{name}",), ())
+        self._peer = PeerCertificate(None, (uri,), ())
         self._room = room
         self._frames: deque[bytes] = deque()
         self._changed = asyncio.Event()
@@ -74,8 +74,8 @@ class MemoryConnection:
             end._changed.set()
 
 
-def memory_pair(room: int = 4) -> tuple[MemoryConnection, MemoryConnection]:
-    """Two ends, the first at site A, with room for so many frames each way."""
-    a, b = MemoryConnection("B", room), MemoryConnection("A", room)
+def memory_pair(room: int = 4, a_is: str = "qks:A", b_is: str = "qks:B") -> tuple[MemoryConnection, MemoryConnection]:
+    """Two ends, the first at whom `a_is` names, with room for so many frames each way."""
+    a, b = MemoryConnection(b_is, room), MemoryConnection(a_is, room)
     a.other, b.other = b, a
     return a, b

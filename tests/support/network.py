@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from qss.cli.demo.network import HOMES, SITES, Network
-from qss.cli.demo.nodes import NodeFailed, Nodes
+from qss.cli.demo.nodes import Name, NodeFailed, Nodes
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.folder import Pair
 from support.gaps import gap
@@ -95,14 +95,14 @@ class RunningNetwork:
 
     # --- processes ------------------------------------------------------------------------------------------------
 
-    def start(self, *sites: QksId) -> None:
-        for site in sites:
-            self._run(self.nodes.start(site))
+    def start(self, *names: Name) -> None:
+        for name in names:
+            self._run(self.nodes.start(name))
 
-    def kill(self, *sites: QksId) -> None:
-        """End nodes as a power failure would."""
-        for site in sites:
-            self._run(self.nodes.kill(site))
+    def kill(self, *names: Name) -> None:
+        """End nodes or modules as a power failure would."""
+        for name in names:
+            self._run(self.nodes.kill(name))
 
     def stop(self, site: QksId) -> int:
         """Ask a node to end, and return its exit status."""
@@ -235,6 +235,17 @@ class RunningNetwork:
         """Wait until these sites take requests."""
         self._until(lambda: all(self._ready(site) for site in sites), f"sites {sites} ready")
 
+    def pair(self, site: QksId, peer: QksId) -> dict[str, Any]:
+        """The device pair of a link that has one, at one end."""
+        (link,) = (link for link in self.status(site)["links"] if link["peer"] == peer)
+        (pair,) = link["pairs"]
+        assert isinstance(pair, dict)
+        return pair
+
+    def until(self, so: Callable[[], bool], what: str) -> None:
+        """Wait until something is so."""
+        self._until(so, what)
+
     def _key_count(self, master: SaeId, slave: SaeId) -> int:
         answer = self.curl(master, f"/api/v1/keys/{slave}/status")
         return int(answer.json["stored_key_count"]) if answer.status == 200 else 0
@@ -260,10 +271,15 @@ def running_network(
     sites: Sequence[QksId] = SITES,
     edit: Callable[[QksId, str], str] = lambda _, toml: toml,
     prepare: Callable[[Network], None] = lambda _: None,
+    *,
+    split: Collection[QksId] = (),
 ) -> Iterator[RunningNetwork]:
-    """Run the demo's network, of which only `sites`, with each configuration as `edit` leaves it."""
+    """Run the demo's network, of which only `sites`, with each site's configuration as `edit` leaves it.
+
+    Modules of the sites in `split` are processes of their own.
+    """
     with _event_loop() as run:
-        network = Network(folder)
+        network = Network(folder, bool(split))
         run(network.build(lambda _: None))
         prepare(network)
         for site in SITES:
@@ -272,7 +288,7 @@ def running_network(
         nodes = Nodes(network)
         running = RunningNetwork(network, nodes, run)
         try:
-            running.start(*sites)
+            running.start(*sites, *(module.name for module in network.modules if module.site in split))
             running.until_ready(*sites)
             yield running
         finally:

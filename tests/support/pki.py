@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.authority import CERTIFICATE_DAYS, certificate_pem, read_authority
 from qss.pki.contexts import client_context, northbound_context, server_context
 from qss.pki.files import private_file, public_file, write_new
@@ -36,6 +36,11 @@ class Pki:
         """A site's certificate and key, for loopback addresses."""
         pair = self.folder.site(QksId(name))
         return pair if pair.certificate.exists() else self.folder.issue_site(QksId(name), HOSTS, 10)
+
+    def module(self, name: str) -> Pair:
+        """A QKD module's certificate and key, for loopback addresses."""
+        pair = self.folder.module(QkdmId(name))
+        return pair if pair.certificate.exists() else self.folder.issue_module(QkdmId(name), HOSTS, 10)
 
     def sae(self, name: str) -> Pair:
         """An application's certificate and key."""

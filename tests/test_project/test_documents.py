@@ -10,7 +10,7 @@ import pytest
 import qss.servers.counts
 import qss.wire.status
 from qss.app.configuration import load
-from qss.app.overview import OUTCOMES
+from qss.app.module_states import OUTCOMES
 from qss.model.records import BurnReason
 from qss.wire.metrics import Metric
 

@@ -21,15 +21,18 @@ _MOST_SHOWN = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line says; return the exit status. The run's folder is kept if anything was wrong."""
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="how many nodes are killed (default: 20)")
+    parser.add_argument("--kills", type=int, default=20, help="how many times a process is killed (default: 20)")
     parser.add_argument(
         "--seed", type=int, default=time.time_ns() // 1_000_000, help="decides what is broken, and when"
+    )
+    parser.add_argument(
+        "--split", action="store_true", help="run QKD modules as processes of their own, and kill them too"
     )
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="qss-torture-"))
     status = 1
     try:
-        status = asyncio.run(_main(folder, options.kills, options.seed))
+        status = asyncio.run(_main(folder, options.kills, options.seed, split=options.split))
     finally:
         if status in (0, _INTERRUPTED):
             shutil.rmtree(folder)
@@ -38,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-async def _main(folder: Path, kills: int, seed: int) -> int:
+async def _main(folder: Path, kills: int, seed: int, *, split: bool) -> int:
     task = asyncio.current_task()
     assert task is not None
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
     try:
-        outcome = await run(folder, kills, seed, _say)
+        outcome = await run(folder, kills, seed, _say, split=split)
     except asyncio.CancelledError:
         return _INTERRUPTED
     for violation in outcome.violations[:_MOST_SHOWN]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from qss.cli.demo.nodes import Name
 from qss.model.identifiers import QksId
 
 CUT, TEAR, STALL, CLOSE = "cut", "tear", "stall", "close"
@@ -18,11 +19,11 @@ STORM_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Blow:
-    """Kills of nodes, all at once, some seconds after the network was seen to work. Each is started again after a
-    while."""
+    """Kills of nodes and modules, all at once, some seconds after the network was seen to work. Each is started again
+    after a while."""
 
     after_s: float
-    victims: tuple[QksId, ...]
+    victims: tuple[Name, ...]
     down_s: float
     again_s: float | None
     """Kill the first victim once more, so long after its start: while it recovers."""
@@ -43,13 +44,13 @@ class Storm:
     lasts_s: float
 
 
-def blows(seed: int, sites: Sequence[QksId], kills: int) -> Iterator[Blow]:
+def blows(seed: int, processes: Sequence[Name], kills: int) -> Iterator[Blow]:
     """Yield blows that kill `kills` times in all."""
     chance = Random(f"blows {seed}")
     left = kills
     while left:
         many = 1 if left == 1 or chance.random() < 0.75 else 2
-        victims = tuple(chance.sample(sites, many))
+        victims = tuple(chance.sample(processes, many))
         again_s = chance.uniform(0.0, 1.2) if left > many and chance.random() < 0.25 else None
         blow = Blow(chance.uniform(0.0, 0.8), victims, chance.uniform(0.0, 0.8), again_s)
         left -= blow.kills

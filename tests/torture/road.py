@@ -10,19 +10,20 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Self
 
+from qss.cli.demo.nodes import Name
 from qss.model.identifiers import QksId
 
 _PIECE_BYTES = 16_384
 
 
 class Road:
-    """Each end calls the other at a door of its own. Use it as `async with`."""
+    """Each end, and each module that is called over the road, has a door of its own. Use it as `async with`."""
 
-    def __init__(self, ends: tuple[QksId, QksId], listeners: dict[QksId, tuple[str, int]]) -> None:
-        """`listeners` says where each end listens."""
+    def __init__(self, ends: tuple[QksId, QksId], listeners: dict[Name, tuple[str, int]]) -> None:
+        """`listeners` says where each of them listens."""
         self.ends = ends
         self._listeners = listeners
-        self._doors: dict[QksId, asyncio.Server] = {}
+        self._doors: dict[Name, asyncio.Server] = {}
         self._travellers: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, ...]] = {}
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -32,7 +33,7 @@ class Road:
         """How many there have been."""
 
     async def __aenter__(self) -> Self:
-        for end in self.ends:
+        for end in self._listeners:
             self._doors[end] = await asyncio.start_server(self._door_to(end), "127.0.0.1", 0, limit=_PIECE_BYTES)
         return self
 
@@ -47,8 +48,8 @@ class Road:
         for door in self._doors.values():
             await door.wait_closed()
 
-    def door(self, end: QksId) -> str:
-        """Where to call an end: host and port."""
+    def door(self, end: Name) -> str:
+        """Where to call one of them: host and port."""
         host, port = self._doors[end].sockets[0].getsockname()
         return f"{host}:{port}"
 
@@ -80,7 +81,7 @@ class Road:
 
     # --- in order -------------------------------------------------------------------------------------------------
 
-    def _door_to(self, end: QksId) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    def _door_to(self, end: Name) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
@@ -94,7 +95,7 @@ class Road:
         return come
 
     async def _travel(
-        self, task: asyncio.Task[None], end: QksId, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, task: asyncio.Task[None], end: Name, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if self._closed:
             return

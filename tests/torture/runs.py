@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from qss.cli.demo.network import HOMES, LINKS, SITES, Network
-from qss.cli.demo.nodes import NodeFailed, Nodes, running_nodes
+from qss.cli.demo.nodes import Name, NodeFailed, Nodes, running_nodes
 from qss.model.errors import QssError
 from qss.model.identifiers import QksId
 from support.network import traces_in
@@ -80,10 +80,13 @@ class Outcome:
         )
 
 
-async def run(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> Outcome:
-    """Run in `folder`, which is empty; `say` hears how it goes. What is wrong stands in the outcome."""
+async def run(folder: Path, kills: int, seed: int, say: Callable[[str], None], *, split: bool = False) -> Outcome:
+    """Run in `folder`, which is empty; `say` hears how it goes. What is wrong stands in the outcome.
+
+    With `split`, modules are processes of their own, and killed like nodes.
+    """
     began = time.monotonic()
-    network = Network(folder)
+    network = Network(folder, split)
     await network.build(lambda _: None)
     async with AsyncExitStack() as stack:
         roads = [await stack.enter_async_context(road_between(network, ends)) for ends in LINKS]
@@ -94,11 +97,11 @@ async def run(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -
         clients = await stack.enter_async_context(clients_of(network))
         watchtower = await stack.enter_async_context(Watchtower(network))
         applications = Applications(clients, HOMES, log, Random(f"asks {seed}"))
-        one = Run(seed, kills, nodes, roads, log, applications, watchtower, say)
+        one = Run(seed, kills, network, nodes, roads, log, applications, watchtower, say)
         await one.run()
         assert all(road.connections for road in roads), "the sites do not call each other over the roads"
     record = gather(read(folder / DELIVERIES))
-    found = [*violations(record, HOMES), *_in_logs(nodes, list(record.keys.values()))]
+    found = [*violations(record, HOMES), *_in_logs(network, nodes, list(record.keys.values()))]
     deliveries = sum(1 for _ in record.deliveries)
     return Outcome(seed, deliveries, one.kills, one.faults, tuple(found), time.monotonic() - began)
 
@@ -110,6 +113,7 @@ class Run:
         self,
         seed: int,
         kills: int,
+        network: Network,
         nodes: Nodes,
         roads: Sequence[Road],
         log: Log,
@@ -119,6 +123,7 @@ class Run:
     ) -> None:
         self._seed = seed
         self._planned = kills
+        self._network = network
         self._nodes = nodes
         self._roads = {road.ends: road for road in roads}
         self._log = log
@@ -136,13 +141,14 @@ class Run:
                 watching = [group.create_task(self._watch()), group.create_task(self._look_on())]
                 await self._until_served(DIRECTIONS, "at the start")
                 storming = group.create_task(self._storm())
-                for blow in blows(self._seed, SITES, self._planned):
+                for blow in blows(self._seed, self._network.processes, self._planned):
                     await self._strike(blow)
                 storming.cancel()
                 self._say("all is mended")
                 for road in self._roads.values():
                     road.mend()
                 await self._until_served(DIRECTIONS, "at the end, with everything mended")
+                await self._until_modules_run()
                 self._applications.stop()
                 await self._rest(asking)
                 for task in watching:
@@ -163,19 +169,25 @@ class Run:
             await self._kill(blow.victims[0])
             await self._start(blow.victims[0])
         for victim in blow.victims:
-            mine = tuple(direction for direction in DIRECTIONS if victim in direction)
-            await self._until_served(mine, f"after site {victim} was killed", enough=1)
+            await self._until_served(self._directions(victim), f"after {victim} was killed", enough=1)
         self._say(
             f"{self.kills:4} kills, {self.faults} network faults, {self._applications.deliveries} deliveries so far"
         )
 
-    async def _kill(self, *victims: QksId) -> None:
+    def _directions(self, victim: Name) -> tuple[tuple[QksId, QksId], ...]:
+        """Return the directions in which keys are given by way of a node, or of a module."""
+        for module in self._network.modules:
+            if victim == module.name:
+                return (module.site, module.peer), (module.peer, module.site)
+        return tuple(direction for direction in DIRECTIONS if victim in direction)
+
+    async def _kill(self, *victims: Name) -> None:
         for victim in victims:
             self._log.write(Fault(f"kill {victim}"))
             await self._nodes.kill(victim)
             self.kills += 1
 
-    async def _start(self, *victims: QksId) -> None:
+    async def _start(self, *victims: Name) -> None:
         for victim in victims:
             self._log.write(Fault(f"start {victim}"))
             await self._nodes.start(victim)
@@ -205,6 +217,14 @@ class Run:
                 raise GivenUp(f"no key for {RECOVERY_S:g} s {when}: {rest}")
             await asyncio.sleep(_POLL_S)
 
+    async def _until_modules_run(self) -> None:
+        """Wait until each device pair has a key stream at both ends."""
+        deadline = time.monotonic() + RECOVERY_S
+        while not await self._watchtower.modules_run():
+            if time.monotonic() > deadline:
+                raise GivenUp(f"a device pair has no key stream, {RECOVERY_S:g} s after all is mended")
+            await asyncio.sleep(_POLL_S)
+
     async def _rest(self, asking: Sequence[asyncio.Task[None]]) -> None:
         """Wait until all slaves have their keys and nothing moves, and look at every site."""
         try:
@@ -231,11 +251,11 @@ class Run:
                     self._log.write(look)
 
 
-def _in_logs(nodes: Nodes, keys: Sequence[bytes]) -> list[str]:
-    """Return what must not stand in a node's log and does."""
+def _in_logs(network: Network, nodes: Nodes, keys: Sequence[bytes]) -> list[str]:
+    """Return what must not stand in a log and does."""
     some = Random(0).sample(keys, min(len(keys), _MOST_KEYS_IN_LOGS))
     return [
-        f"the log of site {site} holds {found}"
-        for site in SITES
-        for found in traces_in(nodes.log(site).read_bytes(), some)
+        f"the log of {name} holds {found}"
+        for name in network.processes
+        for found in traces_in(nodes.log(name).read_bytes(), some)
     ]

@@ -6,7 +6,9 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from qss.cli.demo.modules import SplitModule
 from qss.cli.demo.network import HOMES, SITES, Network
+from qss.cli.demo.nodes import Name
 from qss.model.identifiers import QksId, SaeId
 from torture.naming import NamingClient
 from torture.road import Road
@@ -20,12 +22,28 @@ _CAPACITY_BITS = 10_000_000
 
 
 def road_between(network: Network, ends: tuple[QksId, QksId]) -> Road:
-    """Return the road between two sites of a network that was built."""
-    return Road(ends, {end: (_HOST, network.ports[end].external) for end in ends})
+    """Return the road between two sites of a network that was built, and between their modules."""
+    listeners: dict[Name, tuple[str, int]] = {end: (_HOST, network.ports[end].external) for end in ends}
+    listeners |= {module.name: (_HOST, module.sync) for module in _called(network, ends)}
+    return Road(ends, listeners)
+
+
+def _called(network: Network, ends: tuple[QksId, QksId]) -> list[SplitModule]:
+    """Return the module that the other one calls for Sync, if modules are processes of their own."""
+    lower, higher = sorted(ends)
+    return [module for module in network.modules if (module.site, module.peer) == (higher, lower)]
 
 
 def rewire(network: Network, roads: Sequence[Road]) -> None:
-    """Have the sites call each other over the roads; more key than the demo has, and less patience."""
+    """Have sites and modules call each other over the roads; more key than the demo has, and less patience."""
+    for module in network.modules:
+        path = network.configuration(module.name)
+        toml = re.sub("rate_bps = [0-9]+", f"rate_bps = {_RATE_BPS}", path.read_text(encoding="utf-8"))
+        for road in roads:
+            for called in _called(network, road.ends):
+                direct = f'[sync]\naddress = "{_HOST}:{called.sync}"'
+                toml = toml.replace(direct, f'[sync]\naddress = "{road.door(called.name)}"')
+        path.write_text(toml, encoding="utf-8")
     for site in SITES:
         path = network.configuration(site)
         toml = path.read_text(encoding="utf-8")

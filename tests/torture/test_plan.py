@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 
 from qss.cli.demo.network import LINKS, SITES
+from qss.model.identifiers import QkdmId
 from torture.plan import CLOSE, CUT, STALL, TEAR, blows, storms
 
 
@@ -25,6 +26,8 @@ def test_one_seed_is_one_plan() -> None:
 
 
 def test_everything_befalls_everybody() -> None:
+    modules = tuple(map(QkdmId, ("A/1", "B/1", "B/2", "C/1")))
+    assert {name for blow in blows(1, (*SITES, *modules), 200) for name in blow.victims} == {*SITES, *modules}
     plan = list(blows(1, SITES, 200))
     assert {victim for blow in plan for victim in blow.victims} == set(SITES)
     assert any(len(blow.victims) > 1 for blow in plan)

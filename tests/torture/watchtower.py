@@ -35,15 +35,26 @@ class Watchtower:
 
     async def look(self, site: QksId) -> tuple[Looked, ...]:
         """Return what a site tells of each of its links; nothing if it does not answer."""
+        status = await self._status(site)
+        links = () if status is None else status.links
+        return tuple(Looked(site, QksId(link.peer), link.streams, link.burned) for link in links)
+
+    async def modules_run(self) -> bool:
+        """Whether every site answers, and says of each of its device pairs that it has a key stream."""
+        told = [await self._status(site) for site in SITES]
+        return all(
+            status is not None and all(pair.up for link in status.links for pair in link.pairs) for status in told
+        )
+
+    async def _status(self, site: QksId) -> SiteStatus | None:
         pair = self._network.pki.site(site)
         context = application_context(pair.certificate, pair.key, self._network.pki.authority.certificate)
         url = f"https://localhost:{self._network.ports[site].admin}/status"
         try:
             async with self._session.get(url, ssl=context) as answer:
-                status = msgspec.json.decode(await answer.read(), type=SiteStatus)
+                return msgspec.json.decode(await answer.read(), type=SiteStatus)
         except (OSError, aiohttp.ClientError, TimeoutError):
-            return ()
-        return tuple(Looked(site, QksId(link.peer), link.streams, link.burned) for link in status.links)
+            return None
 
     async def at_rest(self) -> Sequence[Looked]:
         """Return what all sites tell, once all answer and nothing is given out any more."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from qss.adapters.devices.etsi004 import Etsi004Device
 from qss.adapters.devices.etsi014 import Etsi014Device, Side
@@ -16,6 +18,7 @@ from qss.adapters.keyrings.envelope import read_any
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
 from qss.adapters.keyrings.passphrase import PassphraseKeyRing, passphrase_of, read_passphrase_file
 from qss.adapters.keyrings.systemd import systemd_ring
+from qss.adapters.sources.etsi004 import Etsi004Source
 from qss.adapters.stores.anchor import AnchorFile
 from qss.adapters.stores.sqlite import (
     SqliteStore,
@@ -31,11 +34,15 @@ from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
 from qss.client.etsi004 import Etsi004Client
 from qss.client.vendor_box import VendorBox
-from qss.model.identifiers import QksId
+from qss.model.addresses import Address
+from qss.model.certificates import PeerCertificate, module_of
+from qss.model.errors import Unauthorised
+from qss.model.identifiers import QkdmId, QksId
 from qss.pki.contexts import application_context
 from qss.ports.anchor import Anchor
 from qss.ports.device import Device
 from qss.ports.identity import Identity
+from qss.ports.key_source import KeySource
 from qss.ports.keyring import KeyRing
 from qss.ports.routing_table import RoutingTable
 from qss.ports.store import Store
@@ -142,6 +149,25 @@ def _client_of_004(table: tables.Etsi004) -> Etsi004Client:
     )
 
 
+class SouthboundSource(KeySource, Protocol):
+    """A key source that calls a module in another process."""
+
+    async def stop(self) -> None:
+        """End the connection. Can be called twice."""
+        ...
+
+
+def southbound_source(address: Address, context: ssl.SSLContext, module: QkdmId) -> SouthboundSource:
+    """Return the key source that pulls from `module` over ETSI GS QKD 004; no other server is taken at `address`."""
+
+    def verify(certificate: PeerCertificate) -> None:
+        found = module_of(certificate)
+        if found != module:
+            raise Unauthorised(f"{address} is module {found}, not {module}: correct the module's southbound.address")
+
+    return Etsi004Source(address, context, verify)
+
+
 def store_at(path: Path, site: QksId) -> Store:
     """Return the store of `site` in the file `path`, not yet started."""
     return SqliteStore(path, site)
@@ -201,9 +227,9 @@ def anchor_of(table: tables.Site) -> Anchor:
     return AnchorFile(table.anchor_file)
 
 
-def identity_of(table: tables.Northbound) -> Identity:
-    """Return how callers of `[northbound]` are known, and administrators as well."""
-    return CertificateIdentity(table.identity)
+def identity_of(fields: Sequence[str]) -> Identity:
+    """Return how callers are known whose certificates' `fields` name them, tried in this order."""
+    return CertificateIdentity(fields)
 
 
 def routing_table_of(configuration: tables.SiteConfiguration) -> RoutingTable:

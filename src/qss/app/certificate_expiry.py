@@ -16,7 +16,7 @@ WARNED = timedelta(days=30)
 """How long before its end a certificate is spoken of."""
 
 _DAY = timedelta(days=1)
-_REMEDY = "renew it as docs/how-to/certificates.md says, and restart the node"
+_REMEDY = "renew it as docs/how-to/certificates.md says, and restart"
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ def expiry_note(expires: datetime, now: datetime) -> str | None:
     """Return what an operator should know of a certificate that ends at `expires`, or None if that is far away."""
     if expires - now > WARNED:
         return None
-    return f"this site's certificate ends on {expires:%Y-%m-%d %H:%M} UTC: {_REMEDY}"
+    return f"the certificate ends on {expires:%Y-%m-%d %H:%M} UTC: {_REMEDY}"
 
 
 async def watch_expiry(
@@ -41,10 +41,10 @@ async def watch_expiry(
     while True:
         left = expires - now()
         if left <= timedelta():
-            _log.error("this site's certificate has expired", expired=f"{expires:%Y-%m-%d %H:%M} UTC", remedy=_REMEDY)
+            _log.error("the certificate has expired", expired=f"{expires:%Y-%m-%d %H:%M} UTC", remedy=_REMEDY)
         elif left <= WARNED:
             _log.warning(
-                "this site's certificate expires soon",
+                "the certificate expires soon",
                 expires=f"{expires:%Y-%m-%d %H:%M} UTC",
                 days_left=left.days,
                 remedy=_REMEDY,

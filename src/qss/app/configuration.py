@@ -164,6 +164,10 @@ def _modules(configuration: SiteConfiguration) -> Iterator[Fault]:
         if (module.device is None) == (module.module is None):
             found = "neither device nor module" if module.device is None else "both device and module"
             yield key, found, "device for a module in this process, or module for one that registers under that name"
+        if module.sync is not None and module.module is not None:
+            yield f"{key}.sync", shown(str(module.sync)), "nothing: a module of its own process has it in its own file"
+        if module.sync is not None and module.sync.port == 0:
+            yield f"{key}.sync", shown(str(module.sync)), "the port that the other module listens on, 1 to 65535"
         if module.module is not None and not _is_own(module.module, configuration.site.id):
             yield f"{key}.module", shown(module.module), MODULE_IS
     if uuid := _repeated(module.uuid for _, module in named):

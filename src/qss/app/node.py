@@ -11,59 +11,51 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from pathlib import Path
 
 import structlog
 
 from qss.app import site_tables as tables
-from qss.app.catalogue import anchor_of, device_of, identity_of
+from qss.app.catalogue import anchor_of, identity_of
 from qss.app.certificate_expiry import watch_expiry
+from qss.app.connecting import (
+    EXTERNAL_PATH,
+    QRP_PATH,
+    Serve,
+    dial,
+    dial_sync,
+    listening_as,
+    serve_peer,
+    sync_path,
+    sync_route,
+)
 from qss.app.data_key_file import read_data_key, watch_data_key
 from qss.app.overview import Overview
 from qss.app.preparation import prepare
 from qss.app.reloading import Rules
+from qss.app.site_modules import SiteModules
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
 from qss.model.certificates import site_of
-from qss.model.errors import ListenError, Unauthorised
-from qss.model.identifiers import PairId, QksId
-from qss.ports.device import DeviceRole
-from qss.runtime.connecting import call_site, keep_connected
+from qss.model.identifiers import QksId
 from qss.runtime.key_server import KeyServer
-from qss.runtime.module import QkdModule
 from qss.runtime.site import LinkPlan, Site
-from qss.runtime.tasks import Defect, Tasks
+from qss.runtime.tasks import Tasks
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener, Limits
 from qss.servers.etsi014 import Etsi014
-from qss.transport.connection import Connection
 from qss.transport.listening import Listener, Route
-from qss.wire import external, sync
-
-EXTERNAL_PATH = "/external"
-"""Where a neighbour's QKS connects."""
-
-SYNC_PATH = "/sync"
-"""Where a neighbour's module connects: followed by a slash and the device pair's UUID."""
+from qss.wire import external, qrp
 
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
 
-
-class _Protocol(Protocol):
-    """What `wire.external` and `wire.sync` have in common."""
-
-    SUBPROTOCOL: str
-    MAX_FRAME_BYTES: int
-
-
-_Serve = Callable[[Connection], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +71,14 @@ class Node:
     """Who may share keys with whom, and how many: can be changed."""
     failed: asyncio.Future[None]
     """Gets an exception when the site cannot go on at all."""
+
+    def listening(self) -> dict[str, str]:
+        """Return where it listens, by the interface's name."""
+        return {"northbound": str(self.northbound), "external": str(self.external), "admin": str(self.admin)}
+
+    def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
+        """Take over the rules of a changed configuration (`reloading`)."""
+        return self.rules.take_over(changed, file)
 
 
 @asynccontextmanager
@@ -97,25 +97,21 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         def defect(error: BaseException) -> None:
             site.fail(error)
 
-        modules = {
-            pair.pair: _module(here, link.peer, pair.device, defect)
-            for link in configuration.links
-            for pair in link.pairs
-            if pair.device is not None
-        }
-        for module in modules.values():
-            stack.push_async_callback(module.stop)
+        modules = SiteModules(configuration, contexts.client, defect)
+        stack.push_async_callback(modules.stop)
         rules = Rules(configuration)
         plans = [
             LinkPlan(
                 _settings(configuration, link, rules.planner),
-                {pair.pair: modules[pair.pair] for pair in link.pairs if pair.pair in modules},
+                {pair.pair: modules.here[pair.pair] for pair in link.pairs if pair.pair in modules.here},
             )
             for link in configuration.links
         ]
         site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks)
         await site.start()
         stack.push_async_callback(site.stop)
+        modules.start(site.links)
+        stack.push_async_callback(modules.registrations.stop)
         await asyncio.to_thread(read_data_key, configuration.site.data)  # somebody may have destroyed it meanwhile
 
         neighbours = Listener(
@@ -125,7 +121,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             _routes(configuration, site, modules),
         )
         stack.push_async_callback(neighbours.close)
-        with _listening_as("external.listen"):
+        with listening_as("external.listen"):
             await neighbours.start()
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
@@ -133,13 +129,15 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         tasks.start(watch_data_key(configuration.site.data), "data key")
         for link in configuration.links:
             if here < link.peer:  # KRP 1.1, Sync 1.1
-                _dial(tasks, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)
+                serve = site.links[link.peer].serve
+                dial(tasks, contexts.client, link.peer, link.address, EXTERNAL_PATH, external, serve)
                 for pair in link.pairs:
-                    if pair.pair in modules:
-                        _dial(tasks, contexts.client, link, _sync_path(pair.pair), sync, modules[pair.pair].serve)
+                    if pair.pair in modules.here:
+                        address, module = pair.sync or link.address, modules.here[pair.pair]
+                        dial_sync(tasks, contexts.client, link.peer, address, pair.pair, module)
 
         counts = RequestCounts()
-        identity = identity_of(configuration.northbound)
+        identity = identity_of(configuration.northbound.identity)
         overview = Overview(configuration, site, modules, prepared.certificate_expires)
         admin = HttpsListener(
             configuration.admin.listen.host,
@@ -148,7 +146,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             Admin(here, configuration.admin.administrators, identity, overview, counts),
         )
         stack.push_async_callback(admin.close)
-        with _listening_as("admin.listen"):
+        with listening_as("admin.listen"):
             await admin.start()
 
         limits = configuration.northbound.key_limits()
@@ -157,22 +155,13 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             configuration.northbound, contexts.northbound, Etsi014(key_server, identity, counts), counts
         )
         stack.push_async_callback(northbound.close, DRAIN_S)
-        with _listening_as("northbound.listen"):
+        with listening_as("northbound.listen"):
             await northbound.start()
 
         overview.serving = True
         stack.callback(overview.stop_serving)
         listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
         yield Node(*listening, rules, site.failed)
-
-
-@contextmanager
-def _listening_as(key: str) -> Iterator[None]:
-    """Name the key of the configuration that names an address which cannot be had."""
-    try:
-        yield
-    except ListenError as error:
-        raise ListenError(f"{key}: {error}") from error
 
 
 def _clocks() -> tuple[float, float]:
@@ -197,49 +186,24 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
     )
 
 
-def _module(here: QksId, peer: QksId, device: tables.DeviceTable, defect: Defect) -> QkdModule:
-    role = DeviceRole.INITIATOR if here < peer else DeviceRole.RESPONDER
-    return QkdModule(device_of(device), role, peer, defect)
+def _routes(configuration: tables.SiteConfiguration, site: Site, modules: SiteModules) -> dict[str, Route]:
+    """Return what neighbours, and the site's own modules, find at its listener.
 
-
-def _sync_path(pair: PairId) -> str:
-    return f"{SYNC_PATH}/{pair}"
-
-
-def _routes(configuration: tables.SiteConfiguration, site: Site, modules: dict[PairId, QkdModule]) -> dict[str, Route]:
-    """Return what neighbours find at this site's listener. Those with the lower ID call (KRP 1.1, Sync 1.1)."""
+    Neighbours with the lower ID call (KRP 1.1, Sync 1.1).
+    """
     callers = [link for link in configuration.links if link.peer < configuration.site.id]
     routes = {
-        _sync_path(pair.pair): Route(
-            (sync.SUBPROTOCOL,), partial(_serve_peer, {link.peer: modules[pair.pair].serve}), sync.MAX_FRAME_BYTES
-        )
+        sync_path(pair.pair): sync_route(link.peer, modules.here[pair.pair])
         for link in callers
         for pair in link.pairs
-        if pair.pair in modules
+        if pair.pair in modules.here
     }
-    links: dict[QksId, _Serve] = {link.peer: site.links[link.peer].serve for link in callers}
-    routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(_serve_peer, links), external.MAX_FRAME_BYTES)
-    return routes
-
-
-async def _serve_peer(serving: dict[QksId, _Serve], connection: Connection) -> None:
-    """Hand a connection to whoever serves the site that its certificate names."""
-    peer = site_of(connection.peer)
-    if peer not in serving:
-        raise Unauthorised(
-            f"site {peer} is no neighbour on this path; configure a link to it, with its device pairs' UUIDs"
-        )
-    await serving[peer](connection)
-
-
-def _dial(
-    tasks: Tasks, context: ssl.SSLContext, link: tables.Link, path: str, protocol: _Protocol, serve: _Serve
-) -> None:
-    """Keep a connection to the neighbour."""
-    call = partial(
-        call_site, link.peer, f"wss://{link.address}{path}", context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES
+    links: dict[QksId, Serve] = {link.peer: site.links[link.peer].serve for link in callers}
+    routes[EXTERNAL_PATH] = Route(
+        (external.SUBPROTOCOL,), partial(serve_peer, links, site_of), external.MAX_FRAME_BYTES
     )
-    tasks.start(keep_connected(link.peer, call, serve), f"connection to {link.peer}{path}")
+    routes[QRP_PATH] = Route((qrp.SUBPROTOCOL,), modules.registrations.serve, qrp.MAX_FRAME_BYTES)
+    return routes
 
 
 def _northbound(

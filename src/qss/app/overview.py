@@ -8,21 +8,20 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from qss import __version__
+from qss.app.module_states import module_state, told_state
+from qss.app.site_modules import SiteModules
 from qss.app.site_tables import Link, LinkModule, SiteConfiguration
-from qss.core.module import Phase
 from qss.core.reservation import Link as ReservationLink
+from qss.model.addresses import Address
 from qss.model.errors import BadRequest, Unavailable
-from qss.model.health import HealthTest
 from qss.model.identifiers import PairId, QksId
 from qss.model.records import BurnReason, Scope, StreamRecord, Tally
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.runtime.link import LinkRunner
-from qss.runtime.module import ModuleStatus, QkdModule
 from qss.runtime.site import Site
 from qss.wire.metrics import Sample
 from qss.wire.status import (
     PAST,
-    DeviceState,
     LinkStatus,
     ModuleState,
     PairStatus,
@@ -30,9 +29,6 @@ from qss.wire.status import (
     StreamBalance,
     status_samples,
 )
-
-OUTCOMES = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
-"""What becomes of the bits of a device; members of `core.module.counts.Counts`, which counts bytes."""
 
 
 class Overview:
@@ -42,7 +38,7 @@ class Overview:
         self,
         configuration: SiteConfiguration,
         site: Site,
-        modules: Mapping[PairId, QkdModule],
+        modules: SiteModules,
         certificate_expires: datetime,
     ) -> None:
         self._configuration = configuration
@@ -81,6 +77,10 @@ class Overview:
         """Yield the site's metrics."""
         return status_samples(self.status())
 
+    def set_exchange(self, pair: PairId, *, on: bool) -> None:
+        """Start or stop the exchange of a device pair, until this process ends."""
+        self._modules.set_exchange(pair, on=on)
+
     async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
         """Burn keys that were not fetched yet, of the link to `peer` or of all links; return bits burned here."""
         if peer is not None and peer not in self._site.links:
@@ -96,14 +96,14 @@ class Overview:
 
     def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
         """Change settings of the simulated device of a pair, named by its UUID; return all that it has then."""
-        modules = {str(each): module for each, module in self._modules.items()}
+        modules = {str(each): module for each, module in self._modules.here.items()}
         if pair not in modules:
             known = ", ".join(modules) or "none"
             raise BadRequest(f"there is no device pair of this UUID in this process: the pairs here are {known}")
         return modules[pair].adjust_device(change)
 
 
-def _link(configured: Link, runner: LinkRunner, modules: Mapping[PairId, QkdModule]) -> LinkStatus:
+def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkStatus:
     link = runner.core
     burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
     for tally in (link.peer.past, *(record.tally for record in link.streams)):
@@ -118,20 +118,30 @@ def _link(configured: Link, runner: LinkRunner, modules: Mapping[PairId, QkdModu
             _balance(PAST, link.peer.past_ingested, 0, link.peer.past),
         ),
         burned={str(reason): bits for reason, bits in burned.items()},
-        pairs=tuple(_pair(pair, link, modules.get(pair.pair)) for pair in configured.pairs),
+        pairs=tuple(_pair(pair, link, modules) for pair in configured.pairs),
     )
 
 
-def _pair(configured: LinkModule, link: ReservationLink, module: QkdModule | None) -> PairStatus:
-    stream = link.open_stream(configured.pair)
-    here = None if module is None else _module(module.status())
+def _pair(configured: LinkModule, link: ReservationLink, modules: SiteModules) -> PairStatus:
+    pair = configured.pair
+    stream = link.open_stream(pair)
+    registered = modules.registration(pair)
+    module: ModuleState | None = None
+    if pair in modules.here:
+        module = module_state(modules.here[pair].status())
+    elif registered is not None and registered.state is not None:
+        module = told_state(registered.state)
     return PairStatus(
-        uuid=str(configured.pair),
+        uuid=str(pair),
         name=configured.module,
-        attached=configured.pair in link.attached,
-        up=stream is not None if here is None else here.up,
+        registered=registered is not None,
+        release=None if registered is None else registered.release,
+        southbound=None if registered is None else str(Address(registered.host, registered.port)),
+        exchange=modules.exchange_is_on(pair),
+        attached=pair in link.attached,
+        up=stream is not None if module is None else module.up,
         stream=None if stream is None else str(stream),
-        module=here,
+        module=module,
     )
 
 
@@ -148,26 +158,4 @@ def _balance(stream: str, ingested: int, available: int, tally: Tally) -> Stream
         delivered=tally.delivered,
         relayed=tally.relayed,
         burned=tally.burned_total,
-    )
-
-
-def _module(status: ModuleStatus) -> ModuleState:
-    counts, device = status.counts, status.device
-    return ModuleState(
-        phase=status.phase,
-        up=status.phase is Phase.RUNNING,
-        security=status.security,
-        device=DeviceState(
-            kind=device.kind,
-            running=device.running,
-            rate_bps=device.rate_bps,
-            qber=device.qber,
-            simulated=device.simulated,
-            seeded=device.seeded,
-            lost_bits=device.lost_bits,
-            left_bits=device.left_bits,
-            note=device.note,
-        ),
-        bits={outcome: 8 * getattr(counts, outcome) for outcome in OUTCOMES},
-        health_failures={test: counts.unhealthy[test] for test in HealthTest},  # each from the start, as above
     )

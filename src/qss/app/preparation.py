@@ -26,7 +26,8 @@ from qss.ports.store import SealedStore
 _LITTLE_ROOM_BYTES = 16 << 20
 """Free space of the data folder's disk below which it will soon be full."""
 
-_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+"""TLS versions by their names in a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
 def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
     own = (configuration.tls.certificate, configuration.tls.key)
     authority = configuration.tls.authority
-    minimum = _TLS[configuration.northbound.minimum_tls]
+    minimum = TLS_VERSIONS[configuration.northbound.minimum_tls]
     return Contexts(
         server_context(*own, authority),
         client_context(*own, authority),

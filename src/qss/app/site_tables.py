@@ -68,11 +68,11 @@ Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 KeySize = Annotated[int, Meta(ge=8, le=1 << 20, multiple_of=8)]
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A TOML table: immutable, and closed to keys it does not know."""
 
 
-class Site(_Table, frozen=True, kw_only=True):
+class Site(Table, frozen=True, kw_only=True):
     """This site. `uuid` is its name for SDN controllers (ETSI GS QKD 015)."""
 
     id: QksName
@@ -86,19 +86,19 @@ class Site(_Table, frozen=True, kw_only=True):
         return self.anchor or self.data.with_name(self.data.name + ".anchor")
 
 
-class PassphraseKeyRing(_Table, frozen=True, kw_only=True, tag="passphrase", tag_field="type"):
+class PassphraseKeyRing(Table, frozen=True, kw_only=True, tag="passphrase", tag_field="type"):
     """The master key is derived from the passphrase in a file."""
 
     file: Path
 
 
-class KeyFileKeyRing(_Table, frozen=True, kw_only=True, tag="key-file", tag_field="type"):
+class KeyFileKeyRing(Table, frozen=True, kw_only=True, tag="key-file", tag_field="type"):
     """The master key is the contents of a file."""
 
     file: Path
 
 
-class SystemdKeyRing(_Table, frozen=True, kw_only=True, tag="systemd", tag_field="type"):
+class SystemdKeyRing(Table, frozen=True, kw_only=True, tag="systemd", tag_field="type"):
     """The master key is a systemd credential."""
 
     credential: CredentialName
@@ -107,7 +107,7 @@ class SystemdKeyRing(_Table, frozen=True, kw_only=True, tag="systemd", tag_field
 KeyRingTable = PassphraseKeyRing | KeyFileKeyRing | SystemdKeyRing
 
 
-class Tls(_Table, frozen=True, kw_only=True):
+class Tls(Table, frozen=True, kw_only=True):
     """The site's certificate, for every interface, and the authority that all sites' certificates come from."""
 
     authority: Path
@@ -115,7 +115,7 @@ class Tls(_Table, frozen=True, kw_only=True):
     key: Path
 
 
-class Northbound(_Table, frozen=True, kw_only=True):
+class Northbound(Table, frozen=True, kw_only=True):
     """ETSI GS QKD 014: where applications ask for keys. Key sizes in bits."""
 
     listen: Address
@@ -142,21 +142,21 @@ class Northbound(_Table, frozen=True, kw_only=True):
         )
 
 
-class External(_Table, frozen=True, kw_only=True):
+class External(Table, frozen=True, kw_only=True):
     """Where the neighbours' QKSs and QKDMs connect: key reservation and Sync."""
 
     listen: Address
     reply_timeout_s: Seconds = 5.0
 
 
-class Admin(_Table, frozen=True, kw_only=True):
+class Admin(Table, frozen=True, kw_only=True):
     """Liveness, readiness, status and metrics."""
 
     listen: Address
     administrators: tuple[SaeName, ...] = ()
 
 
-class Lifetimes(_Table, frozen=True, kw_only=True):
+class Lifetimes(Table, frozen=True, kw_only=True):
     """How long things are kept."""
 
     reserved_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 3600.0
@@ -164,7 +164,7 @@ class Lifetimes(_Table, frozen=True, kw_only=True):
     stream_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 604_800.0
 
 
-class Quotas(_Table, frozen=True, kw_only=True):
+class Quotas(Table, frozen=True, kw_only=True):
     """How much key each master, and each pair of master and slave, may take. None: without limit."""
 
     sae_bps: Rate | None = None
@@ -174,7 +174,7 @@ class Quotas(_Table, frozen=True, kw_only=True):
     burst_s: Seconds = 60.0
 
 
-class _SetRate(_Table, frozen=True, kw_only=True):
+class _SetRate(Table, frozen=True, kw_only=True):
     """What every simulated device is told. `block_bytes` None: what fits the rate."""
 
     rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)]
@@ -211,7 +211,7 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
 
 
-class CourieredKey(_Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
+class CourieredKey(Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
     """Key that somebody brought to both ends, in a file or a folder of files; used once."""
 
     path: Path
@@ -222,7 +222,7 @@ class CourieredKey(_Table, frozen=True, kw_only=True, tag="file", tag_field="typ
     warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
 
 
-class _Box(_Table, frozen=True, kw_only=True):
+class _Box(Table, frozen=True, kw_only=True):
     """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
 
     address: Address
@@ -257,15 +257,17 @@ class Etsi004(_Box, frozen=True, kw_only=True, tag="etsi004", tag_field="type"):
 DeviceTable = Simulator | SeededSimulator | CourieredKey | Etsi014 | Etsi004
 
 
-class LinkModule(_Table, frozen=True, kw_only=True):
+class LinkModule(Table, frozen=True, kw_only=True):
     """This end of one device pair of a link. `uuid` is the pair's, the same at both ends.
 
-    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`.
+    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`. `sync`
+    is where the module at the other end answers Sync, if that is not the neighbour's `address`.
     """
 
     uuid: UUID
     device: DeviceTable | None = None
     module: ModuleName | None = None
+    sync: Address | None = None
 
     @property
     def pair(self) -> PairId:
@@ -273,7 +275,7 @@ class LinkModule(_Table, frozen=True, kw_only=True):
         return PairId.from_uuid(self.uuid)
 
 
-class Link(_Table, frozen=True, kw_only=True):
+class Link(Table, frozen=True, kw_only=True):
     """A neighbour, and this end of the device pairs that lead to it. `uuid` is the same at both ends.
 
     With `device`, the one pair of the link has the link's UUID.
@@ -294,7 +296,7 @@ class Link(_Table, frozen=True, kw_only=True):
         return self.modules if self.device is None else (LinkModule(uuid=self.uuid, device=self.device),)
 
 
-class Sae(_Table, frozen=True, kw_only=True):
+class Sae(Table, frozen=True, kw_only=True):
     """An application and its home site."""
 
     id: SaeName
@@ -304,14 +306,14 @@ class Sae(_Table, frozen=True, kw_only=True):
     quota_keys: Outstanding | None = None
 
 
-class Pair(_Table, frozen=True, kw_only=True):
+class Pair(Table, frozen=True, kw_only=True):
     """Who may ask for keys (`master`) to share with whom (`slaves`)."""
 
     master: Party
     slaves: Annotated[tuple[Party, ...], Meta(min_length=1)]
 
 
-class SiteConfiguration(_Table, frozen=True, kw_only=True):
+class SiteConfiguration(Table, frozen=True, kw_only=True):
     """The whole of a `site.toml`."""
 
     site: Site

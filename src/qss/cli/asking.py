@@ -38,7 +38,7 @@ def asking(ask: Callable[..., Any]) -> Callable[..., Any]:
             type=_FILE,
             help="The authority that the key server's certificate comes from (PEM).",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print the standard's data model as JSON."),
+        click.option("--json", "as_json", is_flag=True, help="Print what came as JSON."),
     ]
     for option in reversed(options):
         ask = option(ask)

@@ -16,6 +16,7 @@ from qss.model.errors import QssError
 
 COMMANDS = {
     "node": ("qss.cli.node", "Run a site: key server, modules and store in one process."),
+    "qkd-module": ("qss.cli.qkd_module", "Run a QKD module in a process of its own."),
     "init": ("qss.cli.init", "Make a site's data folder: its store and its sealed data key."),
     "backup": ("qss.cli.backup", "Copy a site's ledger and sealed data key into a folder, while it runs."),
     "restore": ("qss.cli.restore", "Make a site's data folder of a back-up."),
@@ -23,6 +24,7 @@ COMMANDS = {
     "pki": ("qss.cli.pki", "Make and sign certificates of sites, modules and applications."),
     "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
     "device": ("qss.cli.device", "Show and change a simulated device while it runs."),
+    "module": ("qss.cli.module", "Look at a site's QKD modules, and start and stop their exchange."),
     "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),
 }
 """Each sub-command's module, which holds it as `command`, and what it is for."""

@@ -1,17 +1,20 @@
-"""A client of Admin for asyncio: what changes something at a site."""
+"""A client of Admin for asyncio: what a site says of itself, and what changes something there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from qss.client.exchange import Exchange
 from qss.client.https import HttpsClient
 from qss.model.errors import BadRequest, RemoteProtocolError
-from qss.model.identifiers import QksId
+from qss.model.identifiers import PairId, QksId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.wire.device import parse_settings, render_change
+from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.recall import parse_recalled, render_recall
+from qss.wire.status import SiteStatus, parse_site_status
 
 
 class AdminClient(HttpsClient):
@@ -22,7 +25,18 @@ class AdminClient(HttpsClient):
 
         Raises `KeyServerRefused`, `KeyServerUnreachable`, `RemoteProtocolError`.
         """
-        return await self.exchange(Exchange("POST", "/recall", render_recall(scope, peer), _bits))
+        return await self.exchange(
+            Exchange("POST", "/recall", render_recall(scope, peer), partial(_read, parse_recalled))
+        )
+
+    async def status(self) -> SiteStatus:
+        """Return what the site says of itself. Raises as `recall` does."""
+        return await self.exchange(Exchange("GET", "/status", b"", partial(_read, parse_site_status)))
+
+    async def set_exchange(self, pair: PairId, *, on: bool) -> None:
+        """Start or stop the exchange of a device pair of that site. Raises as `recall` does."""
+        question = render_exchange(pair, on=on)
+        await self.exchange(Exchange("POST", "/exchange", question, partial(_read, parse_exchange)))
 
     async def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
         """Change settings of the simulated device of a pair, by its UUID; return all that it has then. Raises as above.
@@ -39,8 +53,8 @@ def _settings(body: bytes) -> SimulatorSettings:
         raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None
 
 
-def _bits(body: bytes) -> Mapping[str, int]:
+def _read[T](parse: Callable[[bytes], T], body: bytes) -> T:
     try:
-        return parse_recalled(body)
+        return parse(body)
     except BadRequest:
         raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None

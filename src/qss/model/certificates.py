@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qss.model.errors import InvalidIdentifier, Unauthorised
-from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id
+from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, site_of_module
 
 SITE_SCHEME = "qks:"
 """What a site's URI begins with."""
@@ -58,6 +58,16 @@ def module_of(certificate: PeerCertificate) -> QkdmId:
     if any(is_site_uri(uri) for uri in certificate.uris):
         raise Unauthorised("the certificate is a site's: a QKD module needs one of its own")
     return _one(certificate, is_module_uri, MODULE_SCHEME, "module", "A/1", parse_qkdm_id)
+
+
+def site_behind(certificate: PeerCertificate) -> QksId:
+    """Return the site that `certificate` stands for: a site's own, or that of a QKD module.
+
+    Raises `Unauthorised` as `site_of` and `module_of` do.
+    """
+    if any(is_module_uri(uri) for uri in certificate.uris):
+        return site_of_module(module_of(certificate))
+    return site_of(certificate)
 
 
 def _one[T](

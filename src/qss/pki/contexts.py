@@ -16,9 +16,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from qss.model.certificates import site_of
+from qss.model.certificates import module_of, site_of
 from qss.model.errors import PkiError, Unauthorised
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QkdmId, QksId
 from qss.pki.files import read, read_private
 from qss.pki.keys import public_key_of, read_private_key, same_key
 from qss.pki.names import names_in
@@ -27,6 +27,7 @@ from qss.pki.names import names_in
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _GIVE_SITE = "give one whose URI is qks:{0}, such as `qss pki site {0}` makes"
+_GIVE_MODULE = "give one whose URI is qkdm:{0}, such as `qss pki module {0}` makes"
 
 
 def server_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
@@ -101,6 +102,18 @@ def check_site(certificate: Path, site: QksId) -> datetime:
         raise PkiError(f"{certificate} is no site's certificate ({error}); {_GIVE_SITE.format(site)}") from error
     if named != site:
         raise PkiError(f"{certificate} is a certificate of site {named}, not {site}; {_GIVE_SITE.format(site)}")
+    return own.not_valid_after_utc
+
+
+def check_module(certificate: Path, module: QkdmId) -> datetime:
+    """Return when the certificate of `module` ends (UTC). Raises `PkiError` if it is not that module's."""
+    own = read_certificates(certificate)[0]
+    try:
+        named = module_of(names_in(own))
+    except Unauthorised as error:
+        raise PkiError(f"{certificate} is no module's certificate ({error}); {_GIVE_MODULE.format(module)}") from error
+    if named != module:
+        raise PkiError(f"{certificate} is a certificate of module {named}, not {module}; {_GIVE_MODULE.format(module)}")
     return own.not_valid_after_utc
 
 

@@ -9,6 +9,7 @@
 `sources`       the key sources of a link, one for each device pair, and what comes and goes of them
 `feed`          key from one stream of a module into the ledger
 `connecting`    keeping a connection to a neighbour
+`registrations` modules in processes of their own: which may be pulled from (QRP)
 `module`        the QKD module: one device, Sync with its peer
 `site`          a site's links on one store: start, ticks, anchor, stop
 `key_server`    what the northbound servers ask: status, keys, keys by their IDs

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from qss.model.certificates import site_of
+from qss.model.certificates import PeerCertificate, site_of
 from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId
 from qss.transport.connection import Connection
@@ -22,19 +22,28 @@ _LASTING_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
-async def call_site(peer: QksId, url: str, context: ssl.SSLContext, subprotocol: str, max_frame: int) -> Connection:
-    """Return a connection to the site `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`."""
+async def call_site(
+    peer: QksId,
+    url: str,
+    context: ssl.SSLContext,
+    subprotocol: str,
+    max_frame: int,
+    whose: Callable[[PeerCertificate], QksId] = site_of,
+) -> Connection:
+    """Return a connection to the site `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`.
+
+    `whose` tells the site that a certificate stands for, or raises `Unauthorised`.
+    """
     connection = await connect(url, context, subprotocols=(subprotocol,), max_frame=max_frame)
     try:
-        _check_site(connection, peer, url)
+        _check_site(whose(connection.peer), peer, url)
     except Unauthorised:
         await connection.close()
         raise
     return connection
 
 
-def _check_site(connection: Connection, peer: QksId, url: str) -> None:
-    found = site_of(connection.peer)
+def _check_site(found: QksId, peer: QksId, url: str) -> None:
     if found != peer:
         raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
 

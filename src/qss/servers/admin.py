@@ -1,10 +1,8 @@
-"""Admin: liveness, readiness, status, metrics, recalls and simulated devices of one site.
+"""Admin: liveness, readiness, status, metrics, recalls, exchanges and simulated devices of one site.
 
-Specified in docs/reference/northbound.md, section 8.
-
-Probes need no certificate and get no data. The rest is for the site itself and for the administrators that its
-configuration lists. Recalls and the settings of simulated devices are all that can be changed here; the log says by
-whom.
+Specified in docs/reference/northbound.md, section 8. Probes need no certificate and get no data. The rest is for the
+site itself and for the administrators that its configuration lists. Recalls, starting and stopping an exchange, and the
+settings of simulated devices are all that can be changed here; the log says by whom.
 """
 
 from __future__ import annotations
@@ -16,21 +14,19 @@ from typing import Protocol
 import structlog
 
 from qss.model.certificates import PeerCertificate, is_site_uri, site_of
-from qss.model.errors import BadRequest, Unauthorised, Unavailable
-from qss.model.identifiers import QksId, SaeId
+from qss.model.errors import Unauthorised, Unavailable
+from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
+from qss.servers.admin_door import AdminDoor, Views
 from qss.servers.counts import RequestCounts
-from qss.servers.messages import JSON, Request, Response, error_response
+from qss.servers.messages import JSON, Request, Response
 from qss.wire.device import parse_change, render_settings
-from qss.wire.metrics import CONTENT_TYPE, Sample, render_metrics
+from qss.wire.exchange import parse_exchange, render_exchange
+from qss.wire.metrics import Sample
 from qss.wire.recall import parse_recall, render_recalled
 from qss.wire.status import SiteStatus, render_status
-
-_RECALL = "/recall"
-_DEVICES = "/devices/"
-_TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +64,10 @@ class AdminService(Protocol):
         """
         ...
 
+    def set_exchange(self, pair: PairId, *, on: bool) -> None:
+        """Start or stop the exchange of a device pair. Raises `BadRequest` for a pair that is none here."""
+        ...
+
 
 class Admin:
     """The handler behind the Admin listener, whose TLS context leaves the client's certificate optional."""
@@ -84,35 +84,21 @@ class Admin:
         self._administrators = frozenset(administrators)
         self._identity = identity
         self._service = service
-        self._counts = counts
-        self._open = {"/livez": self._livez, "/readyz": self._readyz}
-        self._guarded = {"/status": self._status, "/metrics": self._metrics}
+        self._door = AdminDoor(
+            self._authorise,
+            "this certificate is not the site's own, nor a listed administrator's",
+            Views(
+                service.alive,
+                service.ready,
+                lambda: render_status(service.status()),
+                lambda: chain(service.metrics(), counts.samples()),
+                {"/recall": self._recall, "/exchange": self._exchange, "/devices/": self._adjust},
+            ),
+        )
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        changes = request.path == _RECALL or request.path.startswith(_DEVICES)
-        if not changes and request.path not in self._open and request.path not in self._guarded:
-            return error_response(
-                404, "there is nothing at this path: use /livez, /readyz, /status, /metrics, /recall, /devices/<UUID>"
-            )
-        verb = "POST" if changes else "GET"
-        if request.method != verb:
-            refusal = error_response(405, f"use {verb}")
-            return Response(refusal.status, {**refusal.headers, "Allow": verb}, refusal.body)
-        if request.path in self._open:
-            return self._open[request.path]()
-        if request.identity is None:
-            return error_response(401, "a client certificate is needed: show the site's or an administrator's")
-        try:
-            who = self._authorise(request.identity)
-        except Unauthorised as error:
-            _log.warning("refused", path=request.path, reason=str(error))
-            return error_response(403, "this certificate is not the site's own, nor a listed administrator's")
-        if request.path == _RECALL:
-            return await self._recall(who, request.body)
-        if changes:
-            return self._adjust(who, request.path.removeprefix(_DEVICES), request.body)
-        return self._guarded[request.path]()
+        return await self._door.answer(request)
 
     def _authorise(self, certificate: PeerCertificate) -> str:
         """Return who asks."""
@@ -125,41 +111,26 @@ class Admin:
             raise Unauthorised(f"{caller} is no administrator")
         return caller
 
-    async def _recall(self, who: str, body: bytes) -> Response:
-        try:
-            scope, peer = parse_recall(body)
-        except BadRequest as error:
-            return error_response(400, error.message)
+    async def _recall(self, who: str, _: str, body: bytes) -> Response:
+        scope, peer = parse_recall(body)
         try:
             bits = await self._service.recall(scope, peer)
-        except BadRequest as error:
-            return error_response(400, error.message)
         except Unavailable as error:
             _log.warning("keys could not be recalled", by=who, keys=str(scope), reason=str(error))
-            return error_response(503, str(error))
+            raise
         named = [str(key_id) for key_id in scope.key_ids]
         _log.warning("keys recalled", audit=True, by=who, keys=str(scope), key_ids=named, burned_bits=dict(bits))
         return Response(200, JSON, render_recalled(bits))
 
-    def _adjust(self, who: str, pair: str, body: bytes) -> Response:
-        try:
-            change = parse_change(body)
-            settings = self._service.adjust_device(pair, change)
-        except BadRequest as error:
-            return error_response(400, error.message)
+    async def _adjust(self, who: str, pair: str, body: bytes) -> Response:
+        change = parse_change(body)
+        settings = self._service.adjust_device(pair, change)
         if change:
             _log.warning("a simulated device was set", audit=True, by=who, pair=pair, change=dict(change))
         return Response(200, JSON, render_settings(settings))
 
-    def _livez(self) -> Response:
-        return Response(200, _TEXT, b"ok\n") if self._service.alive() else Response(503, _TEXT, b"not alive\n")
-
-    def _readyz(self) -> Response:
-        return Response(200, _TEXT, b"ok\n") if self._service.ready() else Response(503, _TEXT, b"not ready\n")
-
-    def _status(self) -> Response:
-        return Response(200, JSON, render_status(self._service.status()))
-
-    def _metrics(self) -> Response:
-        samples = chain(self._service.metrics(), self._counts.samples())
-        return Response(200, {**_TEXT, "Content-Type": CONTENT_TYPE}, render_metrics(samples))
+    async def _exchange(self, who: str, _: str, body: bytes) -> Response:
+        pair, on = parse_exchange(body)
+        self._service.set_exchange(pair, on=on)
+        _log.warning("exchange started" if on else "exchange stopped", audit=True, by=who, pair=str(pair))
+        return Response(200, JSON, render_exchange(pair, on=on))

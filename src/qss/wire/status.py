@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from qss.wire.etsi014.json import decode_json
 from qss.wire.metrics import Metric, Sample
 
 READY = Metric("qss_ready", "gauge", "Whether the site takes requests: 1 or 0.")
@@ -22,6 +23,15 @@ LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
 MODULE_ATTACHED = Metric(
     "qss_module_attached", "gauge", "Whether this end's module of a device pair can be asked for key: 1 or 0."
+)
+MODULE_READY = Metric(
+    "qss_module_ready", "gauge", "Whether a module process is registered and connected to its peer: 1 or 0."
+)
+MODULE_REGISTERED = Metric(
+    "qss_module_registered", "gauge", "Whether a module process is registered at its key server: 1 or 0."
+)
+MODULE_EXCHANGE = Metric(
+    "qss_module_exchange", "gauge", "Whether key streams may be opened on a device pair: 1, or 0 if it was stopped."
 )
 MODULE_UP = Metric("qss_module_up", "gauge", "Whether the modules of a device pair have a key stream open: 1 or 0.")
 MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a device yielded, by what became of them.")
@@ -77,7 +87,7 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
-    """A QKD module in this process. `bits` are counted from the start of the process, by what became of them."""
+    """A QKD module. `bits` are counted from the start of its process, by what became of them."""
 
     phase: str
     up: bool
@@ -97,14 +107,22 @@ class PairStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The pair's, the same at both ends."""
     name: str | None
     """Under which a module in a process of its own registers; None: the module is in this one."""
+    registered: bool
+    """A module in a process of its own is registered here (QRP)."""
+    release: str | None
+    """The release of that module."""
+    southbound: str | None
+    """Where that module answers ETSI GS QKD 004."""
+    exchange: bool
+    """Key streams may be opened: an administrator can stop that."""
     attached: bool
     """The module can be asked for key streams."""
     up: bool
-    """A key stream is open, as far as is known here: at both modules, if this end's is in this process."""
+    """A key stream is open, as far as is known here: at both modules, if this end's tells."""
     stream: str | None
     """The pair's key stream that is filled now."""
     module: ModuleState | None
-    """The module, if it is in this process."""
+    """The module: as it is if it is in this process, else as it said last; None if it said nothing."""
 
 
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +159,11 @@ def render_status(status: SiteStatus) -> bytes:
     return msgspec.json.encode(status)
 
 
+def parse_site_status(body: bytes) -> SiteStatus:
+    """Read a status. Raises `BadRequest` if it is none of this release's."""
+    return decode_json(body, SiteStatus)
+
+
 def status_samples(status: SiteStatus) -> Iterator[Sample]:
     """Yield what a status counts, as metrics."""
     yield Sample(READY, (), int(status.ready))
@@ -163,12 +186,17 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
 def _pair_samples(peer: tuple[str, str], status: PairStatus) -> Iterator[Sample]:
     labels = (peer, ("pair", status.uuid))
     yield Sample(MODULE_ATTACHED, labels, int(status.attached))
+    yield Sample(MODULE_EXCHANGE, labels, int(status.exchange))
     yield Sample(MODULE_UP, labels, int(status.up))
-    if status.module is None:
-        return
-    for outcome, bits in status.module.bits.items():
+    if status.module is not None:
+        yield from module_samples(labels, status.module)
+
+
+def module_samples(labels: tuple[tuple[str, str], ...], module: ModuleState) -> Iterator[Sample]:
+    """Yield what a module's state counts, as metrics with these labels."""
+    for outcome, bits in module.bits.items():
         yield Sample(MODULE_BITS, (*labels, ("outcome", outcome)), bits)
-    device = status.module.device
+    device = module.device
     yield Sample(DEVICE_RATE, labels, device.rate_bps)
     if device.qber is not None:
         yield Sample(DEVICE_QBER, labels, device.qber)
@@ -176,5 +204,5 @@ def _pair_samples(peer: tuple[str, str], status: PairStatus) -> Iterator[Sample]
     yield Sample(DEVICE_LOST, labels, device.lost_bits)
     if device.left_bits is not None:
         yield Sample(DEVICE_LEFT, labels, device.left_bits)
-    for test, failures in status.module.health_failures.items():
+    for test, failures in module.health_failures.items():
         yield Sample(HEALTH_FAILURES, (*labels, ("test", test)), failures)

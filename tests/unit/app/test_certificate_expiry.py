@@ -53,13 +53,13 @@ async def test_nothing_is_said_of_a_certificate_that_lives_on() -> None:
 
 async def test_it_is_said_at_once_and_then_once_a_day() -> None:
     lines = await said(NOW + timedelta(days=29), 4)
-    assert lines == [(24 * day, "warning", "this site's certificate expires soon") for day in range(5)]
+    assert lines == [(24 * day, "warning", "the certificate expires soon") for day in range(5)]
 
 
 async def test_it_is_said_when_thirty_days_begin_and_when_it_has_ended() -> None:
     lines = await said(NOW + timedelta(days=30, hours=5), 32)
-    soon = [(5 + 24 * day, "warning", "this site's certificate expires soon") for day in range(30)]
-    over = [(5 + 24 * day, "error", "this site's certificate has expired") for day in (30, 31)]
+    soon = [(5 + 24 * day, "warning", "the certificate expires soon") for day in range(30)]
+    over = [(5 + 24 * day, "error", "the certificate has expired") for day in (30, 31)]
     assert lines == soon + over
 
 
@@ -67,4 +67,4 @@ def test_the_check_says_it_as_well() -> None:
     assert expiry_note(NOW + timedelta(days=30, seconds=1), NOW) is None
     note = expiry_note(NOW + timedelta(days=29), NOW)
     assert note is not None
-    assert note.startswith("this site's certificate ends on 2027-01-30 10:00 UTC: renew it")
+    assert note.startswith("the certificate ends on 2027-01-30 10:00 UTC: renew it")

@@ -11,8 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from qss.app.overview import OUTCOMES, Overview
+from qss.app.module_states import OUTCOMES
+from qss.app.overview import Overview
 from qss.app.site_tables import LinkModule, Simulator
+from qss.core.keyserver.modules import Registration
 from qss.core.module import Counts, Phase
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation.events import SourceAttached, SourceOpened
@@ -21,6 +23,7 @@ from qss.model.identifiers import PairId, QkdmId, QksId, StreamId
 from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
+from qss.wire import qrp
 from qss.wire.status import PAST, STATES
 
 A, B = QksId("A"), QksId("B")
@@ -54,6 +57,17 @@ COUNTS = Counts(
     unhealthy=Counter({HealthTest.CYCLE: 3}),
 )
 
+CARD = qrp.DeviceCard("file", False, 2e6, 0.0, False, False)
+REGISTRATION = Registration(
+    QkdmId("A/2"),
+    "::1",
+    4004,
+    "0.1.0",
+    CARD,
+    qrp.PairState(ELSEWHERE.bytes, False, qrp.StreamPhase.IDLE, None, None, None, CARD, {"read": 7, "unheard_of": 1}),
+)
+"""What is known of the module of the other pair, whose exchange was stopped."""
+
 
 @pytest.fixture
 async def site():
@@ -67,11 +81,15 @@ async def site():
 @pytest.fixture
 async def overview(site):
     device = DeviceStatus("simulator", True, 1e6, 0.02, True, True, lost_bits=7, left_bits=9, note="runs low")
-    module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, None, None, "TLSv1.2", COUNTS, device))
+    module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, device))
     pairs = LinkModule(uuid=HERE, device=Simulator(rate_bps=1e6)), LinkModule(uuid=ELSEWHERE, module=QkdmId("A/2"))
     link = SimpleNamespace(peer=B, uuid=UUID(int=1), pairs=pairs)
     configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=UUID(int=1)), links=(link,))
-    return Overview(configuration, site, {PairId.from_uuid(HERE): module}, EXPIRES)
+    known = {PairId.from_uuid(ELSEWHERE): REGISTRATION}
+    modules = SimpleNamespace(
+        here={PairId.from_uuid(HERE): module}, registration=known.get, exchange_is_on=lambda pair: pair not in known
+    )
+    return Overview(configuration, site, modules, EXPIRES)
 
 
 def balances(overview):
@@ -120,15 +138,20 @@ async def test_each_device_pair_says_whether_its_module_is_there_and_has_a_strea
     here, elsewhere = overview.status().links[0].pairs
     assert (here.uuid, here.name, here.attached, here.up, here.stream) == (str(HERE), None, True, True, None)
     assert (elsewhere.uuid, elsewhere.name, elsewhere.attached) == (str(ELSEWHERE), "A/2", False)
-    assert (elsewhere.up, elsewhere.stream, elsewhere.module) == (False, None, None)
+    assert (elsewhere.up, elsewhere.stream) == (False, None)
+    assert (here.registered, here.exchange, here.southbound) == (False, True, None)
+    assert (elsewhere.registered, elsewhere.exchange, elsewhere.southbound) == (True, False, "[::1]:4004")
+    assert (elsewhere.module.phase, elsewhere.module.device.kind) == ("idle", "file")
+    assert elsewhere.module.bits == {outcome: 56 * (outcome == "read") for outcome in OUTCOMES}
     link, pair = site.links[B].core, PairId.from_uuid(ELSEWHERE)
     link.handle(SourceAttached(pair), 1.0, 1.0)
     link.handle(SourceOpened(pair, StreamId(b"3" * 16), 1024), 1.0, 1.0)
     _, elsewhere = overview.status().links[0].pairs
-    assert (elsewhere.attached, elsewhere.up, elsewhere.stream) == (True, True, str(StreamId(b"3" * 16)))
+    assert (elsewhere.attached, elsewhere.up, elsewhere.stream) == (True, False, str(StreamId(b"3" * 16)))
     samples = {(s.metric.name, dict(s.labels).get("pair")): s.value for s in overview.metrics()}
-    assert samples["qss_module_up", str(ELSEWHERE)] == samples["qss_module_attached", str(ELSEWHERE)] == 1
-    assert ("qss_device_rate_bps", str(ELSEWHERE)) not in samples
+    assert samples["qss_module_attached", str(ELSEWHERE)] == samples["qss_module_up", str(HERE)] == 1
+    assert samples["qss_module_exchange", str(ELSEWHERE)] == samples["qss_module_up", str(ELSEWHERE)] == 0
+    assert samples["qss_device_rate_bps", str(ELSEWHERE)] == 2e6
 
 
 async def test_failures_of_health_are_shown_for_each_test_from_the_start(overview):

@@ -237,7 +237,7 @@ def test_check_says_what_it_found(place: Place) -> None:
     assert (status, err, len(lines)) == (0, "", 4)
     assert lines[0].startswith("note: saes[0]: sae:carol")
     assert lines[1].endswith(f"`chmod 700 {place.folder / 'A.data'}`")
-    assert lines[2].startswith("note: this site's certificate ends on ")  # the tests' certificates live ten days
+    assert lines[2].startswith("note: the certificate ends on ")  # the tests' certificates live ten days
     assert lines[3] == f"{place.folder / 'A.toml'} can be used"
 
     os.close(take_lock(place.folder / "A.data" / "ledger.sqlite"))  # as a process that has run does

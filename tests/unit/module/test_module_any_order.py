@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from qss.core.module import Phase
+from qss.core.module import events as ev
 from qss.core.module.rest import LONGEST_PAUSE_S
 from qss.model.errors import DeviceError
 from qss.model.identifiers import StreamId
@@ -68,6 +69,10 @@ class TwoModules(RuleBasedStateMachine):
             if self.pair.other(end).outgoing:
                 self.pair.receive(end)
 
+    @rule(which=ENDS, on=st.booleans())
+    def set_exchange(self, which: int, on: bool) -> None:
+        self.pair.handle(self.pair.ends[which], ev.SetExchange(on))
+
     @rule(which=ENDS, count=st.integers(1, 5))
     def produce(self, which: int, count: int) -> None:
         for _ in range(count):
@@ -113,6 +118,8 @@ class TwoModules(RuleBasedStateMachine):
         if not hasattr(self, "pair"):
             return
         pair = self.pair
+        for end in pair.ends:
+            pair.handle(end, ev.SetExchange(True))
         pair.settle()
         if pair.connected:
             pair.pass_time(LONGEST_PAUSE_S)

@@ -231,6 +231,30 @@ def test_a_failing_device_ends_the_stream_at_both_ends(pair):
     assert stream in pair.a.ended
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_stopped_exchange_ends_the_stream_at_both_ends_and_no_other_opens_until_it_is_started(pair, which):
+    stream, end = pair.running(), pair.ends[which]
+    exchange(pair)
+    pair.handle(end, ev.SetExchange(False))
+    pair.settle()
+    assert "its exchange was stopped" in end.ended[stream]
+    assert {other.core.phase for other in pair.ends} == {Phase.IDLE}
+    with pytest.raises(DeviceError, match="qss module start"):
+        pair.join(end, StreamId(b"n" * 16))
+    pair.handle(end, ev.SetExchange(False))
+    pair.handle(end, ev.SetExchange(True))
+    pair.running()
+
+
+def test_an_exchange_can_be_stopped_without_a_connection_and_stays_so():
+    pair = ModulePair()
+    pair.handle(pair.a, ev.SetExchange(False))
+    pair.connect()
+    assert not pair.a.core.exchange
+    with pytest.raises(DeviceError, match="qss module start"):
+        pair.open()
+
+
 def test_chunks_fit_the_rate():
     assert [fitting_chunk(rate) for rate in (1, 511, 512, 10_000, 1e6, 1e12)] == [32, 32, 64, 1024, 65536, 65536]
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from qss.model.errors import PkiError
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QkdmId, QksId
 from qss.pki import contexts, files
 from qss.pki.folder import Pair
 from qss.pki.keys import new_private_key, private_key_pem
@@ -252,6 +252,17 @@ def test_a_certificate_that_is_no_sites(pki):
     for pair in (pki.sae("sae:alice"), pki.nameless(), pki.folder.authority):
         with pytest.raises(PkiError, match=r"is no site's certificate .*names 0 sites.*give one whose URI is qks:A"):
             contexts.check_site(pair.certificate, QksId("A"))
+
+
+def test_a_modules_certificate_is_its_own_and_no_sites(pki):
+    made = x509.load_pem_x509_certificate(pki.module("A/1").certificate.read_bytes())
+    assert contexts.check_module(pki.module("A/1").certificate, QkdmId("A/1")) == made.not_valid_after_utc
+    with pytest.raises(PkiError, match="is a certificate of module A/1, not A/2; give one whose URI is qkdm:A/2"):
+        contexts.check_module(pki.module("A/1").certificate, QkdmId("A/2"))
+    with pytest.raises(PkiError, match=r"is no module's certificate .*`qss pki module A/1` makes"):
+        contexts.check_module(pki.site("A").certificate, QkdmId("A/1"))
+    with pytest.raises(PkiError, match="is no site's certificate"):
+        contexts.check_site(pki.module("A/1").certificate, QksId("A"))
 
 
 def test_an_encrypted_key_does_not_ask_at_the_terminal(pki, tmp_path):

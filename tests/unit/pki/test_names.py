@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qss.model.certificates import PeerCertificate, module_of, site_of
+from qss.model.certificates import PeerCertificate, module_of, site_behind, site_of
 from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.folder import sae_file_stem
@@ -153,3 +153,11 @@ def test_a_modules_name():
 def test_no_modules_name(uris):
     with pytest.raises(Unauthorised):
         module_of(PeerCertificate("A/1", uris, ("A",)))
+
+
+def test_a_certificate_stands_for_its_site_or_for_its_modules_site():
+    assert site_behind(PeerCertificate("x", ("qks:A",), ())) == "A"
+    assert site_behind(PeerCertificate("x", ("qkdm:A/1",), ())) == "A"
+    for uris in ((), ("sae:alice",), ("qks:A", "qkdm:A/1"), ("qkdm:A",)):
+        with pytest.raises(Unauthorised):
+            site_behind(PeerCertificate("A/1", uris, ()))

@@ -13,12 +13,13 @@ import structlog
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, DeviceError, StoreUnavailable
-from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId
+from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
+from qss.wire.exchange import render_exchange
 from qss.wire.metrics import Metric, Sample, render_metrics
 from qss.wire.status import DeviceState, LinkStatus, ModuleState, PairStatus, SiteStatus, StreamBalance, status_samples
 
@@ -26,6 +27,7 @@ SITE = PeerCertificate("A", ("qks:A",), ("a.example.org",))
 OPERATOR = PeerCertificate("operator", ("sae:operator",), ())
 OTHERS = [
     PeerCertificate("B", ("qks:B",), ()),
+    PeerCertificate("A/1", ("qkdm:A/1",), ()),
     PeerCertificate("A", ("qks:A", "qks:B"), ()),
     PeerCertificate("A", ("QKS:A",), ()),
     PeerCertificate("alice", ("sae:alice",), ()),
@@ -58,6 +60,10 @@ STATUS = SiteStatus(
                 PairStatus(
                     uuid="p",
                     name=None,
+                    registered=False,
+                    release=None,
+                    southbound=None,
+                    exchange=True,
                     attached=True,
                     up=True,
                     stream="s",
@@ -79,7 +85,18 @@ STATUS = SiteStatus(
                         health_failures={"cycle": 2},
                     ),
                 ),
-                PairStatus(uuid="q", name="A/1", attached=False, up=False, stream=None, module=None),
+                PairStatus(
+                    uuid="q",
+                    name="A/1",
+                    registered=False,
+                    release=None,
+                    southbound=None,
+                    exchange=False,
+                    attached=False,
+                    up=False,
+                    stream=None,
+                    module=None,
+                ),
             ),
         ),
     ),
@@ -92,6 +109,12 @@ class FakeService:
     up: bool = True
     recalled: list[tuple[Scope, QksId | None]] = field(default_factory=list)
     settings: SimulatorSettings = field(default_factory=lambda: SimulatorSettings(rate_bps=1e6))
+    exchanges: list[tuple[PairId, bool]] = field(default_factory=list)
+
+    def set_exchange(self, pair: PairId, *, on: bool) -> None:
+        if pair != PairId(b"p" * 16):
+            raise BadRequest(f"there is no device pair {pair}")
+        self.exchanges.append((pair, on))
 
     async def recall(self, scope: Scope, peer: QksId | None) -> Mapping[QksId, int]:
         if not self.up:
@@ -206,6 +229,10 @@ async def test_metrics_have_the_text_format() -> None:
         "# TYPE qss_module_attached gauge\n"
         'qss_module_attached{peer="B",pair="p"} 1\n'
         'qss_module_attached{peer="B",pair="q"} 0\n'
+        "# HELP qss_module_exchange Whether key streams may be opened on a device pair: 1, or 0 if it was stopped.\n"
+        "# TYPE qss_module_exchange gauge\n"
+        'qss_module_exchange{peer="B",pair="p"} 1\n'
+        'qss_module_exchange{peer="B",pair="q"} 0\n'
         "# HELP qss_module_up Whether the modules of a device pair have a key stream open: 1 or 0.\n"
         "# TYPE qss_module_up gauge\n"
         'qss_module_up{peer="B",pair="p"} 1\n'
@@ -380,3 +407,39 @@ async def test_settings_that_cannot_be_are_refused(path, body) -> None:
     assert response.status == 400
     assert json.loads(response.body)["message"]
     assert service.settings == before
+
+
+# --- exchanges ------------------------------------------------------------------------------------------------------
+
+EXCHANGED = PairId(b"p" * 16)
+
+
+@pytest.mark.parametrize(("on", "event"), [(False, "exchange stopped"), (True, "exchange started")])
+@pytest.mark.parametrize("identity", [SITE, OPERATOR])
+async def test_an_exchange_is_stopped_and_started_and_the_log_says_by_whom(on, event, identity) -> None:
+    service, body = FakeService(), render_exchange(EXCHANGED, on=on)
+    with structlog.testing.capture_logs() as logs:
+        response = await ask("/exchange", identity, "POST", service, body)
+    assert (response.status, response.body) == (200, body)
+    assert service.exchanges == [(EXCHANGED, on)]
+    (line,) = logs
+    assert (line["event"], line["audit"], line["pair"]) == (event, True, str(EXCHANGED))
+    assert line["by"] in ("site A", "sae:operator")
+
+
+async def test_nobody_else_stops_an_exchange_nor_anybody_that_of_a_pair_that_is_not_there() -> None:
+    service = FakeService()
+    body = render_exchange(EXCHANGED, on=False)
+    assert (await ask("/exchange", None, "POST", service, body)).status == 401
+    for identity in OTHERS:
+        assert (await ask("/exchange", identity, "POST", service, body)).status == 403
+    assert (await ask("/exchange", OPERATOR, "GET", service)).headers["Allow"] == "POST"
+    for wrong in (
+        b"",
+        b"{}",
+        b'{"pair": "x", "exchange": true}',
+        body[:-1] + b', "more": 1}',
+        body.replace(b"70", b"71", 1),
+    ):
+        assert (await ask("/exchange", OPERATOR, "POST", service, wrong)).status == 400
+    assert service.exchanges == []

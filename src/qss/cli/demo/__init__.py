@@ -3,7 +3,8 @@
 ==============  ==========================================================================
 `command`       the sub-command: its options, its course, its end
 `network`       the demo's network as files: authority, configurations, data folders
-`nodes`         the three `qss node` processes
+`modules`       the modules, where they are processes of their own
+`nodes`         the processes: three nodes, perhaps four modules
 `exchanges`     what the applications ask for, and whether both ends got the same
 `report`        what is shown
 ==============  ==========================================================================

@@ -40,21 +40,24 @@ class NoKey(QssError):
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="End when all is done; status 0 only if all keys matched at both ends.")
+@click.option("--split", is_flag=True, help="Run each QKD module as a process of its own.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print the results as one JSON object and nothing else.")
 def command(
     once: bool,  # noqa: FBT001 - click passes a command-line flag so
+    split: bool,  # noqa: FBT001
     json_wanted: bool,  # noqa: FBT001
 ) -> None:
     """Run three sites, A, B and C in a row, on this machine and exchange keys between their applications.
 
-    Each site is a process of its own with a simulated QKD device for each of its links. Everything is in a temporary
-    folder that is removed at the end. In the JSON output, `bits` is the size of each key, `ms` the time of the
-    master's request.
+    Each site is a process of its own with a simulated QKD device for each of its links; with --split, each device's
+    module is a process too, which registers at its site and is asked for key over ETSI GS QKD 004. Everything is in a
+    temporary folder that is removed at the end. In the JSON output, `bits` is the size of each key, `ms` the time of
+    the master's request.
     """
-    sys.exit(asyncio.run(_main(once=once, json_wanted=json_wanted)))
+    sys.exit(asyncio.run(_main(once=once, split=split, json_wanted=json_wanted)))
 
 
-async def _main(*, once: bool, json_wanted: bool) -> int:
+async def _main(*, once: bool, split: bool, json_wanted: bool) -> int:
     """Run the demo, and return the exit status."""
     task = asyncio.current_task()
     assert task is not None
@@ -63,7 +66,7 @@ async def _main(*, once: bool, json_wanted: bool) -> int:
     shown: list[Results] = []
     try:
         with tempfile.TemporaryDirectory(prefix="qss-demo-") as folder:
-            await _run(Network(Path(folder)), shown, once=once, json_wanted=json_wanted)
+            await _run(Network(Path(folder), split), shown, once=once, json_wanted=json_wanted)
     except asyncio.CancelledError:
         if not shown:
             return _INTERRUPTED
@@ -81,7 +84,7 @@ async def _run(network: Network, shown: list[Results], *, once: bool, json_wante
                 console.print(what)
 
         await network.build(on_step)
-        on_step("starting three nodes")
+        on_step("starting three nodes" + (f" and {len(network.modules)} modules" if network.split else ""))
         async with running_nodes(network) as nodes, applications(network) as saes:
             await _gather_key(nodes, saes, progress, on_step)
             results = await saes.run_all(on_step)

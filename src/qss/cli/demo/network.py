@@ -1,7 +1,7 @@
 """The demo's network: three sites in a row, their applications, and all their files in one folder.
 
 Everything is made as an operator would make it: an authority with `qss.pki`, a `site.toml` and a data folder for each
-site. Sites listen on loopback addresses only.
+site and, if they are split off, each module. All listen on loopback addresses only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from uuid import uuid4
 from qss.app.catalogue import keyring_of, make_master_key
 from qss.app.data_folder import initialise
 from qss.app.site_tables import KeyFileKeyRing
-from qss.model.identifiers import QksId, SaeId
+from qss.cli.demo.modules import PORTS_OF_A_LINK, SplitModule, split_modules
+from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.folder import PkiFolder
 
 SITES = tuple(map(QksId, "ABC"))
@@ -60,19 +61,26 @@ class Ports:
 
 @dataclass
 class Network:
-    """The files of the demo's network under `folder`."""
+    """The files of the demo's network under `folder`. With `split`, modules are processes of their own."""
 
     folder: Path
+    split: bool = False
     ports: dict[QksId, Ports] = field(default_factory=dict)
+    modules: tuple[SplitModule, ...] = ()
 
     @property
     def pki(self) -> PkiFolder:
         """The network's authority and the certificates that it issued."""
         return PkiFolder(self.folder / "pki")
 
-    def configuration(self, site: QksId) -> Path:
-        """Where a site's configuration is."""
-        return self.folder / f"{site}.toml"
+    @property
+    def processes(self) -> tuple[QksId | QkdmId, ...]:
+        """What runs: the sites, and the modules that are processes of their own."""
+        return (*SITES, *(module.name for module in self.modules))
+
+    def configuration(self, process: QksId | QkdmId) -> Path:
+        """Where the configuration of a site or module is."""
+        return self.folder / f"{stem(process)}.toml"
 
     def url(self, site: QksId) -> str:
         """Where a site's key server answers applications."""
@@ -84,17 +92,24 @@ class Network:
         self.pki.create("qss demo authority", _DAYS + 1)
         for sae in (*HOMES, STRANGER):
             self.pki.issue_sae(sae, _DAYS)
-        free = _free_ports(3 * len(SITES))
+        free = _free_ports(3 * len(SITES) + PORTS_OF_A_LINK * len(LINKS))
         links = [(pair, str(uuid4())) for pair in LINKS]
         for number, site in enumerate(SITES):
             on_step(f"making site {site}: certificate, data folder, configuration")
             self.ports[site] = Ports(*free[3 * number : 3 * number + 3])
+        if self.split:
+            on_step("making the modules: certificates, configurations")
+            self.modules = tuple(split_modules(LINKS, free[3 * len(SITES) :]))
         for site in SITES:
             self.pki.issue_site(site, [_HOST, "127.0.0.1"], _DAYS)
             keyring = KeyFileKeyRing(file=self.folder / f"{site}.master")
             make_master_key(keyring)
             await initialise(self.folder / f"{site}.data", site, keyring_of(keyring))
             self.configuration(site).write_text(self._toml(site, links), encoding="utf-8")
+        for module in self.modules:
+            self.pki.issue_module(module.name, [_HOST, "127.0.0.1"], _DAYS)
+            toml = module.toml(self.ports[module.site].external, f'type = "simulator"\nrate_bps = {RATE_BPS}')
+            self.configuration(module.name).write_text(toml, encoding="utf-8")
 
     def _toml(self, site: QksId, links: Sequence[tuple[tuple[QksId, QksId], str]]) -> str:
         ports = self.ports[site]
@@ -111,7 +126,7 @@ class Network:
                 peer = pair[1] if site == pair[0] else pair[0]
                 tables.append(
                     f'[[links]]\npeer = "{peer}"\nuuid = "{uuid}"\naddress = "127.0.0.1:{self.ports[peer].external}"\n'
-                    f'device = {{ type = "simulator", rate_bps = {RATE_BPS} }}\ncapacity_bits = {CAPACITY_BITS}\n'
+                    f"capacity_bits = {CAPACITY_BITS}\n{self._device(site, peer)}"
                 )
         tables += [f'[[saes]]\nid = "{sae}"\nsite = "{home}"\n' for sae, home in HOMES.items()]
         tables += [
@@ -119,6 +134,18 @@ class Network:
             for sae in HOMES
         ]
         return "\n".join(tables)
+
+    def _device(self, site: QksId, peer: QksId) -> str:
+        """Return the device of a link's end, or the module that has it."""
+        for module in self.modules:
+            if (module.site, module.peer) == (site, peer):
+                return f'\n[[links.modules]]\nuuid = "{module.pair}"\nmodule = "{module.name}"\n'
+        return f'device = {{ type = "simulator", rate_bps = {RATE_BPS} }}\n'
+
+
+def stem(process: QksId | QkdmId) -> str:
+    """Return what the names of a process's files begin with."""
+    return process.replace("/", "-")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,4 +1,6 @@
-"""The demo's `qss node` processes: started together, watched, and ended together, whatever happens."""
+"""The demo's processes, `qss node` and perhaps `qss qkd-module`: started together, watched, and ended together,
+whatever happens.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from qss.cli.demo.network import SITES, Network
+from qss.cli.demo.network import Network, stem
 from qss.model.errors import QssError
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QkdmId, QksId
 
 _PATIENCE_S = 15.0
 """How long a node may take to end by itself."""
@@ -18,31 +20,35 @@ _PATIENCE_S = 15.0
 _LINES_SHOWN = 5
 
 
+Name = QksId | QkdmId
+"""A site, by which its node is known, or a module that is a process of its own."""
+
+
 class NodeFailed(QssError):
-    """A node ended by itself."""
+    """A node or module ended by itself."""
 
 
 class Nodes:
-    """The processes that are running, by their sites."""
+    """The processes that are running, by their names."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._processes: dict[QksId, asyncio.subprocess.Process] = {}
+        self._processes: dict[Name, asyncio.subprocess.Process] = {}
 
-    def log(self, site: QksId) -> Path:
-        """Where a node's log is."""
-        return self._network.folder / f"{site}.log"
+    def log(self, name: Name) -> Path:
+        """Where a process's log is."""
+        return self._network.folder / f"{stem(name)}.log"
 
-    def pid(self, site: QksId) -> int:
-        """Return the process ID of a node."""
-        return self._processes[site].pid
+    def pid(self, name: Name) -> int:
+        """Return the process ID of a node or module."""
+        return self._processes[name].pid
 
-    async def start(self, site: QksId) -> None:
-        """Start a site's node; it goes on with the log of an earlier one."""
-        with self.log(site).open("ab") as log:
-            self._processes[site] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "qss.cli.main", "node"),
-                *("--config", str(self._network.configuration(site)), "--log-format", "json"),
+    async def start(self, name: Name) -> None:
+        """Start a node or module; it goes on with the log of an earlier one."""
+        with self.log(name).open("ab") as log:
+            self._processes[name] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "qss.cli.main", "qkd-module" if "/" in name else "node"),
+                *("--config", str(self._network.configuration(name)), "--log-format", "json"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -50,24 +56,23 @@ class Nodes:
             )
 
     def check(self) -> None:
-        """Raise `NodeFailed`, with the end of its log, if a node has ended."""
-        for site, process in self._processes.items():
+        """Raise `NodeFailed`, with the end of its log, if a node or module has ended."""
+        for name, process in self._processes.items():
             if process.returncode is not None:
-                lines = self.log(site).read_text("utf-8", "replace").splitlines()[-_LINES_SHOWN:]
+                lines = self.log(name).read_text("utf-8", "replace").splitlines()[-_LINES_SHOWN:]
                 raise NodeFailed(
-                    f"the node of site {site} ended with status {process.returncode}; its log ends so:\n"
-                    + "\n".join(lines)
+                    f"{name} ended with status {process.returncode}; its log ends so:\n" + "\n".join(lines)
                 )
 
-    async def kill(self, site: QksId) -> None:
+    async def kill(self, name: Name) -> None:
         """End a node as a power failure would."""
-        process = self._processes.pop(site)
+        process = self._processes.pop(name)
         process.kill()
         await process.wait()
 
-    async def stop(self, site: QksId) -> int:
+    async def stop(self, name: Name) -> int:
         """Ask a node to end, and return its exit status; a node that does not end in time is killed."""
-        process = self._processes.pop(site)
+        process = self._processes.pop(name)
         with suppress(ProcessLookupError):
             process.terminate()
         try:
@@ -78,24 +83,24 @@ class Nodes:
             return await process.wait()
 
     async def stop_all(self) -> None:
-        """End all nodes."""
-        await asyncio.gather(*(self.stop(site) for site in list(self._processes)))
+        """End all processes."""
+        await asyncio.gather(*(self.stop(name) for name in list(self._processes)))
 
 
 @asynccontextmanager
 async def running_nodes(network: Network) -> AsyncIterator[Nodes]:
-    """Run a node for each site as long as the context lasts."""
+    """Run the network's processes as long as the context lasts."""
     nodes = Nodes(network)
     try:
-        for site in SITES:
-            await nodes.start(site)
+        for name in network.processes:
+            await nodes.start(name)
         yield nodes
     finally:
         await _to_the_end(nodes)
 
 
 async def _to_the_end(nodes: Nodes) -> None:
-    """End all nodes, even if a second Ctrl-C comes meanwhile."""
+    """End all processes, even if a second Ctrl-C comes meanwhile."""
     stopping = asyncio.ensure_future(nodes.stop_all())
     while not stopping.done():
         with suppress(asyncio.CancelledError):

@@ -15,6 +15,7 @@ serves ETSI GS QKD 004 (`docs/reference/southbound.md`).
 `qos`           what a caller of ETSI GS QKD 004 asks for, and what the module can give
 `calls`         calls of ETSI GS QKD 004 that come to a module, and what answers them
 `sessions`      who has the module's key stream open at this end, and what each call is answered
+`registration`  how the module registers at its QKS (`docs/reference/qrp.md`)
 ==============  =====================================================================================
 """
 

@@ -69,6 +69,13 @@ class CloseStream:
 
 
 @dataclass(frozen=True, slots=True)
+class SetExchange:
+    """The QKS turns the exchange on or off (QRP 3). While it is off, no stream is open and none can be opened."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRead:
     """The device has yielded the block that `ReadBlock` asked for, of `length` bytes."""
 
@@ -133,6 +140,7 @@ Event = (
     | FrameTaken
     | OpenStream
     | CloseStream
+    | SetExchange
     | BlockRead
     | Tagged
     | Unhealthy

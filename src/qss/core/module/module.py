@@ -48,6 +48,7 @@ class Module:
         self._chunk_bytes = 0
         self._opened_at = 0.0
         self._rest = Rest()
+        self._exchange = True
         self._peer_phase = PeerPhase.ABSENT
         self._peer_open: wire.Open | None = None
         self._announcement: Announcement | None = None
@@ -94,6 +95,8 @@ class Module:
                 self._open_stream(event)
             case ev.CloseStream(stream):
                 self._close_stream(stream)
+            case ev.SetExchange(on):
+                self._set_exchange(on=on)
             case ev.BlockRead():
                 self._block_read(event)
             case ev.Tagged():
@@ -117,6 +120,11 @@ class Module:
     def phase(self) -> Phase:
         """This end's state."""
         return self._phase
+
+    @property
+    def exchange(self) -> bool:
+        """Whether streams may be opened."""
+        return self._exchange
 
     @property
     def counts(self) -> Counts:
@@ -200,6 +208,8 @@ class Module:
         self._meet()
 
     def _refuse_open(self, event: ev.OpenStream) -> None:
+        if not self._exchange:
+            raise DeviceError("the exchange of this module is stopped; start it with `qss module start`")
         if self._phase is Phase.DOWN:
             raise DeviceError("the module has no Sync connection to its peer; try again when it is there")
         if rest := self._rest.left(self._now):
@@ -268,6 +278,12 @@ class Module:
     def _close_stream(self, stream: StreamId) -> None:
         if self._phase in (Phase.OPENING, Phase.RUNNING) and self._stream == stream:
             self._close("its key server closed it")
+
+    def _set_exchange(self, *, on: bool) -> None:
+        """QRP 3: what is open is closed, and the device stops with it."""
+        self._exchange = on
+        if not on and self._phase in (Phase.OPENING, Phase.RUNNING):
+            self._close("its exchange was stopped")
 
     def _close(self, reason: str) -> None:
         self._messages.append(wire.Close(self._stream.value))

@@ -2,6 +2,7 @@
 
 ==============  ==================================================================================
 `qkd_module`    events in, effects out; holds the bytes that its core names by number
+`registering`   the module's registration at its QKS, where it is a process of its own
 `chunks`        a stream's accepted bytes, cut into chunks and handed out once
 `southbound`    serves ETSI GS QKD 004 from a module: calls to its core, and answers back
 `adjusting`     changes a simulated device while it runs

@@ -171,6 +171,10 @@ class QkdModule:
             self._handle(ev.Destroyed(self._queue.destroy()))
             self._queue = None
 
+    def set_exchange(self, *, on: bool) -> None:
+        """Start or stop the exchange: while it is stopped no stream is open, and the device stands still."""
+        self._handle(ev.SetExchange(on))
+
     # --- the southbound interface ---------------------------------------------------------------------------------
 
     def view(self) -> View:
@@ -213,6 +217,7 @@ class QkdModule:
         """Return what the module says of itself now."""
         return ModuleStatus(
             self._core.phase,
+            self._core.exchange,
             None if self._queue is None else self._queue.stream,
             None if self._queue is None else self._queue.chunk_bytes,
             self._session.security,

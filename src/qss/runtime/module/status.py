@@ -14,6 +14,8 @@ class ModuleStatus:
     """What a module says of itself."""
 
     phase: Phase
+    exchange: bool
+    """Whether key streams may be opened: an administrator can stop it."""
     stream: StreamId | None
     """The stream that was opened last, if it was not closed by the QKS."""
     chunk_bytes: int | None

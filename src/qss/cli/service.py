@@ -1,0 +1,189 @@
+"""What `qss node` and `qss qkd-module` share: running in the foreground until SIGTERM or Ctrl-C, which end it cleanly.
+
+A hang-up has the process take over what can be changed of its configuration; one that comes while it starts, as soon as
+it has started. What ends it otherwise is told in one line: of the log where that is JSON, so that whoever collects it
+can read it. Not here: what is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from qss.model.errors import QssError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class Running[C](Protocol):
+    """A process in operation, with a configuration of type `C`."""
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Gets an exception when it cannot go on."""
+        ...
+
+    def listening(self) -> Mapping[str, str]:
+        """Return where it listens, by the interface's name, for the log."""
+        ...
+
+    def take_over(self, changed: C, file: Path) -> Mapping[str, int]:
+        """Take over what can be changed, and return what came and went. Raises `ConfigurationError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service[C]:
+    """A kind of process that runs until it is ended."""
+
+    what: str
+    """Its name in the log, such as `node`."""
+    load: Callable[[Path], C]
+    name: Callable[[C], Mapping[str, str]]
+    """Which one it is, for the log."""
+    check: Callable[[C], Awaitable[Iterable[str]]]
+    """Look at all that a start needs, and return notes; raises what would end the start."""
+    running: Callable[[C], AbstractAsyncContextManager[Running[C]]]
+
+
+def service_options(whose: str, page: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a command the options of a service."""
+    options = [
+        click.option(
+            "--config",
+            required=True,
+            metavar="FILE",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help=f"The {whose}'s configuration ({page}).",
+        ),
+        click.option("--check", is_flag=True, help="Look at all that a start needs, say what is wrong, start nothing."),
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="json" if not sys.stderr.isatty() else "text",
+            help="How the log, on stderr, is written: text at a terminal, JSON lines elsewhere, if not given.",
+        ),
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def run_service[C](make: Callable[[], Service[C]], config: Path, *, check: bool, log_format: str) -> None:
+    """Check or run a service, which `make` makes: it imports what takes its time. Ends the process if it fails."""
+    if check:
+        _check(make(), config)
+        return
+    hung_up = _note_hang_ups()
+    from qss.app.logs import configure_logs
+
+    configure_logs(log_format)
+    service = make()
+    try:
+        _start(service, config, hung_up)
+    except QssError as error:
+        if log_format != "json":
+            raise
+        _log_the_end(service.what, error)
+        sys.exit(1)
+
+
+def _check[C](service: Service[C], config: Path) -> None:
+    async def look() -> Iterable[str]:
+        return await service.check(service.load(config))
+
+    for note in asyncio.run(look()):
+        click.echo(f"note: {note}")
+    click.echo(f"{config} can be used")
+
+
+def _note_hang_ups() -> list[int]:
+    """Have SIGHUP end the process no more, and return the list to which each one is added."""
+    noted: list[int] = []
+
+    def note(signum: int, _frame: FrameType | None) -> None:
+        noted.append(signum)
+
+    signal.signal(signal.SIGHUP, note)
+    return noted
+
+
+def _start(service: Service[Any], config: Path, hung_up: list[int]) -> None:
+    from qss.app.process import harden_process
+
+    configuration = service.load(config)
+    harden_process()
+    with asyncio.Runner(loop_factory=_event_loop()) as runner:
+        runner.run(_run(service, configuration, config, hung_up))
+
+
+def _log_the_end(what: str, error: QssError) -> None:
+    import structlog
+
+    structlog.get_logger("qss").error(f"the {what} cannot go on", error=type(error).__name__, reason=str(error))
+
+
+def _event_loop() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+def _reload(service: Service[Any], running: Running[Any], config: Path) -> None:
+    """Take over what has changed in the configuration file, or say why not."""
+    import structlog
+
+    from qss.app.service_manager import READY, RELOADING, notify
+
+    log = structlog.get_logger("qss")
+    notify(RELOADING)
+    try:
+        changes = running.take_over(service.load(config), config)
+    except QssError as error:
+        refusal = str(error)
+        log.error("the configuration was not taken over: nothing has changed", reason=refusal)  # noqa: TRY400
+    else:
+        log.warning("the configuration was read anew", audit=True, **changes)
+    notify(READY)
+
+
+async def _run(service: Service[Any], configuration: object, config: Path, hung_up: list[int]) -> None:
+    import structlog
+
+    from qss.app.service_manager import READY, STOPPING, notify
+
+    log = structlog.get_logger("qss")
+    name = service.name(configuration)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    async with service.running(configuration) as running:
+        loop.add_signal_handler(signal.SIGHUP, _reload, service, running, config)
+        log.info("serving", **name, **running.listening())
+        notify(READY)
+        if hung_up:  # the configuration may have been edited after this start had read it
+            _reload(service, running, config)
+        running.failed.add_done_callback(lambda _: stopped.set())
+        await stopped.wait()
+        notify(STOPPING)
+        log.info("stopping", **name)
+        failure = running.failed.exception() if running.failed.done() else None
+    if failure is not None:
+        raise failure
+    log.info("stopped", **name)

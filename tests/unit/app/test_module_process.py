@@ -1,0 +1,159 @@
+"""A module process: who may call it, who may be at the other end of Sync, and what it takes over while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from qss.adapters.identity.certificate import CertificateIdentity
+from qss.app.connecting import serve_peer
+from qss.app.module_callers import Administrators, Callers
+from qss.app.module_configuration import load
+from qss.app.module_process import ModuleProcess, running
+from qss.app.module_tables import ModuleConfiguration
+from qss.model.certificates import PeerCertificate, site_behind
+from qss.model.errors import ConfigurationError, ListenError, PkiError, Unauthorised
+from qss.model.identifiers import QkdmId, QksId, SaeId
+from support.connections import memory_pair
+from support.pki import Pki
+
+A, B = QksId("A"), QksId("B")
+A1 = QkdmId("A/1")
+ALICE = SaeId("sae:alice")
+
+TOML = """
+[module]
+id = "A/1"
+pair = "9c1be8f4-24d7-4f0a-b1c9-5d2f7a6e8b04"
+peer = "0"
+
+[tls]
+authority = "{authority}"
+certificate = "{certificate}"
+key = "{key}"
+
+[southbound]
+listen = "127.0.0.1:{port}"
+clients = [{clients}]
+
+[sync]
+listen = "127.0.0.1:0"
+
+[device]
+type = "simulator"
+rate_bps = {rate}
+
+[admin]
+listen = "127.0.0.1:0"
+"""
+
+
+def named(*uris: str) -> PeerCertificate:
+    return PeerCertificate("alice", uris, ())
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki") / "pki")
+
+
+def configured(
+    folder: Path, pki: Pki, *, module: str = "A/1", clients: str = '"sae:alice"', rate: int = 1000, port: int = 0
+) -> ModuleConfiguration:
+    pair = pki.module(module)
+    toml = TOML.format(
+        authority=pki.authority, certificate=pair.certificate, key=pair.key, clients=clients, rate=rate, port=port
+    )
+    (folder / "module.toml").write_text(toml, encoding="utf-8")
+    return load(folder / "module.toml")
+
+
+# --- who ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_own_key_server_and_listed_applications_may_call():
+    callers = Callers(A, [ALICE], CertificateIdentity())
+    assert callers.name(named("qks:A")) == "site A"
+    assert callers.name(named("sae:alice")) == "sae:alice"
+
+
+@pytest.mark.parametrize(
+    "uris",
+    [("qks:B",), ("qks:A", "qks:B"), ("qks:A", "qkdm:A/1"), ("qkdm:A/1",), ("qkdm:B/1",), ("sae:bob",),
+     ("sae:alice", "x:y"), ()],
+)  # fmt: skip
+def test_nobody_else_may_call(uris):
+    with pytest.raises(Unauthorised):
+        Callers(A, [ALICE], CertificateIdentity()).name(named(*uris))
+
+
+def test_no_application_can_be_named_as_a_site_is():
+    callers = Callers(A, [SaeId("site")], CertificateIdentity(("cn",)))
+    with pytest.raises(Unauthorised):
+        callers.name(PeerCertificate("site A", (), ()))
+
+
+def test_the_module_its_site_and_listed_applications_may_look():
+    who = Administrators(A1, [ALICE], CertificateIdentity())
+    assert [who.name(named(uri)) for uri in ("qks:A", "qkdm:A/1", "sae:alice")] == [
+        "site A", "module A/1", "sae:alice",
+    ]  # fmt: skip
+    for uri in ("qks:B", "qkdm:A/2", "qkdm:B/1", "sae:bob"):
+        with pytest.raises(Unauthorised):
+            who.name(named(uri))
+
+
+@pytest.mark.parametrize(
+    ("uri", "served"), [("qks:B", True), ("qkdm:B/7", True), ("qks:A", False), ("qkdm:C/1", False)]
+)
+async def test_sync_takes_the_other_site_and_its_modules_and_nobody_else(uri, served):
+    ours, _ = memory_pair(b_is=uri)
+    came = []
+
+    async def serve(connection: object) -> None:
+        came.append(connection)
+
+    if served:
+        await serve_peer({B: serve}, site_behind, ours)
+        assert came == [ours]
+    else:
+        with pytest.raises(Unauthorised):
+            await serve_peer({B: serve}, site_behind, ours)
+        assert came == []
+
+
+# --- life -----------------------------------------------------------------------------------------------------------
+
+
+async def test_it_listens_and_stops(tmp_path, pki):
+    async with running(configured(tmp_path, pki)) as process:
+        assert set(process.listening()) == {"southbound", "sync", "admin"}
+        assert not process.failed.done()
+        port = process.addresses["southbound"].port
+        with pytest.raises(ListenError, match=r"southbound\.listen"):
+            async with running(configured(tmp_path, pki, port=port)):
+                pass
+    assert process.failed.cancelled()
+
+
+async def test_another_modules_certificate_keeps_it_from_starting(tmp_path, pki):
+    with pytest.raises(PkiError, match="is a certificate of module A/2, not A/1"):
+        async with running(configured(tmp_path, pki, module="A/2")):
+            pass
+
+
+async def test_clients_are_taken_over_while_it_runs_and_nothing_else(tmp_path, pki):
+    callers = Callers(A, [ALICE], CertificateIdentity())
+    process = ModuleProcess(configured(tmp_path, pki), callers, asyncio.get_running_loop().create_future())
+    file = tmp_path / "module.toml"
+    changes = process.take_over(configured(tmp_path, pki, clients='"sae:bob", "sae:carol"'), file)
+    assert changes == {"clients_added": 2, "clients_removed": 1}
+    assert callers.name(named("sae:bob")) == "sae:bob"
+    with pytest.raises(Unauthorised):
+        callers.name(named("sae:alice"))
+    with pytest.raises(ConfigurationError, match="device"):
+        process.take_over(configured(tmp_path, pki, clients="", rate=2000), file)
+    assert callers.name(named("sae:bob")) == "sae:bob"
+    assert process.take_over(configured(tmp_path, pki, clients=""), file) == {"clients_added": 0, "clients_removed": 2}
