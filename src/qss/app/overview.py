@@ -95,12 +95,12 @@ class Overview:
         return {each: bits for each, bits in answers.items() if isinstance(bits, int)}
 
     def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
-        """Change settings of the simulated device of a link, named by its UUID; return all that it has then."""
-        for link in self._configuration.links:
-            if str(link.uuid) == pair:
-                return self._modules[link.peer].adjust_device(change)
-        known = ", ".join(str(link.uuid) for link in self._configuration.links) or "none"
-        raise BadRequest(f"there is no device pair of this UUID: the pairs here are {known}")
+        """Change settings of the simulated device of a pair, named by its UUID; return all that it has then."""
+        modules = {str(known): module for known, module in self._modules.items()}
+        if pair not in modules:
+            known = ", ".join(modules) or "none"
+            raise BadRequest(f"there is no device pair of this UUID in this process: the pairs here are {known}")
+        return modules[pair].adjust_device(change)
 
 
 def _link(configured: Link, runner: LinkRunner, modules: Mapping[PairId, QkdModule]) -> LinkStatus:
