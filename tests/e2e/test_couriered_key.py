@@ -43,7 +43,7 @@ def network(tmp_path: Path):
 
 
 def module(network: RunningNetwork, site: str) -> dict:
-    return network.status(site)["links"][0]["module"]
+    return network.status(site)["links"][0]["pairs"][0]["module"]
 
 
 def used(tmp_path: Path, site: str) -> int:

@@ -32,7 +32,7 @@ def test_the_command_shows_and_sets_a_device_and_status_and_log_tell_it(network:
     shown = device_at(A, pair, "--json")
     assert shown.returncode == 0, shown.stderr
     before = json.loads(shown.stdout)
-    assert before["rate_bps"] == link(A, B)["module"]["device"]["rate_bps"]
+    assert before["rate_bps"] == link(A, B)["pairs"][0]["module"]["device"]["rate_bps"]
 
     assert device_at(A, pair, "--off", identity=pki.sae(ALICE)).returncode == 1
     assert "no device pair" in device_at(A, "00000000-0000-4000-8000-000000000000").stderr
@@ -42,10 +42,10 @@ def test_the_command_shows_and_sets_a_device_and_status_and_log_tell_it(network:
     off = device_at(A, pair, "--off", "--qber", "0.07")
     assert off.returncode == 0, off.stderr
     assert "it yields nothing: an outage was set by hand" in off.stdout
-    until(lambda: link(B, A)["module"]["device"]["note"] == "an outage was set by hand")
-    assert link(B, A)["module"]["device"]["qber"] == 0.07
+    until(lambda: link(B, A)["pairs"][0]["module"]["device"]["note"] == "an outage was set by hand")
+    assert link(B, A)["pairs"][0]["module"]["device"]["qber"] == 0.07
     on = device_at(A, pair, "--on", "--qber", str(before["qber"]), "--json")
     assert json.loads(on.stdout) == before
-    until(lambda: link(B, A)["module"]["device"]["note"] == "")
+    until(lambda: link(B, A)["pairs"][0]["module"]["device"]["note"] == "")
     told = [event for event in network.events(A) if event["event"] == "a simulated device was set"]
     assert [event["by"] for event in told] == [f"site {A}"] * 2

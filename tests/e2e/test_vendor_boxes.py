@@ -61,7 +61,7 @@ def test_applications_share_keys_that_come_from_the_boxes(network: RunningNetwor
     network.until_keys((BELLA, CAROL), count=200)
     exchange(network)
     for site, peer in ((B, C), (C, B)):
-        told = link(network, site, peer)["module"]["device"]
+        told = link(network, site, peer)["pairs"][0]["module"]["device"]
         assert (told["kind"], told["running"], told["simulated"], told["qber"]) == ("etsi014", True, False, None)
         assert told["rate_bps"] > 0
 
