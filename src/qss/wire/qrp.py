@@ -84,9 +84,9 @@ class DeviceCard(_Structure, frozen=True):
     qber: Share | None
     simulated: bool
     seeded: bool
-    lost_bits: Count = 0
-    left_bits: Count | None = None
-    note: Text = ""
+    lost_bits: Count
+    left_bits: Count | None
+    note: Text
 
 
 class PairState(_Structure, frozen=True):
