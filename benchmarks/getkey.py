@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from benchmarks import floor
-from benchmarks.load import Caller, Refused, Target, post, rate, timed, until_served
+from benchmarks.load import Caller, Target, post, rate, timed, until_served
 from benchmarks.results import Line, percentile
 from benchmarks.sites import TO_ALICE, TO_BOB, Sites, link_of, two_sites
 from benchmarks.state import fill
@@ -88,7 +88,7 @@ async def throughput() -> list[Line]:
                 ours.append(await rate(mine, ONE, 32, 2.0))
         ours, theirs = ours[1:], theirs[1:]
     return [
-        Line("client_alone_rate", statistics.median(theirs), "1/s"),
+        Line("bare_server_rate", statistics.median(theirs), "1/s"),
         Line("getkey_rate", statistics.median(ours), "1/s"),
         Line("getkey_rate_ratio", statistics.median(ours) / statistics.median(theirs), "x", ">= 0.5"),
     ]
@@ -124,17 +124,14 @@ async def pair() -> list[Line]:
 
         times = [await both(alice, bob) for _ in range(500)]
         pairs = [(await sites.caller(ALICE), await sites.caller(BOB)) for _ in range(16)]
-        until, count = time.perf_counter() + 4.0, 0
+        began, count = time.perf_counter(), 0
 
         async def go_on(master: Caller, slave: Caller) -> None:
             nonlocal count
-            while time.perf_counter() < until:
-                try:
-                    await both(master, slave)
-                except Refused:
-                    await asyncio.sleep(0.1)
-                else:
-                    count += 1
+            while time.perf_counter() < began + 4.0:
+                await both(master, slave)
+                count += 1
 
         await asyncio.gather(*(go_on(*one) for one in pairs))
-    return [Line("pair_p50_ms", statistics.median(times), "ms"), Line("pair_rate", count / 4.0, "1/s")]
+        per_second = count / (time.perf_counter() - began)
+    return [Line("pair_p50_ms", statistics.median(times), "ms"), Line("pair_rate", per_second, "1/s")]

@@ -1,5 +1,5 @@
 """A client that costs little: requests made beforehand, over kept TLS connections, and nothing of an answer is parsed
-but its status and length. It is measured alone as well, so that nobody takes its limit for a server's.
+but its status and length. It asks a bare server as well, so that nobody takes its limit for qss's.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fuzz import etsi004, qrp
+from fuzz import etsi004, qrp, vendor_boxes
 
 MAX_MUTATIONS = 8
 MAX_INSERTED = 64
@@ -26,7 +26,11 @@ class Target:
     one: Callable[[bytes], None]
 
 
-TARGETS = {"etsi004": Target(etsi004.seeds, etsi004.one), "qrp": Target(qrp.seeds, qrp.one)}
+TARGETS = {
+    "etsi004": Target(etsi004.seeds, etsi004.one),
+    "qrp": Target(qrp.seeds, qrp.one),
+    "vendor-boxes": Target(vendor_boxes.seeds, vendor_boxes.one),
+}
 
 
 class Found(Exception):

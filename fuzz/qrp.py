@@ -6,7 +6,17 @@ from qss.model.errors import RemoteProtocolError
 from qss.wire import qrp
 
 _PAIR = b"p" * 16
-_CARD = qrp.DeviceCard("simulator", running=True, rate_bps=4e5, qber=0.02, simulated=True, seeded=False)
+_CARD = qrp.DeviceCard(
+    "simulator",
+    running=True,
+    rate_bps=4e5,
+    qber=0.02,
+    simulated=True,
+    seeded=False,
+    lost_bits=0,
+    left_bits=None,
+    note="",
+)
 _STATE = qrp.PairState(
     _PAIR,
     exchange=True,
@@ -16,6 +26,7 @@ _STATE = qrp.PairState(
     security="TLSv1.3",
     device=_CARD,
     counts={"read": 1024},
+    unhealthy={"cycle": 1},
 )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from qss.core.reservation import Link
 from qss.model.identifiers import KeyId, QksId, SaeId, StreamId
 from qss.model.keys import Key
-from qss.model.ranges import Range, union
+from qss.model.ranges import Range, subtract, union
 from qss.model.records import PeerRecord, ReservationRecord, Side, StreamRecord
 from scenarios.world import CHUNK_BYTES, CHUNKS_PER_SECOND, SimulatedSite, World, content
 
@@ -17,6 +18,9 @@ _PULLED_BYTES = 8 * CHUNKS_PER_SECOND * CHUNK_BYTES
 
 _NOTED_BEFORE_S = 5.0
 """How long before it is given an answer may have been noted: its time ends with a clock that jumps meanwhile."""
+
+_LATE_S = 2.0
+"""How late a link may be in giving up what has outlived its time: it looks once a second."""
 
 
 class Book:
@@ -176,19 +180,44 @@ class Book:
                     if sum(len(common) for block in held if (common := block.intersection(part))) != len(part):
                         self._wrong(f"bytes of {part} of {record.stream} are not on the disk of {here}")
 
-    def check_erased(self, site: SimulatedSite) -> None:
-        """Nothing is on a disk that nobody needs. For a site that has come to rest."""
+    def check_lifetimes(self, site: SimulatedSite) -> None:
+        """Nothing has outlived its time at a site that has come to rest."""
+        _, wall = site.clocks()
+        for peer in site.neighbours:
+            link = site.site.links[peer].core
+            due = wall - _LATE_S
+            for row in link.reservations:
+                if row.expires_at < due:
+                    self._wrong(f"{row.id} at {site.here} has outlived its time")
+            for answer in link._state.answers.expired(due):
+                self._wrong(f"an answer at {site.here} of {len(answer.keys)} runs of keys has outlived its time")
+            for record in link.streams:
+                if record.available and record.opened_at + link.settings.stream_s < due:
+                    self._wrong(f"{record.stream} at {site.here} has outlived its time")
+
+    def check_erased(self, site: SimulatedSite, due: Mapping[StreamId, Sequence[Range]]) -> None:
+        """Nothing is on a disk that nobody needs, of a site that has stopped; `due` is what was `erasable` before."""
         for block in site.disk.blocks.values():
             record = site.disk.streams[block.stream]
             rows = [r for r in site.disk.reservations.values() if r.stream == block.stream and r.side is Side.SLAVE]
             unfetched = [part for row in rows for part in row.unfetched()]
-            # What has become free while the site stopped is erased when it starts again.
-            late = site.site.links[record.peer].core._state.ledgers[block.stream]._erasable
+            # What has become free while the site stopped is erased when it starts again, and nothing else is left to.
+            erasable_now = erasable(site).get(block.stream, ())
+            late = [piece for part in erasable_now for piece in subtract(part, due.get(block.stream, ()))]
             needed = union([*unfetched, *_kept(site, block.stream), *late, Range(record.head, record.end)])
             place = Range(block.start, block.start + block.length)
             kept = sum(len(common) for part in needed if (common := place.intersection(part)))
             if kept != len(place):
                 self._wrong(f"{place} of {block.stream} is still on the disk of {site.here}, needed are {kept} bytes")
+
+
+def erasable(site: SimulatedSite) -> dict[StreamId, list[Range]]:
+    """Return what the links of a site say may be erased, and have not asked for yet."""
+    return {
+        stream: list(ledger._erasable)
+        for runner in site.site.links.values()
+        for stream, ledger in runner.core._state.ledgers.items()
+    }
 
 
 def _kept(site: SimulatedSite, stream: StreamId) -> list[Range]:

@@ -13,7 +13,7 @@ from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.keys import KeyIdsRequest, KeyRequest
 from qss.model.records import PeerRecord, Scope
 from qss.simulation.store import SimulatedDisk
-from scenarios.checks import Book
+from scenarios.checks import Book, erasable
 from scenarios.world import Road, SimulatedSite, World
 
 LINE = ((("A", "B"), ("B", "C")), {"alice": "A", "anna": "A", "bob": "B", "bella": "B", "carol": "C"})
@@ -108,9 +108,11 @@ class Scenario:
             self.book.check_reuse(frozenset(road.ends))
         for site in world.sites.values():
             if site.running:
+                self.book.check_lifetimes(site)
+                due = erasable(site)
                 await site.site.stop()
                 site.running = False
-                self.book.check_erased(site)
+                self.book.check_erased(site, due)
 
     async def _repeat(self, mean_s: float, what: Callable[[], Awaitable[None]]) -> None:
         while True:

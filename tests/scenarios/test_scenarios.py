@@ -11,8 +11,12 @@ import pytest
 from qss.barrier import Barrier
 from qss.barrier.sealer import Sealer
 from qss.core.reservation import Link, LinkSettings, asking, holding, ledger
+from qss.core.reservation.answers import Answers
+from qss.core.reservation.erasing import Erasing
+from qss.core.reservation.holding import Holding
 from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.streams import Streams
 from qss.model.identifiers import ReservationId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key
@@ -120,6 +124,17 @@ def test_used_key_that_is_only_forgotten_is_seen(monkeypatch: pytest.MonkeyPatch
         pass
 
     monkeypatch.setattr(Barrier, "erase_key", erase_nothing)
+    assert seen("is still on the disk")
+
+
+@pytest.mark.parametrize(("part", "what"), [(Holding, "expire"), (Answers, "expire"), (Streams, "age")])
+def test_what_outlives_its_time_is_seen(monkeypatch: pytest.MonkeyPatch, part: type, what: str) -> None:
+    monkeypatch.setattr(part, what, lambda _: None)
+    assert seen("has outlived its time")
+
+
+def test_used_key_that_no_link_has_erased_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Erasing, "erase", lambda _: None)
     assert seen("is still on the disk")
 
 

@@ -15,6 +15,7 @@ from qss.core.module import Module, ModuleSettings, Phase
 from qss.core.module import events as ev
 from qss.crypto.block_check import MIN_BLOCK_BYTES, check_block
 from qss.model.errors import DeviceError
+from qss.model.health import HealthTest
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
 from qss.wire import sync
@@ -62,6 +63,8 @@ class ModulePair:
         self.connected = False
         self.differing: set[tuple[StreamId, int]] = set()
         """Blocks of which the responder's device has other bits."""
+        self.unhealthy: set[tuple[sync.End, StreamId, int]] = set()
+        """Blocks that fail a health test at one end."""
         self._named = 0
         self._carried = b""
 
@@ -225,6 +228,10 @@ class ModulePair:
 
     def _compute_tags(self, end: ModuleEnd, number: int) -> None:
         assert end.stream is not None
+        side = sync.End.INITIATOR if end is self.a else sync.End.RESPONDER
+        if (side, end.stream, number) in self.unhealthy:
+            self.handle(end, ev.Unhealthy(number, HealthTest.CYCLE, "the device failed the cycle test"))
+            return
         check = check_block(end.stream, number, KeyMaterial(end.blocks[number]))
         end.blocks[number] = check.payload.reveal()
         ours, expected = check.initiator_tag, check.responder_tag

@@ -9,6 +9,7 @@ from typing import Self
 from qss.adapters.devices.simulator import RateSetSimulator
 from qss.core.module import ModuleSettings
 from qss.model.identifiers import QksId, StreamId
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import Device, DeviceRole
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module import QkdModule
@@ -25,7 +26,7 @@ def raise_defect(error: BaseException) -> None:
 
 
 def fast_simulator() -> RateSetSimulator:
-    return RateSetSimulator(FAST_BPS, block_bytes=1024)
+    return RateSetSimulator(SimulatorSettings(rate_bps=FAST_BPS), block_bytes=1024)
 
 
 class TwoModules:

@@ -63,7 +63,7 @@ class FakeKeyService:
         reservation = ReservationId.from_entropy((number << 64).to_bytes(16))
         keys = []
         for position in range(request.number):
-            material = KeyMaterial((number * 1000 + position).to_bytes(4) * (size // 4 + 1))[:size]
+            material = KeyMaterial(self.draw(number * 1000 + position, size))
             key = Key(reservation.key_id(position), material)
             self._held[key.key_id] = (caller, set(slaves), frozenset(slaves), material)
             keys.append(key)
@@ -80,6 +80,10 @@ class FakeKeyService:
         for key_id in key_ids:
             self._held[key_id][1].discard(caller)
         return tuple(Key(key_id, self._held[key_id][3]) for key_id in key_ids)
+
+    def draw(self, number: int, size: int) -> bytes:
+        """A key that a test can tell from all others."""
+        return (number.to_bytes(4) * (size // 4 + 1))[:size]
 
     def _authorise(self, call: tuple[object, ...], caller: SaeId, slaves: Iterable[SaeId]) -> None:
         self.asked.append(call)

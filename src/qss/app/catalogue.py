@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
+from qss.adapters.devices.etsi004 import Etsi004Device
+from qss.adapters.devices.etsi014 import Etsi014Device, Side
+from qss.adapters.devices.file import FileDevice
+from qss.adapters.devices.key_files import Used
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.adapters.keyrings.envelope import read_any
@@ -27,10 +32,13 @@ from qss.adapters.stores.sqlite import (
 )
 from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
+from qss.client.etsi004 import Etsi004Client
+from qss.client.vendor_box import VendorBox
 from qss.model.addresses import Address
 from qss.model.certificates import PeerCertificate, module_of
 from qss.model.errors import Unauthorised
 from qss.model.identifiers import QkdmId, QksId
+from qss.pki.contexts import application_context
 from qss.ports.anchor import Anchor
 from qss.ports.device import Device
 from qss.ports.identity import Identity
@@ -38,6 +46,9 @@ from qss.ports.key_source import KeySource
 from qss.ports.keyring import KeyRing
 from qss.ports.routing_table import RoutingTable
 from qss.ports.store import Store
+from qss.wire.etsi004.framing import FORGE_VERSION, QUBIP_VERSION
+from qss.wire.etsi004.messages import Form
+from qss.wire.etsi004.status import Edition
 
 
 def keyring_of(table: tables.KeyRingTable) -> KeyRing:
@@ -68,9 +79,37 @@ def device_of(table: tables.DeviceTable) -> Device:
     """Return one end of a device pair."""
     match table:
         case tables.Simulator():
-            return RateSetSimulator(table.rate_bps, qber=table.qber, block_bytes=table.block_bytes)
+            return RateSetSimulator(table.settings(), block_bytes=table.block_bytes)
         case tables.SeededSimulator():
-            return UnsafeSeededSimulator(table.rate_bps, table.seed, qber=table.qber, block_bytes=table.block_bytes)
+            return UnsafeSeededSimulator(table.settings(), table.seed, block_bytes=table.block_bytes)
+        case tables.CourieredKey():
+            return FileDevice(
+                table.path,
+                state=table.state,
+                used=Used(table.used),
+                rate_bps=table.rate_bps,
+                block_bytes=table.block_bytes,
+                warn_bits=table.warn_bits,
+            )
+        case tables.Etsi014():
+            return Etsi014Device(
+                partial(_client_of_014, table),
+                Side(table.side),
+                table.own_sae,
+                table.other_sae,
+                key_bits=table.key_bits,
+                block_bytes=table.block_bytes,
+                rate_bps=table.rate_bps,
+            )
+        case tables.Etsi004():
+            return Etsi004Device(
+                partial(_client_of_004, table),
+                table.source,
+                table.destination,
+                chunk_bytes=table.chunk_bytes or 0,
+                block_bytes=table.block_bytes,
+                rate_bps=table.rate_bps,
+            )
         case _:
             assert_never(table)
 
@@ -92,6 +131,41 @@ def southbound_source(address: Address, context: ssl.SSLContext, module: QkdmId)
             raise Unauthorised(f"{address} is module {found}, not {module}: correct the module's southbound.address")
 
     return Etsi004Source(address, context, verify)
+
+
+def check_device(table: tables.DeviceTable) -> None:
+    """Look at what a device needs from this machine. Raises `PkiError` for certificates that cannot be used."""
+    match table:
+        case tables.Etsi014():
+            _client_of_014(table)
+        case tables.Etsi004():
+            _client_of_004(table)
+
+
+def _client_of_014(table: tables.Etsi014) -> VendorBox:
+    """Return a client of a box, made anew for each key stream: the certificates may have been renewed."""
+    return VendorBox(
+        f"https://{table.address}",
+        table.certificate,
+        table.key,
+        table.authority,
+        table.other_sae,
+        table.base_path,
+        table.timeout_s,
+    )
+
+
+def _client_of_004(table: tables.Etsi004) -> Etsi004Client:
+    """Return a client of a box, as `_client_of_014`. Its certificate must name the host that is called."""
+    form = Form(table.form)
+    return Etsi004Client(
+        table.address,
+        application_context(table.certificate, table.key, table.authority),
+        lambda _: None,
+        edition=Edition(table.edition),
+        form=form,
+        version=FORGE_VERSION if form is Form.FORGE else QUBIP_VERSION,
+    )
 
 
 def store_at(path: Path, site: QksId) -> Store:

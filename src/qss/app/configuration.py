@@ -16,7 +16,10 @@ from qss.app.site_tables import (
     PARTY_IS,
     QKS_ID_IS,
     SAE_ID_IS,
+    CourieredKey,
     DeviceTable,
+    Etsi004,
+    Etsi014,
     Link,
     LinkModule,
     SeededSimulator,
@@ -47,8 +50,7 @@ def notes(configuration: SiteConfiguration) -> tuple[str, ...]:
     return (
         *(
             f"{key}: the bits of this device are predictable to anyone who has the seed; it is for tests only"
-            for i, link in enumerate(configuration.links)
-            for key, device in _devices(i, link)
+            for key, device in configuration.devices
             if isinstance(device, SeededSimulator)
         ),
         *(
@@ -67,6 +69,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _listeners(configuration)
     yield from _links(configuration)
     yield from _modules(configuration)
+    yield from _devices(configuration)
     yield from _saes(configuration)
     yield from _pairs(configuration)
 
@@ -135,6 +138,16 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
         yield f"links[{uuid[0] - 1}].uuid", f"{uuid[1]} again", "a UUID of its own for each site and link"
 
 
+def _devices(configuration: SiteConfiguration) -> Iterator[Fault]:
+    for key, device in configuration.devices:
+        yield from device_faults(key, device)
+    couriered = [
+        (key, device.path.absolute()) for key, device in configuration.devices if isinstance(device, CourieredKey)
+    ]
+    if path := _repeated(path for _, path in couriered):
+        yield f"{couriered[path[0]][0]}.path", shown(path[1]) + " again", "key of its own for each device pair"
+
+
 def _modules(configuration: SiteConfiguration) -> Iterator[Fault]:
     """Each link has device pairs, in one form; each of them a UUID, and a module that is here or has a name."""
     named: list[tuple[str, LinkModule]] = []
@@ -167,22 +180,32 @@ def _is_own(module: QkdmId, site: QksId) -> bool:
         return False
 
 
-def _devices(i: int, link: Link) -> Iterator[tuple[str, DeviceTable]]:
-    """Yield the devices of modules in this process, each with its key."""
-    if link.device is not None:
-        yield f"links[{i}].device", link.device
-    for j, module in enumerate(link.modules):
-        if module.device is not None:
-            yield f"links[{i}].modules[{j}].device", module.device
-
-
 def _capacity(i: int, link: Link) -> Iterator[Fault]:
-    block_bits = max((8 * (device.block_bytes or 0) for _, device in _devices(i, link)), default=0)
+    block_bits = max((8 * (pair.device.block_bytes or 0) for pair in link.pairs if pair.device), default=0)
     if link.relay_reserve_bits >= link.capacity_bits:
         allowed = f"less than capacity_bits, which is {link.capacity_bits}: applications need key as well"
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed
     if link.capacity_bits < block_bits:
         yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
+
+
+def device_faults(key: str, device: DeviceTable) -> Iterator[Fault]:
+    """Yield every rule that a device's table breaks by itself; `key` is the table's."""
+    if isinstance(device, Etsi014):
+        for name, sae in (("own_sae", device.own_sae), ("other_sae", device.other_sae)):
+            try:
+                parse_sae_id(sae)
+            except InvalidIdentifier:
+                yield f"{key}.{name}", shown(sae), SAE_ID_IS
+    if isinstance(device, Etsi014 | Etsi004):
+        yield from _box(key, device)
+
+
+def _box(key: str, box: Etsi014 | Etsi004) -> Iterator[Fault]:
+    if box.address.port == 0:
+        yield f"{key}.address", shown(str(box.address)), "the port that the box listens on, 1 to 65535"
+    if isinstance(box, Etsi014) and box.own_sae == box.other_sae:
+        yield f"{key}.other_sae", shown(box.other_sae), "another SAE than own_sae: the one at the other end"
 
 
 def _saes(configuration: SiteConfiguration) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qss.core.module import Phase
+from qss.model.health import HealthTest
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
 from qss.wire.qrp import DeviceCard, PairState, StreamPhase
@@ -22,6 +23,7 @@ def module_state(status: ModuleStatus) -> ModuleState:
         security=status.security,
         device=_device(status.device),
         bits=_bits({outcome: getattr(status.counts, outcome) for outcome in OUTCOMES}),
+        health_failures=_failures({str(test): count for test, count in status.counts.unhealthy.items()}),
     )
 
 
@@ -33,6 +35,7 @@ def told_state(state: PairState) -> ModuleState:
         security=state.security,
         device=_device(state.device),
         bits=_bits(state.counts),
+        health_failures=_failures(state.unhealthy),
     )
 
 
@@ -44,8 +47,16 @@ def _device(device: DeviceStatus | DeviceCard) -> DeviceState:
         qber=device.qber,
         simulated=device.simulated,
         seeded=device.seeded,
+        lost_bits=device.lost_bits,
+        left_bits=device.left_bits,
+        note=device.note,
     )
 
 
 def _bits(counts: Mapping[str, int]) -> dict[str, int]:
     return {outcome: 8 * counts.get(outcome, 0) for outcome in OUTCOMES}
+
+
+def _failures(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the count of each test, from the start, so that rates miss none."""
+    return {test: counts.get(test, 0) for test in HealthTest}

@@ -16,6 +16,7 @@ from qss.model.addresses import Address
 from qss.model.errors import BadRequest, Unavailable
 from qss.model.identifiers import PairId, QksId
 from qss.model.records import BurnReason, Scope, StreamRecord, Tally
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.runtime.link import LinkRunner
 from qss.runtime.site import Site
 from qss.wire.metrics import Sample
@@ -92,6 +93,14 @@ class Overview:
                 done = ", ".join(other for other, bits in answers.items() if isinstance(bits, int)) or "none"
                 raise Unavailable(f"the link to {each}: {answer}; recalled at links: {done}; recall again") from answer
         return {each: bits for each, bits in answers.items() if isinstance(bits, int)}
+
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of the simulated device of a pair, named by its UUID; return all that it has then."""
+        modules = {str(each): module for each, module in self._modules.here.items()}
+        if pair not in modules:
+            known = ", ".join(modules) or "none"
+            raise BadRequest(f"there is no device pair of this UUID in this process: the pairs here are {known}")
+        return modules[pair].adjust_device(change)
 
 
 def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkStatus:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qss.app import site_tables as tables
-from qss.app.catalogue import anchor_of, keyring_of, store_was_started
+from qss.app.catalogue import anchor_of, check_device, keyring_of, store_was_started
 from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
-from qss.model.errors import StoreError, StoreUnavailable
+from qss.model.errors import PkiError, StoreError, StoreUnavailable
 from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
 from qss.pki.own_call import check_own_call
 from qss.ports.store import SealedStore
@@ -57,6 +57,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     contexts = _contexts(configuration)
     expires = check_site(configuration.tls.certificate, site.id)
     check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
+    _check_devices(configuration)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_anchor(site)
     found = (openness(site.data), _missing_anchor(site))
@@ -73,6 +74,14 @@ def _contexts(configuration: tables.SiteConfiguration) -> Contexts:
         probe_context(*own, authority),
         northbound_context(*own, configuration.northbound_authority, minimum),
     )
+
+
+def _check_devices(configuration: tables.SiteConfiguration) -> None:
+    for key, device in configuration.devices:
+        try:
+            check_device(device)
+        except PkiError as error:
+            raise PkiError(f"{key}: {error}") from error
 
 
 def _missing_anchor(site: tables.Site) -> str | None:

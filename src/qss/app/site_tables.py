@@ -20,6 +20,9 @@ from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, PairId, QkdmId, QksId, SaeId
 from qss.model.keys import KeyLimits
+from qss.model.simulator_settings import SimulatorSettings
+from qss.wire.etsi004.framing import MAX_KEY_BYTES
+from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
 ANY_SAE = SaeId("*")
@@ -42,6 +45,23 @@ CredentialName = Annotated[
         description="a file name in systemd's credentials folder: letters, digits, '.', '-' or '_'",
     ),
 ]
+BasePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/[A-Za-z0-9._~%-]+){1,16}\Z",
+        max_length=255,
+        description="a path that begins with '/' and ends without, such as /api/v1/keys",
+    ),
+]
+Uri = Annotated[
+    str,
+    Meta(
+        pattern=r"^[!-~]{1,4096}\Z",
+        description="a URI: 1 to 4096 printable ASCII characters, no spaces, such as app:alice",
+    ),
+    SECRET,
+]
+"""It may carry a token (ETSI GS QKD 004, clause 6.2)."""
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
 Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -159,7 +179,26 @@ class _SetRate(Table, frozen=True, kw_only=True):
 
     rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)]
     qber: Annotated[float, Meta(ge=0, le=0.5)] = 0.02
+    qber_limit: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    buffer_bits: Annotated[int, Meta(ge=0, le=1 << 40)] | None = None
+    start_up_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    outage_every_s: Annotated[float, Meta(ge=1, le=31_536_000)] | None = None
+    outage_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 10.0
     block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] | None = None
+
+    def settings(self) -> SimulatorSettings:
+        """Return what the device is set to at the start."""
+        return SimulatorSettings(
+            rate_bps=self.rate_bps,
+            qber=self.qber,
+            qber_limit=self.qber_limit,
+            jitter=self.jitter,
+            buffer_bits=self.buffer_bits,
+            start_up_s=self.start_up_s,
+            outage_every_s=self.outage_every_s,
+            outage_s=self.outage_s,
+        )
 
 
 class Simulator(_SetRate, frozen=True, kw_only=True, tag="simulator", tag_field="type"):
@@ -172,7 +211,50 @@ class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1), SECRET]
 
 
-DeviceTable = Simulator | SeededSimulator
+class CourieredKey(Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
+    """Key that somebody brought to both ends, in a file or a folder of files; used once."""
+
+    path: Path
+    state: Path | None = None
+    used: Literal["overwritten", "removed", "kept"] = "overwritten"
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 1_000_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 16_384
+    warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
+
+
+class _Box(Table, frozen=True, kw_only=True):
+    """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
+
+    address: Address
+    certificate: Path
+    key: Path
+    authority: Path
+    rate_bps: Annotated[float, Meta(gt=0, le=10_000_000_000)] = 10_000.0
+    block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 1024
+
+
+class Etsi014(_Box, frozen=True, kw_only=True, tag="etsi014", tag_field="type"):
+    """A vendor's box, or key management entity, that offers ETSI GS QKD 014. `key_bits` None: the box's own size."""
+
+    side: Literal["master", "slave"]
+    own_sae: SaeName
+    other_sae: SaeName
+    base_path: BasePath = PREFIX
+    key_bits: KeySize | None = None
+    timeout_s: Seconds = 10.0
+
+
+class Etsi004(_Box, frozen=True, kw_only=True, tag="etsi004", tag_field="type"):
+    """A vendor's box that offers ETSI GS QKD 004. `chunk_bytes` None: what the box chooses."""
+
+    source: Uri
+    destination: Uri
+    chunk_bytes: Annotated[int, Meta(ge=1, le=MAX_KEY_BYTES)] | None = None
+    form: Literal["forge", "qubip"] = "forge"
+    edition: Literal["2.1.1", "3-draft"] = "2.1.1"
+
+
+DeviceTable = Simulator | SeededSimulator | CourieredKey | Etsi014 | Etsi004
 
 
 class LinkModule(Table, frozen=True, kw_only=True):
@@ -245,6 +327,15 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()
+
+    @property
+    def devices(self) -> tuple[tuple[str, DeviceTable], ...]:
+        """The devices whose modules run in this process, each with the key of its table."""
+        found: list[tuple[str, DeviceTable | None]] = []
+        for i, link in enumerate(self.links):
+            found.append((f"links[{i}].device", link.device))
+            found += [(f"links[{i}].modules[{j}].device", module.device) for j, module in enumerate(link.modules)]
+        return tuple((key, device) for key, device in found if device is not None)
 
     @property
     def northbound_authority(self) -> Path:

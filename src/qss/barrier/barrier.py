@@ -2,7 +2,7 @@
 
 Key is used in the order in which it was stored, so of each stream the block that was read last is kept, sealed as it
 is: the next key is most likely in it. What a block holds at its place never changes, so a kept one is never wrong;
-with an erasure it goes.
+with an erasure, or the end of its stream, it goes.
 
 Refused here: ordering of commits (the store's), fences (the caller's), and any plaintext that outlives a call.
 """
@@ -56,6 +56,8 @@ class Barrier:
         self._proof_key = proof_key(data_key.reveal())
         self._erasing = asyncio.Lock()
         self._kept: OrderedDict[StreamId, SealedBlock] = OrderedDict()
+        self._erasures = 0
+        """Counts erasures: what was read while there was one may be gone, and is not kept."""
 
     async def start(self) -> Contents:
         """As `SealedStore.start`."""
@@ -64,7 +66,12 @@ class Barrier:
 
     async def commit(self, batch: Sequence[SealedChange], fence: int) -> int:
         """As `SealedStore.commit`. The order of batches is the order of the calls: nothing is awaited before."""
-        return await self._store.commit(list(_seal(self._unsealed(), batch)), fence)
+        try:
+            return await self._store.commit(list(_seal(self._unsealed(), batch)), fence)
+        finally:
+            for change in batch:
+                if isinstance(change, DropStream):
+                    self._forget(change.stream)
 
     async def contents(self) -> Contents:
         """As `SealedStore.contents`."""
@@ -96,13 +103,18 @@ class Barrier:
         kept = self._kept.get(stream)
         if kept is not None and kept.start <= part.start and part.stop <= kept.start + kept.length:
             return (kept,)
+        erasures = self._erasures
         blocks = await self._store.blocks(stream, part)
-        if blocks:
+        if blocks and erasures == self._erasures:
             self._kept[stream] = blocks[-1]
             self._kept.move_to_end(stream)
             if len(self._kept) > _KEPT_BLOCKS:
                 self._kept.popitem(last=False)
         return blocks
+
+    def _forget(self, stream: StreamId) -> None:
+        self._erasures += 1
+        self._kept.pop(stream, None)
 
     async def erase_key(self, stream: StreamId, parts: Sequence[Range], fence: int) -> None:
         """As `SealedStore.erase_key`. A block that is not erased whole and does not open is given up whole.
@@ -112,17 +124,22 @@ class Barrier:
         sealer = self._unsealed()
         # Two erasures that read the same block would each bring back what the other one erased.
         async with self._erasing:
-            for portion in _portions(parts):
-                changes = await self._erasure(sealer, stream, portion)
-                if not changes:
-                    continue
-                try:
-                    await self._store.commit(changes, fence)
-                except HeadMismatch:
-                    # Only the end of the whole stream can have come between, and then nothing is left to erase.
-                    if await self._erasure(sealer, stream, portion):
-                        raise
-            self._kept.pop(stream, None)
+            try:
+                for portion in _portions(parts):
+                    await self._erase(sealer, stream, portion, fence)
+            finally:
+                self._forget(stream)
+
+    async def _erase(self, sealer: Sealer, stream: StreamId, portion: Sequence[Range], fence: int) -> None:
+        changes = await self._erasure(sealer, stream, portion)
+        if not changes:
+            return
+        try:
+            await self._store.commit(changes, fence)
+        except HeadMismatch:
+            # Only the end of the whole stream can have come between, and then nothing is left to erase.
+            if await self._erasure(sealer, stream, portion):
+                raise
 
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""

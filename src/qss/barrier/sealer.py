@@ -1,13 +1,13 @@
-"""The sealer: seals and opens blocks at their place in a stream, and renews its subkey in time.
+"""The sealer: seals and opens blocks at their place in a stream, under one subkey after another.
 
 A sealed block is::
 
     format (1 byte, 0x01) ‖ salt (32) ‖ nonce (12) ‖ ciphertext ‖ tag (16)
 
-The subkey is HKDF-SHA256 of the data key under the salt. Every sealer draws a salt of its own, so two processes never
-share a subkey, and its nonces simply count. The additional data bind a block to site, stream, start and length: a block
-that was altered, moved or swapped does not open. A block of the same place and an older time does; stores that go back
-in time are noticed elsewhere.
+The subkey is HKDF-SHA256 of the data key under the salt, which is drawn anew for every commit that seals. So no two
+commits, and no two processes, share a subkey, and its nonces simply count. The additional data bind a block to site,
+stream, start and length: a block that was altered, moved or swapped does not open. A block of the same place and an
+older time does; stores that go back in time are noticed elsewhere.
 
 Refused here: storage, and knowing what was used already.
 """
@@ -34,7 +34,7 @@ _SUBKEY_PURPOSE = b"qss barrier v1: subkey"
 _BLOCK_PURPOSE = b"qss barrier v1: block"
 _NONCE_AT = 1 + SALT_BYTES
 _BODY_AT = _NONCE_AT + NONCE_BYTES
-# Blocks of many process starts lie in one store; each start that is being read costs one derivation.
+# Each commit has a subkey of its own; what is read in order needs each one once.
 _CACHED_SUBKEYS = 256
 
 
@@ -70,7 +70,7 @@ class Sealer:
     def seal(self, stream: StreamId, start: int, secret: bytes) -> SealedBlock:
         """Return `secret` sealed as bytes `start` and on of `stream`."""
         if self._seals == self._seals_per_subkey:
-            self._salt, self._seals = self._entropy(SALT_BYTES), 0
+            self.renew()
         nonce = self._seals.to_bytes(NONCE_BYTES)
         self._seals += 1
         body = seal(self._subkey(self._salt), nonce, secret, self._context(stream, start, len(secret)))

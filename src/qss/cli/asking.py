@@ -1,4 +1,4 @@
-"""The options of every command that asks a key server: which one, and as whom."""
+"""The options of every command that asks a site: which address, and as whom."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
-type _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def asking(ask: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command."""
-    options: list[_Decorator] = [
+    """Add the options that these commands share."""
+    options: list[Decorator] = [
         click.option(
             "--url", envvar="QSS_URL", required=True, show_envvar=True, help="The key server: https://host:port."
         ),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from qss.cli.asking import asking
+from qss.cli.asking import Decorator, asking
 
 if TYPE_CHECKING:
     from qss.client import SyncClient
     from qss.model.keys import Key
 
-_named: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
+_named: Decorator = click.option(
     "--name", metavar="NAME", help="An idempotency name: a repeat under it gets the same keys for a while."
 )
 

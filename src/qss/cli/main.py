@@ -24,6 +24,7 @@ COMMANDS = {
     "pki": ("qss.cli.pki", "Make and sign certificates of sites, modules and applications."),
     "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
     "module": ("qss.cli.module", "Look at a site's QKD modules, and start and stop their exchange."),
+    "device": ("qss.cli.device", "Show and change a simulated device while it runs."),
     "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),
 }
 """Each sub-command's module, which holds it as `command`, and what it is for."""

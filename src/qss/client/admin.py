@@ -10,6 +10,8 @@ from qss.client.https import HttpsClient
 from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import PairId, QksId
 from qss.model.records import Scope
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
+from qss.wire.device import parse_settings, render_change
 from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.recall import parse_recalled, render_recall
 from qss.wire.status import SiteStatus, parse_site_status
@@ -35,6 +37,15 @@ class AdminClient(HttpsClient):
         """Start or stop the exchange of a device pair of that site. Raises as `recall` does."""
         question = render_exchange(pair, on=on)
         await self.exchange(Exchange("POST", "/exchange", question, partial(_read, parse_exchange)))
+
+    async def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of the simulated device of a pair, by its UUID; return all that it has then. Raises as above.
+
+        `{}` changes none.
+        """
+        return await self.exchange(
+            Exchange("POST", f"/devices/{pair}", render_change(change), partial(_read, parse_settings))
+        )
 
 
 def _read[T](parse: Callable[[bytes], T], body: bytes) -> T:

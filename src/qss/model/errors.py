@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from qss.model.health import HealthTest
+
 
 class QssError(Exception):
     """Root of the tree."""
@@ -158,6 +160,14 @@ class RemoteProtocolError(ProtocolError):
 
 class DeviceError(QssError):
     """A QKD device or module cannot go on with this key stream; a successor stream is the remedy."""
+
+
+class DeviceUnhealthy(DeviceError):
+    """What a QKD device yields is not random. `test` says which health test found it."""
+
+    def __init__(self, test: HealthTest, what: str) -> None:
+        super().__init__(f"the device failed the {test} test: {what}; nothing of this block was used, check the device")
+        self.test = test
 
 
 class StreamEnded(DeviceError):

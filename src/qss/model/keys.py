@@ -52,6 +52,14 @@ class KeyLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyOffer:
+    """What of a `Get status` says what can be asked for now. `stored_key_count` is None where it was not told."""
+
+    limits: KeyLimits
+    stored_key_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class PairStatus:
     """What `Get status` of ETSI GS QKD 014 tells a master about a slave (clause 6.1). Sizes in bits."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from qss.model.key_material import KeyMaterial
+from qss.model.simulator_settings import SimulatorSettings
 
 
 class DeviceRole(StrEnum):
@@ -50,11 +51,20 @@ class DeviceStatus:
     running: bool
     rate_bps: float
     """Secret bits per second."""
-    qber: float
-    """Quantum bit error rate, 0 to 1."""
+    qber: float | None
+    """Quantum bit error rate, 0 to 1; None if the device does not tell."""
     simulated: bool
     seeded: bool = False
     """The bits are predictable: a simulator with a seed, for tests only."""
+    lost_bits: int = 0
+    """Bits that were distilled and not kept, since the process began: nobody read them in time, or one end alone had
+    them."""
+    left_bits: int | None = None
+    """How much the device can still yield at all; None if it has no end."""
+    exhausted: bool = False
+    """Nothing will come before somebody does something about it: no key stream is worth opening."""
+    note: str = ""
+    """What an operator should know now, if anything: why nothing comes, or what is about to run out."""
 
 
 class Device(Protocol):
@@ -74,4 +84,18 @@ class Device(Protocol):
 
     def status(self) -> DeviceStatus:
         """Return what the device says of itself now."""
+        ...
+
+
+@runtime_checkable
+class AdjustableDevice(Device, Protocol):
+    """A simulated device, whose settings can be changed while it runs."""
+
+    @property
+    def settings(self) -> SimulatorSettings:
+        """What it is set to."""
+        ...
+
+    def adjust(self, settings: SimulatorSettings) -> None:
+        """Go on with these settings. Raises `DeviceError` if they are the other end's to make."""
         ...

@@ -2,6 +2,7 @@
 
 ==============  ==================================================================================
 `link`          one link: events in, effects out, the store and the peer in between
+`asks`          asks that wait for the link's answer: keys, or an error
 `session`       a peer's connections, one at a time
 `outbox`        messages to the peer: gathered while the last frame is under way
 `tasks`         tasks that belong to somebody; no defect is silent

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from qss.core.keyserver.name_shares import NameShares
 from qss.core.keyserver.quotas import Party, Quotas
 from qss.core.keyserver.requests import KeyPlan, RequestPlanner
+from qss.model.answers import AskName
 from qss.model.errors import QssError
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
@@ -33,6 +35,7 @@ class KeyServer:
         self._links = links
         self._entropy = entropy
         self._clock = clock
+        self._names = NameShares()
 
     def get_status(self, caller: SaeId, slave: SaeId) -> PairStatus:
         """Return what this site can serve to the pair now (ETSI GS QKD 014 clause 6.1)."""
@@ -49,6 +52,7 @@ class KeyServer:
         link = self._links[plan.peer]
         if plan.name is not None and link.core.knows(plan.name):
             return await self._reserve(link, caller, plan)
+        self._take_name(link, caller, plan.name)
         bits = 8 * plan.count * plan.key_bytes
         self._quotas.take(self._clock(), caller, plan.slaves, plan.count, bits, self._outstanding)
         try:
@@ -67,4 +71,12 @@ class KeyServer:
     async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
         """Return reserved keys to a slave: each once, all or none (clause 6.4); to a repeat, the same."""
         plan = self._planner.plan_fetch(caller, master, request)
-        return await self._links[plan.peer].asks.fetch(caller, master, plan.key_ids, plan.name)
+        link = self._links[plan.peer]
+        self._take_name(link, caller, plan.name)
+        return await link.asks.fetch(caller, master, plan.key_ids, plan.name)
+
+    def _take_name(self, link: LinkRunner, caller: SaeId, name: AskName | None) -> None:
+        if name is None or link.core.knows(name):
+            return
+        settings = link.core.settings
+        self._names.take(self._clock(), settings.peer, caller, settings.max_reservations, settings.grace_s)

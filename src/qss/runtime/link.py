@@ -147,6 +147,11 @@ class LinkRunner:
         self._released.clear()
         self._handle(ev.StoreRestored())
 
+    @property
+    def held(self) -> bool:
+        """Whether it is held: what comes of a restore is being noted."""
+        return self._holds > 0
+
     async def quiet(self) -> None:
         """Return when no commit of this link is under way."""
         await self._commits.finished()

@@ -125,6 +125,8 @@ class Site:
 
     def _restored(self, noticed_by: LinkRunner, notice: RestoreNoticed) -> None:
         """One neighbour knows a later state of this store, or claims to: hold what is in doubt until that is noted."""
+        if noticed_by.held:
+            return
         peer = noticed_by.core.settings.peer
         doubt = restores.by_neighbour(notice, self._store.prove(peer, notice.incarnation, notice.commit_number))
         _log.error(doubt.reason, peer=peer, remembered=notice.commit_number)

@@ -1,8 +1,10 @@
-"""Admin: liveness, readiness, status, metrics, recalls and exchanges of one site (northbound.md, section 8).
+"""Admin: liveness, readiness, status, metrics, recalls, exchanges and simulated devices of one site.
+
+Specified in docs/reference/northbound.md, section 8.
 
 Probes need no certificate and get no data. The rest is for the site itself and for the administrators that its
-configuration lists. Only a recall, and starting and stopping an exchange, change anything here; the log says who did
-it.
+configuration lists. Recalls, starting and stopping an exchange, and the settings of simulated devices are all that can
+be changed here; the log says by whom.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from qss.model.certificates import PeerCertificate, is_site_uri, site_of
 from qss.model.errors import Unauthorised, Unavailable
 from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
 from qss.servers.admin_door import AdminDoor, Views
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import JSON, Request, Response
+from qss.wire.device import parse_change, render_settings
 from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.metrics import Sample
 from qss.wire.recall import parse_recall, render_recalled
@@ -59,6 +63,13 @@ class AdminService(Protocol):
         """Start or stop the exchange of a device pair. Raises `BadRequest` for a pair that is none here."""
         ...
 
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of the simulated device of a pair, by its UUID; return all that it has then.
+
+        Raises `BadRequest`, and then nothing was changed.
+        """
+        ...
+
 
 class Admin:
     """The handler behind the Admin listener, whose TLS context leaves the client's certificate optional."""
@@ -83,7 +94,7 @@ class Admin:
                 service.ready,
                 lambda: render_status(service.status()),
                 lambda: chain(service.metrics(), counts.samples()),
-                {"/recall": self._recall, "/exchange": self._exchange},
+                {"/recall": self._recall, "/exchange": self._exchange, "/devices/": self._adjust},
             ),
         )
 
@@ -102,7 +113,7 @@ class Admin:
             raise Unauthorised(f"{caller} is no administrator")
         return caller
 
-    async def _recall(self, who: str, body: bytes) -> Response:
+    async def _recall(self, who: str, _: str, body: bytes) -> Response:
         scope, peer = parse_recall(body)
         try:
             bits = await self._service.recall(scope, peer)
@@ -113,8 +124,15 @@ class Admin:
         _log.warning("keys recalled", audit=True, by=who, keys=str(scope), key_ids=named, burned_bits=dict(bits))
         return Response(200, JSON, render_recalled(bits))
 
-    async def _exchange(self, who: str, body: bytes) -> Response:
+    async def _exchange(self, who: str, _: str, body: bytes) -> Response:
         pair, on = parse_exchange(body)
         self._service.set_exchange(pair, on=on)
         _log.warning("exchange started" if on else "exchange stopped", audit=True, by=who, pair=str(pair))
         return Response(200, JSON, render_exchange(pair, on=on))
+
+    async def _adjust(self, who: str, pair: str, body: bytes) -> Response:
+        change = parse_change(body)
+        settings = self._service.adjust_device(pair, change)
+        if change:
+            _log.warning("a simulated device was set", audit=True, by=who, pair=pair, change=dict(change))
+        return Response(200, JSON, render_settings(settings))

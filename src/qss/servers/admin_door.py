@@ -16,8 +16,8 @@ from qss.model.errors import BadRequest, Unauthorised, Unavailable
 from qss.servers.messages import JSON, Request, Response, error_response
 from qss.wire.metrics import CONTENT_TYPE, Sample, render_metrics
 
-Action = Callable[[str, bytes], Awaitable[Response]]
-"""Takes who asks and the body of the request. Raises `BadRequest`, and `Unavailable`."""
+Action = Callable[[str, str, bytes], Awaitable[Response]]
+"""Takes who asks, what follows the action's path, and the request's body. Raises `BadRequest`, and `Unavailable`."""
 
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
@@ -26,7 +26,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What can be seen, and what can be done besides: `actions` by their paths, asked for by POST."""
+    """What can be seen, and what can be done besides: `actions` by their paths, asked for by POST.
+
+    A path that ends in a slash stands for all that begin with it.
+    """
 
     alive: Callable[[], bool]
     ready: Callable[[], bool]
@@ -56,7 +59,7 @@ class AdminDoor:
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
-        action = self._views.actions.get(request.path)
+        action, rest = self._action(request.path)
         if request.path not in self._open and request.path not in self._guarded and action is None:
             return error_response(404, f"there is nothing at this path: use {self._paths}")
         verb = "GET" if action is None else "POST"
@@ -75,11 +78,18 @@ class AdminDoor:
         if action is None:
             return self._guarded[request.path]()
         try:
-            return await action(who, request.body)
+            return await action(who, rest, request.body)
         except BadRequest as error:
             return error_response(400, error.message)
         except Unavailable as error:
             return error_response(503, str(error))
+
+    def _action(self, path: str) -> tuple[Action | None, str]:
+        """Return the action at a path, if there is one, and what follows the action's own path."""
+        for own, action in self._views.actions.items():
+            if path == own or (own.endswith("/") and path.startswith(own)):
+                return action, path.removeprefix(own)
+        return None, ""
 
 
 def _probe(good: bool, otherwise: str) -> Response:  # noqa: FBT001 - what it says is the point

@@ -22,7 +22,7 @@ from typing import cast
 import structlog
 
 from qss.model.certificates import PeerCertificate
-from qss.model.errors import LocalProtocolError, QssError, RemoteProtocolError, Unauthorised, place_of
+from qss.model.errors import LocalProtocolError, QssError, RemoteProtocolError, place_of
 from qss.model.identifiers import QksId
 from qss.runtime.module.southbound import KeyStreamModule, Southbound
 from qss.servers.counts import CallCounts
@@ -117,7 +117,7 @@ class Etsi004Server:
     async def close(self) -> None:
         """Listen no more, and end every connection. Can be called twice, and before the start.
 
-        The module's key stream is left as it is; the chunk that was kept for a repetition is destroyed.
+        A key stream that was opened here is closed, because nobody could reach it any more.
         """
         await self._acceptor.stop()
         for connection in self._acceptor.established:
@@ -171,7 +171,7 @@ class _Connection(asyncio.Protocol):
         assert peer is not None  # the context demands it
         try:
             self._caller = self._authorise(peer)
-        except Unauthorised as error:
+        except QssError as error:
             _log.warning("caller refused", reason=str(error))
             self._refuse("its caller may not use this module")
             return
@@ -280,6 +280,8 @@ class _Connection(asyncio.Protocol):
 
     def _give(self, seconds: float) -> None:
         """Give the other end so many seconds for what is its turn, from now."""
+        if self._lost.is_set():
+            return
         self._due = self._loop.time() + seconds
         if self._timer is not None and self._timer.when() > self._due:
             self._timer.cancel()

@@ -34,6 +34,9 @@ MAX_SLAVES = 256
 MAX_MESSAGES = 1_000
 """Most messages in one frame."""
 
+MAX_RECALLS = 8
+"""Most Recalls in one frame: each may cost its receiver a look at all that it holds."""
+
 _FRAME_OVERHEAD = 128
 
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -230,6 +233,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """None at all makes the frame a heartbeat."""
 
 
+_ROOM = MAX_FRAME_BYTES - _FRAME_OVERHEAD
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)
 
@@ -257,8 +261,12 @@ def decode(data: bytes) -> Frame:
 
 def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
     """Part `messages` into runs that each fit into one frame, in order."""
-    room = MAX_FRAME_BYTES - _FRAME_OVERHEAD
-    return fitting_runs(messages, lambda message: len(_encoder.encode(message)), room, MAX_MESSAGES)
+    return fitting_runs(messages, _size, _ROOM, MAX_MESSAGES)
+
+
+def _size(message: Message) -> int:
+    size = len(_encoder.encode(message))
+    return max(size, _ROOM // MAX_RECALLS) if isinstance(message, Recall) else size
 
 
 def weight(message: Message) -> int:

@@ -38,6 +38,13 @@ MODULE_BITS = Metric("qss_module_bits_total", "counter", "Bits that a device yie
 DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a device says it yields.")
 DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a device reports, 0 to 1.")
 DEVICE_SEEDED = Metric("qss_device_seeded", "gauge", "1 if a device's bits are predictable: seeded, for tests.")
+DEVICE_LOST = Metric("qss_device_lost_bits_total", "counter", "Bits that a device had and did not keep.")
+DEVICE_LEFT = Metric("qss_device_left_bits", "gauge", "Bits that a device can still yield at all, if it has an end.")
+HEALTH_FAILURES = Metric(
+    "qss_device_health_failures_total",
+    "counter",
+    "Key streams that ended because a device's bits failed a health test.",
+)
 BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
 
 STATES = ("ingested", "available", "reserved", "delivered", "relayed", "burned")
@@ -62,14 +69,21 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a QKD device says of itself. `seeded`: its bits are predictable."""
+    """What a QKD device says of itself.
+
+    `qber`: None if it does not tell; `seeded`: its bits are predictable; `left_bits`: None if it has no end.
+    """
 
     kind: str
     running: bool
     rate_bps: float
-    qber: float
+    qber: float | None
     simulated: bool
     seeded: bool
+    lost_bits: int = 0
+    left_bits: int | None = None
+    note: str = ""
+    """What an operator should know of it now, if anything."""
 
 
 class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +96,8 @@ class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
     """How the Sync connection is protected."""
     device: DeviceState
     bits: Mapping[str, int]
+    health_failures: Mapping[str, int]
+    """Streams that each health test ended, since the process began."""
 
 
 class PairStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,5 +198,11 @@ def module_samples(labels: tuple[tuple[str, str], ...], module: ModuleState) -> 
         yield Sample(MODULE_BITS, (*labels, ("outcome", outcome)), bits)
     device = module.device
     yield Sample(DEVICE_RATE, labels, device.rate_bps)
-    yield Sample(DEVICE_QBER, labels, device.qber)
+    if device.qber is not None:
+        yield Sample(DEVICE_QBER, labels, device.qber)
     yield Sample(DEVICE_SEEDED, labels, int(device.seeded))
+    yield Sample(DEVICE_LOST, labels, device.lost_bits)
+    if device.left_bits is not None:
+        yield Sample(DEVICE_LEFT, labels, device.left_bits)
+    for test, failures in module.health_failures.items():
+        yield Sample(HEALTH_FAILURES, (*labels, ("test", test)), failures)

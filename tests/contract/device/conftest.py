@@ -1,76 +1,113 @@
-"""Every kind of device that must keep the port's contract: each test runs on a pair of each."""
+"""Every kind of device that must keep the port's contract: each test runs on a pair of each.
+
+A further kind joins by its line in `PAIRS` or `BOXES`: a function that makes both ends of one pair. Its
+blocks should be small and come fast, and some hundreds of KiB should be there to read.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from qss.adapters.devices.etsi004 import Etsi004Device
+from qss.adapters.devices.etsi014 import Etsi014Device, Side
+from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
-from qss.model.errors import ConnectionLost
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import Device
+from support.device_channel import MemoryChannel
+from support.module_runners import A, B, TwoModules
+from support.northbound import ALICE, BOB
+from support.pki import Pki
+from support.southbounds import Southbounds
+from support.vendor_box import RandomKeys, client_of_004, listening, pair_of_boxes
 
-WINDOW = 8
+RATE_BPS = 50e6
+SETTINGS = SimulatorSettings(rate_bps=RATE_BPS)
+BLOCK_BYTES = 2048
 
-
-class MemoryChannel:
-    """One end of a bounded channel in memory. Implements `qss.ports.device.DeviceChannel`."""
-
-    def __init__(self) -> None:
-        self.other = self
-        self.ended = False
-        self.frames: deque[bytes] = deque()
-        self.changed = asyncio.Condition()
-
-    @classmethod
-    def pair(cls) -> tuple[MemoryChannel, MemoryChannel]:
-        one, two = cls(), cls()
-        one.other, two.other = two, one
-        one.changed = two.changed
-        return one, two
-
-    async def send(self, frame: bytes) -> None:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ended or len(self.other.frames) < WINDOW)
-            if self.ended:
-                raise ConnectionLost("the channel was cut")
-            self.other.frames.append(frame)
-            self.changed.notify_all()
-
-    async def receive(self) -> bytes:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.ended or bool(self.frames))
-            if self.ended:
-                raise ConnectionLost("the channel was cut")
-            self.changed.notify_all()
-            return self.frames.popleft()
-
-    async def cut(self) -> None:
-        async with self.changed:
-            self.ended = self.other.ended = True
-            self.changed.notify_all()
+Pair = tuple[Device, Device]
 
 
-MAKERS: dict[str, Callable[[], Device]] = {
-    "simulator": lambda: RateSetSimulator(50e6, block_bytes=2048),
-    "seeded-simulator": lambda: UnsafeSeededSimulator(50e6, 7, block_bytes=2048),
+def simulators(_: Path) -> Pair:
+    return RateSetSimulator(SETTINGS, block_bytes=BLOCK_BYTES), RateSetSimulator(SETTINGS, block_bytes=BLOCK_BYTES)
+
+
+def seeded_simulators(_: Path) -> Pair:
+    return (
+        UnsafeSeededSimulator(SETTINGS, 7, block_bytes=BLOCK_BYTES),
+        UnsafeSeededSimulator(SETTINGS, 7, block_bytes=BLOCK_BYTES),
+    )
+
+
+def couriered(folder: Path) -> Pair:
+    """Make two copies of one file of key."""
+    key = os.urandom(1 << 20)
+    ends = []
+    for name in ("here", "there"):
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_bytes(key)
+        ends.append(FileDevice(path, rate_bps=RATE_BPS, block_bytes=BLOCK_BYTES))
+    return ends[0], ends[1]
+
+
+@asynccontextmanager
+async def boxes_with_014(pki: Pki) -> AsyncIterator[Pair]:
+    a, b = pair_of_boxes(pki, RandomKeys(stock=1_000_000))
+    async with listening(a, b):
+        yield Etsi014Device(a.client, Side.MASTER, ALICE, BOB), Etsi014Device(b.client, Side.SLAVE, BOB, ALICE)
+
+
+@asynccontextmanager
+async def boxes_with_014_the_other_way_round(pki: Pki) -> AsyncIterator[Pair]:
+    async with boxes_with_014(pki) as (master, slave):
+        yield slave, master
+
+
+@asynccontextmanager
+async def boxes_with_004(pki: Pki) -> AsyncIterator[Pair]:
+    async with TwoModules() as modules, Southbounds(modules, pki) as boxes:
+        yield (
+            Etsi004Device(partial(client_of_004, boxes, pki, A), "qks:A", "qks:B", chunk_bytes=BLOCK_BYTES),
+            Etsi004Device(partial(client_of_004, boxes, pki, B), "qks:B", "qks:A"),
+        )
+
+
+PAIRS: dict[str, Callable[[Path], Pair]] = {
+    "simulator": simulators,
+    "seeded-simulator": seeded_simulators,
+    "file": couriered,
 }
+"""Devices that need a folder at most."""
+
+BOXES: dict[str, Callable[[Pki], AbstractAsyncContextManager[Pair]]] = {
+    "etsi014": boxes_with_014,
+    "etsi014, the responder being the master": boxes_with_014_the_other_way_round,
+    "etsi004": boxes_with_004,
+}
+"""Devices that need boxes in operation."""
 
 
-@pytest.fixture(params=MAKERS)
-def make(request: pytest.FixtureRequest) -> Callable[[], Device]:
-    return MAKERS[request.param]
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("devices") / "pki")
 
 
-@pytest.fixture
-async def devices(make: Callable[[], Device]) -> AsyncIterator[tuple[Device, Device]]:
-    """Both ends, not started."""
-    pair = make(), make()
-    yield pair
-    for device in pair:
-        await device.stop()
+@pytest.fixture(params=[*PAIRS, *BOXES])
+async def devices(request: pytest.FixtureRequest, tmp_path: Path, pki: Pki) -> AsyncIterator[Pair]:
+    """Both ends, not started: the initiator's, the responder's."""
+    async with AsyncExitStack() as stack:
+        make = BOXES.get(request.param)
+        pair = PAIRS[request.param](tmp_path) if make is None else await stack.enter_async_context(make(pki))
+        yield pair
+        for device in pair:
+            await device.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every device promises (`qss.ports.device`)."""
+"""What every device promises (`qss.ports.device`), alone and inside two modules that speak Sync."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from qss.core.module import Phase
 from qss.crypto.block_check import MIN_BLOCK_BYTES
 from qss.model.errors import DeviceError
 from qss.ports.device import DeviceRole
+from support.module_runners import TwoModules, chunks, until
 
 
 async def started(devices, channels):
@@ -74,6 +76,27 @@ async def test_a_stopped_device_yields_nothing_and_can_be_stopped_at_any_time(de
         await a.read()
 
 
+async def test_a_device_that_was_not_started_yields_nothing(devices):
+    for device in devices:
+        with pytest.raises(DeviceError, match="start it"):
+            await device.read()
+
+
+async def test_a_stop_in_the_middle_of_a_read_leaves_the_device_ready(devices, channels):
+    a, b = await started(devices, channels)
+    reading = asyncio.create_task(blocks(a, 1000))
+    await blocks(b, 2)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    for device in devices:
+        await device.stop()
+    a, b = await started(devices, type(channels[0]).pair())
+    one, two = await asyncio.gather(blocks(a, 3), blocks(b, 3))
+    assert one == two
+    assert [block.number for block in one] == [0, 1, 2]
+
+
 async def test_a_running_device_is_not_started_again(devices, channels):
     a, _ = await started(devices, channels)
     with pytest.raises(DeviceError, match="stop it first"):
@@ -87,5 +110,35 @@ async def test_status_says_whether_it_runs_and_what_it_yields(devices, channels)
         status = device.status()
         assert status.running
         assert status.rate_bps > 0
-        assert 0 <= status.qber <= 1
+        assert status.qber is None or 0 <= status.qber <= 1
         assert status.kind
+        assert not status.exhausted
+
+
+async def test_two_modules_make_one_key_stream_of_it_and_then_another(devices):
+    """Over a real Sync connection, its window and its block check; what is accepted passed the health tests."""
+    pulled = []
+    async with TwoModules(*devices) as modules:
+        for _ in range(2):
+            opened = await modules.open(1024)
+            one, two = await asyncio.gather(*(chunks(m, opened.stream, 40) for m in (modules.a, modules.b)))
+            assert one == two
+            pulled += one
+            await modules.a.close(opened.stream)
+        for module in (modules.a, modules.b):
+            counts = module.status().counts
+            assert (counts.unequal_blocks, counts.unhealthy) == (0, {})
+    assert len(set(pulled)) == 80
+
+
+async def test_modules_that_are_cut_off_go_on_with_a_new_stream(devices):
+    async with TwoModules(*devices) as modules:
+        first = await modules.open(1024)
+        before = await chunks(modules.a, first.stream, 5)
+        modules.connections[0].cut()
+        await until(lambda: {m.status().phase for m in (modules.a, modules.b)} == {Phase.DOWN})
+        await modules.connect()
+        second = await modules.open(1024)
+        one, two = await asyncio.gather(*(chunks(m, second.stream, 5) for m in (modules.a, modules.b)))
+        assert one == two
+        assert not set(one) & set(before)

@@ -230,8 +230,16 @@ async def test_a_block_that_does_not_open_can_be_erased(durable: Durable) -> Non
     assert good.start == 200
 
 
+async def test_what_was_read_is_gone_with_its_stream(barrier: Barrier, sealed_fence: int) -> None:
+    await barrier.commit([key(0, 100)], sealed_fence)
+    assert await _read(barrier, 0, 10) == SECRET[:10]
+    await barrier.commit([DropStream(S)], sealed_fence)
+    with pytest.raises(Tampered, match="missing"):
+        await _read(barrier, 0, 10)
+
+
 class Gate(SimulatedStore):
-    """A store that lets a stream end between the reading and the writing of an erasure."""
+    """A store that lets something happen between what was read and the answer with it."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
         super().__init__(disk)
@@ -254,6 +262,18 @@ async def test_an_erasure_does_not_bring_back_a_stream_that_ended_meanwhile() ->
     store.between = barrier.commit([DropStream(S)], fence)
     await barrier.erase_key(S, [Range(0, 10)], fence)
     assert disk.blocks == {}
+    await barrier.close()
+
+
+async def test_what_is_read_during_an_erasure_is_not_kept_beyond_it() -> None:
+    store = Gate(SimulatedDisk())
+    barrier = Barrier(store, DATA_KEY, SITE)
+    fence = (await barrier.start()).incarnation
+    await barrier.commit([PutStream(stream_record()), key(0, 100)], fence)
+    store.between = barrier.erase_key(S, [Range(0, 50)], fence)
+    assert await _read(barrier, 0, 10) == SECRET[:10]  # it was there when it was asked for
+    with pytest.raises(Tampered, match="missing"):
+        await _read(barrier, 0, 10)
     await barrier.close()
 
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from qss.app.configuration import load, notes
 from qss.app.site_tables import (
+    Etsi004,
+    Etsi014,
     KeyFileKeyRing,
     LinkModule,
     PassphraseKeyRing,
@@ -180,8 +182,18 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("lifetimes.reserved_s", float("inf"), "inf", "a number above 0"),
         ("lifetimes.reserved_s", float("nan"), "nan", "a number above 0"),
         ("links", {}, "a table", "a list, each item a table with peer"),
-        ("links[0].device", 1, "1", 'a table whose type is one of "simulator", "seeded-simulator"'),
-        ("links[0].device.type", "photon", "'photon'", 'one of "simulator", "seeded-simulator"'),
+        (
+            "links[0].device",
+            1,
+            "1",
+            'a table whose type is one of "simulator", "seeded-simulator", "file", "etsi014", "etsi004"',
+        ),
+        (
+            "links[0].device.type",
+            "photon",
+            "'photon'",
+            'one of "simulator", "seeded-simulator", "file", "etsi014", "etsi004"',
+        ),
         ("links[0].device.rate_bps", "1 Mbit/s", "'1 Mbit/s'", "a number above 0 to 10000000000"),
         ("links[0].device.qber", float("nan"), "nan", "a number from 0 to 0.5"),
         ("links[0].device.block_bytes", 1023, "1023", "from 1024 to 65536"),
@@ -400,6 +412,18 @@ def test_what_may_be_secret_is_never_shown(tmp_path: Path, key: str, value: obje
     assert "123456789" not in str(error)
 
 
+def test_couriered_key_serves_one_link(tmp_path: Path) -> None:
+    document = changed("links[0].device", {"type": "file", "path": "courier/key"})
+    other = {"peer": "C", "uuid": OTHER_UUID, "device": {"type": "file", "path": str(tmp_path / "courier" / "key")}}
+    document["links"].append(document["links"][0] | other)
+    error = refused(write(tmp_path, document))
+    assert error.key == "links[1].device.path"
+    assert "of its own" in error.allowed
+    document["links"][1]["device"]["path"] = "courier/another"
+    site = load(write(tmp_path, document))
+    assert [link.device.path for link in site.links] == [tmp_path / "courier" / name for name in ("key", "another")]
+
+
 def test_a_seed_needs_the_device_that_admits_it(tmp_path: Path) -> None:
     device = {"type": "seeded-simulator", "rate_bps": 1000, "seed": 7}
     site = load(write(tmp_path, changed("links[0].device", device)))
@@ -407,6 +431,88 @@ def test_a_seed_needs_the_device_that_admits_it(tmp_path: Path) -> None:
     (note,) = notes(site)
     assert "links[0].device" in note
     assert "tests only" in note
+
+
+BOX = {
+    "type": "etsi014",
+    "address": "box.example:443",
+    "side": "master",
+    "own_sae": "sae-1",
+    "other_sae": "sae-2",
+    "certificate": "box/own.pem",
+    "key": "box/own.key",
+    "authority": "box/ca.pem",
+}
+
+
+def test_a_vendors_box_and_its_defaults(tmp_path: Path) -> None:
+    box = load(write(tmp_path, changed("links[0].device", BOX))).links[0].device
+    assert isinstance(box, Etsi014)
+    assert (box.address, box.certificate) == (Address("box.example", 443), tmp_path / "box" / "own.pem")
+    assert (box.base_path, box.key_bits, box.block_bytes, box.timeout_s) == ("/api/v1/keys", None, 1024, 10)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found", "allowed"),
+    [
+        ("side", "both", "'both'", 'one of "master", "slave"'),
+        ("own_sae", "", "''", "an SAE ID"),
+        ("other_sae", "sae 2", "'sae 2'", "an SAE ID"),
+        ("other_sae", "sae-1", "'sae-1'", "another SAE than own_sae"),
+        ("address", "box.example:0", "'box.example:0'", "the port that the box listens on"),
+        ("base_path", "api", "'api'", "begins with '/'"),
+        ("base_path", "/api/", "'/api/'", "begins with '/'"),
+        ("base_path", "/api?x", "'/api?x'", "begins with '/'"),
+        ("base_path", "/api\n", "'/api\\n'", "begins with '/'"),
+        ("base_path", "/" + "a" * 255, None, "begins with '/'"),
+        ("key_bits", 100, "100", "a multiple of 8"),
+        ("block_bytes", 1000, "1000", "from 1024 to 65536"),
+    ],
+)
+def test_what_a_vendors_box_cannot_be(tmp_path: Path, key: str, value: object, found: str | None, allowed: str) -> None:
+    error = refused(write(tmp_path, changed("links[0].device", {**BOX, key: value})))
+    assert error.key == f"links[0].device.{key}"
+    assert allowed in error.allowed
+    assert found is None or error.found == found
+
+
+BOX_WITH_004 = {
+    **{key: BOX[key] for key in ("address", "certificate", "key", "authority")},
+    "type": "etsi004",
+    "source": "app:a",
+    "destination": "app:b",
+}
+
+
+def test_a_vendors_box_with_004_and_its_defaults(tmp_path: Path) -> None:
+    box = load(write(tmp_path, changed("links[0].device", BOX_WITH_004))).links[0].device
+    assert isinstance(box, Etsi004)
+    assert (box.source, box.destination, box.chunk_bytes, box.form, box.edition) == (
+        "app:a",
+        "app:b",
+        None,
+        "forge",
+        "2.1.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("source", "", "a URI"),
+        ("source", "app:a?token=horse battery", "a URI"),
+        ("destination", 123456789, "a URI"),
+        ("chunk_bytes", 0, "from 1 to 65536"),
+        ("form", "other", 'one of "forge", "qubip"'),
+        ("address", "box.example:0", "the port that the box listens on"),
+    ],
+)
+def test_what_a_vendors_box_with_004_cannot_be(tmp_path: Path, key: str, value: object, allowed: str) -> None:
+    error = refused(write(tmp_path, changed("links[0].device", {**BOX_WITH_004, key: value})))
+    assert error.key == f"links[0].device.{key}"
+    assert allowed in error.allowed
+    assert "horse" not in str(error)
+    assert "123456789" not in str(error)
 
 
 def test_an_sae_beyond_the_neighbours_is_noted(tmp_path: Path) -> None:

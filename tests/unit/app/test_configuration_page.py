@@ -55,7 +55,7 @@ def default(field: inspect.Field) -> str | None:
     return (
         f'"{field.default}"'
         if isinstance(field.default, str)
-        else f"{field.default:g}"
+        else f"{field.default:.15g}"
         if isinstance(field.default, float)
         else str(field.default)
     )

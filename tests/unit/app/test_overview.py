@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from qss.core.keyserver.modules import Registration
 from qss.core.module import Counts, Phase
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation.events import SourceAttached, SourceOpened
+from qss.model.health import HealthTest
 from qss.model.identifiers import PairId, QkdmId, QksId, StreamId
 from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
 from qss.ports.device import DeviceStatus
@@ -44,16 +46,35 @@ PEER = PeerRecord(
 HERE, ELSEWHERE = UUID(int=2), UUID(int=3)
 """Device pairs: of one the module is in this process, of the other in one of its own."""
 EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
-COUNTS = Counts(read=100, check=10, accepted=50, delivered=20, unused=5, unequal=30, unfinished=10)
+COUNTS = Counts(
+    read=100,
+    check=10,
+    accepted=50,
+    delivered=20,
+    unused=5,
+    unequal=30,
+    unfinished=10,
+    unhealthy=Counter({HealthTest.CYCLE: 3}),
+)
 
-CARD = qrp.DeviceCard("file", False, 2e6, 0.0, False, False)
+CARD = qrp.DeviceCard("file", False, 2e6, 0.0, False, False, 0, 4096, "")
 REGISTRATION = Registration(
     QkdmId("A/2"),
     "::1",
     4004,
     "0.1.0",
     CARD,
-    qrp.PairState(ELSEWHERE.bytes, False, qrp.StreamPhase.IDLE, None, None, None, CARD, {"read": 7, "unheard_of": 1}),
+    qrp.PairState(
+        ELSEWHERE.bytes,
+        False,
+        qrp.StreamPhase.IDLE,
+        None,
+        None,
+        None,
+        CARD,
+        {"read": 7, "unheard_of": 1},
+        {"cycle": 2, "unheard-of": 1},
+    ),
 )
 """What is known of the module of the other pair, whose exchange was stopped."""
 
@@ -69,7 +90,7 @@ async def site():
 
 @pytest.fixture
 async def overview(site):
-    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True)
+    device = DeviceStatus("simulator", True, 1e6, 0.02, True, True, lost_bits=7, left_bits=9, note="runs low")
     module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, device))
     pairs = LinkModule(uuid=HERE, device=Simulator(rate_bps=1e6)), LinkModule(uuid=ELSEWHERE, module=QkdmId("A/2"))
     link = SimpleNamespace(peer=B, uuid=UUID(int=1), pairs=pairs)
@@ -116,7 +137,9 @@ async def test_a_module_counts_bytes_and_bits_are_shown(overview):
     module = link.pairs[0].module
     assert module.bits == {outcome: 8 * getattr(COUNTS, outcome) for outcome in OUTCOMES}
     assert module.bits["read"] == 800
-    assert module.device.seeded
+    shown = module.device
+    assert shown.seeded
+    assert (shown.lost_bits, shown.left_bits, shown.note) == (7, 9, "runs low")
     assert (link.security, module.security) == ("TLSv1.3", "TLSv1.2")
     assert not link.up
 
@@ -139,6 +162,16 @@ async def test_each_device_pair_says_whether_its_module_is_there_and_has_a_strea
     assert samples["qss_module_attached", str(ELSEWHERE)] == samples["qss_module_up", str(HERE)] == 1
     assert samples["qss_module_exchange", str(ELSEWHERE)] == samples["qss_module_up", str(ELSEWHERE)] == 0
     assert samples["qss_device_rate_bps", str(ELSEWHERE)] == 2e6
+
+
+async def test_failures_of_health_are_shown_for_each_test_from_the_start(overview):
+    shown = {
+        (dict(sample.labels)["pair"], dict(sample.labels)["test"]): sample.value
+        for sample in overview.metrics()
+        if sample.metric.name == "qss_device_health_failures_total"
+    }
+    cycles = {str(HERE): 3, str(ELSEWHERE): 2}
+    assert shown == {(pair, test): n * (test is HealthTest.CYCLE) for pair, n in cycles.items() for test in HealthTest}
 
 
 async def test_metrics_say_what_the_status_says(overview):

@@ -201,3 +201,37 @@ def test_check_says_what_it_found(place: Place) -> None:
     status, out, err = check(place)
     assert (status, out) == (1, "")
     assert err.startswith("qss: there is no folder ")
+
+
+LINK = """
+[[links]]
+peer = "C"
+uuid = "0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02"
+address = "c.example.net:8444"
+
+[links.device]
+address = "box.example.net:443"
+certificate = "pki/saes/sae_one.pem"
+key = "pki/saes/sae_one.key"
+authority = "pki/ca.pem"
+"""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        'type = "etsi014"\nside = "slave"\nown_sae = "sae:one"\nother_sae = "sae:two"',
+        'type = "etsi004"\nsource = "app:one"\ndestination = "app:two"',
+    ],
+    ids=["etsi014", "etsi004"],
+)
+async def test_the_certificate_for_a_vendors_box_is_looked_at(place: Place, kind: str) -> None:
+    configuration = place.configuration(("[[saes]]", f"{LINK}{kind}\n[[saes]]"))
+    with pytest.raises(PkiError, match=r"links\[0\]\.device: .*sae_one\.pem"):
+        await prepare(configuration)
+    own = place.pki.sae("sae:one")
+    assert own.certificate == place.folder / "pki" / "saes" / "sae_one.pem"
+    await prepare(configuration)
+    own.key.chmod(0o644)
+    with pytest.raises(PkiError, match=r"links\[0\]\.device: .*sae_one\.key"):
+        await prepare(configuration)

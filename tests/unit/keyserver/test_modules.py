@@ -38,7 +38,7 @@ PLANS = (
     PairPlan(OTHER, C, A2),
     PairPlan(SECOND, B, A1),
 )
-CARD = qrp.DeviceCard("simulator", True, 1000.0, 0.0, True, False)
+CARD = qrp.DeviceCard("simulator", True, 1000.0, None, True, False, 0, None, "")
 PORTS = {A1: 4001, A2: 4002}
 
 
@@ -49,7 +49,7 @@ def register(module: QkdmId, *claims: tuple[PairId, QksId]) -> qrp.Register:
 
 
 def state(pair: PairId) -> qrp.PairState:
-    return qrp.PairState(pair.value, True, qrp.StreamPhase.IDLE, None, None, None, CARD, {"read": 1})
+    return qrp.PairState(pair.value, True, qrp.StreamPhase.IDLE, None, None, None, CARD, {"read": 1}, {})
 
 
 def attach(module: QkdmId, pair: PairId) -> Attach:

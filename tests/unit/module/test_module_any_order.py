@@ -10,8 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from qss.core.module import Phase
 from qss.core.module import events as ev
+from qss.core.module.rest import LONGEST_PAUSE_S
 from qss.model.errors import DeviceError
 from qss.model.identifiers import StreamId
+from qss.wire import sync
 from support.module_pair import CHUNK_BYTES, ModulePair
 
 ENDS = st.sampled_from([0, 1])
@@ -83,6 +85,13 @@ class TwoModules(RuleBasedStateMachine):
         if b.stream is not None and b.core.phase is Phase.RUNNING and self.pair.a.stream == b.stream:
             self.pair.differing.add((b.stream, number))
 
+    @rule(which=ENDS)
+    def fail_health(self, which: int) -> None:
+        end = self.pair.ends[which]
+        if end.stream is not None and end.core.phase is Phase.RUNNING:
+            side = sync.End.INITIATOR if end is self.pair.a else sync.End.RESPONDER
+            self.pair.unhealthy.add((side, end.stream, end.produced))
+
     @rule(which=ENDS, count=st.integers(1, 70))
     def send_frames(self, which: int, count: int) -> None:
         end = self.pair.ends[which]
@@ -112,6 +121,11 @@ class TwoModules(RuleBasedStateMachine):
         for end in pair.ends:
             pair.handle(end, ev.SetExchange(True))
         pair.settle()
+        if pair.connected:
+            pair.pass_time(LONGEST_PAUSE_S)
+            pair.settle()
+        else:
+            pair.now += LONGEST_PAUSE_S
         stream = pair.running()
         for _ in range(3):
             for end in pair.ends:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import msgspec
 import pytest
@@ -13,33 +14,14 @@ from qss.core.module import ModuleSettings, Phase
 from qss.model.errors import ConnectionLost, DeviceError, LocalProtocolError, StreamEnded
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
+from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import DeviceRole, RawBlock
 from qss.runtime.module import QkdModule, qkd_module
 from qss.runtime.module import chunks as chunk_module
 from qss.wire import sync
 from support.connections import memory_pair
+from support.faulty_device import FaultyDevice
 from support.module_runners import FAST_BPS, A, B, TwoModules, chunks, raise_defect, until
-
-
-class FaultyDevice:
-    """A simulator whose blocks go through `fault`, and which counts what is done with it."""
-
-    def __init__(self, fault=lambda block: block, rate_bps=FAST_BPS):
-        self._device = RateSetSimulator(rate_bps, block_bytes=1024)
-        self._fault = fault
-        self.starts = 0
-        self.reads = 0
-        self.status = self._device.status
-        self.stop = self._device.stop
-
-    async def start(self, channel, role):
-        self.starts += 1
-        await self._device.start(channel, role)
-
-    async def read(self):
-        block = self._fault(await self._device.read())
-        self.reads += 1
-        return block
 
 
 def flipped(numbers):
@@ -346,13 +328,18 @@ async def test_devices_frames_beyond_the_limit_are_refused_and_end_with_the_stre
 
 
 async def test_nothing_that_a_module_shows_shows_key():
-    bits = bytes(range(1, 65)) * 16
-    simulator = RateSetSimulator(FAST_BPS, block_bytes=1024, entropy=lambda _: bits)
+    bits = bytes(range(1, 65))
+    simulator = RateSetSimulator(
+        SimulatorSettings(rate_bps=FAST_BPS),
+        block_bytes=1024,
+        entropy=lambda size: os.urandom(64) + bits + os.urandom(size - 128),
+    )
     with capture_logs() as logs:
         async with TwoModules(simulator) as modules:
             opened = await modules.open(64)
-            chunk = await modules.a.get_key(opened.stream, 0)
-            assert chunk.reveal() == bits[:64]
+            await modules.a.get_key(opened.stream, 0)
+            chunk = await modules.a.get_key(opened.stream, 1)
+            assert chunk.reveal() == bits
             shown = repr(modules.a.status()) + repr(vars(modules.a)) + repr(vars(modules.b))
     shown += repr(logs) + repr(chunk)
     for form in (repr(bits[8:12])[2:-1], bits[8:12].hex(), str(list(bits[8:12]))[1:-1]):

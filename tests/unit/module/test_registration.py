@@ -30,7 +30,7 @@ from qss.model.identifiers import PairId
 from qss.wire import qrp
 
 ONE, OTHER, FOREIGN = PairId(b"1" * 16), PairId(b"2" * 16), PairId(b"3" * 16)
-CARD = qrp.DeviceCard("simulator", False, 1000.0, 0.0, True, False)
+CARD = qrp.DeviceCard("simulator", False, 1000.0, 0.0, True, False, 0, None, "")
 REGISTER = qrp.Register(
     "A/1", (qrp.Claim(ONE.value, "B"), qrp.Claim(OTHER.value, "C")), CARD, "127.0.0.1", 4004, "0.1.0"
 )

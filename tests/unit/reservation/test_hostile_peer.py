@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -345,3 +346,33 @@ def test_nobody_who_has_not_exchanged_states_gets_a_proof() -> None:
             pair.sync(end)
     assert {phase for phase, may in phases if may} == {LinkPhase.SETTLING, LinkPhase.UP}
     assert LinkPhase.GREETING in {phase for phase, may in phases if not may}
+
+
+def test_a_thousand_hellos_are_heard_once() -> None:
+    """Each that casts doubt on this end's store would have the whole site look at it."""
+    pair = LinkPair().ready()
+    pair.disconnect()
+    pair.settle()
+    pair.connect()
+    pair.receive(pair.a)  # so that B's Hello is known
+    (hello,) = [m for e in pair.b.effects if isinstance(e, ev.Send) for m in e.messages if isinstance(m, wire.Hello)][
+        -1:
+    ]
+    pair.disconnect()
+    pair.settle()
+    pair.a.effects.clear()
+    pair.connect()
+    doubt = msgspec.structs.replace(hello, seen_incarnation=pair.a.link.incarnation, seen_commit=10**9)
+    frame = wire.Frame(pair.b.link.incarnation, 0, 0, b"", (doubt,) * 1000)
+    pair.handle(pair.a, ev.Received(frame))
+    assert len([effect for effect in pair.a.effects if isinstance(effect, ev.RestoreNoticed)]) == 1
+    assert "a second Hello" in pair.disconnect_reasons[-1]
+
+
+def test_a_frame_of_many_recalls_is_refused_and_what_is_sent_is_parted() -> None:
+    recalls = tuple(wire.Recall(number, (), "") for number in range(1, 20))
+    runs = wire.split(recalls)
+    assert [len(run) for run in runs] == [wire.MAX_RECALLS, wire.MAX_RECALLS, 3]
+    pair = LinkPair().ready()
+    say(pair, pair.b, *recalls)
+    assert "more than 8 Recalls" in pair.disconnect_reasons[-1]

@@ -128,15 +128,49 @@ def test_another_pair_is_asked_for_all_the_same() -> None:
 def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "MAX_REMEMBERED", 2)
     known = Refusals()
-    for number in range(3):
+
+    def note(number: int) -> None:
         sae = SaeId(f"sae:{number}")
         known.note(Pending(0.0, 1, 16, sae, (BOB,), AskPhase.ASKED), Reason.UNAUTHORISED, 0.0)
-    reservation = ReservationId.from_entropy(bytes(16))
-    standing = [known.standing(Reserve(reservation, 1, 16, SaeId(f"sae:{n}"), (BOB,)), 1.0) for n in range(3)]
-    assert standing == [None, Reason.UNAUTHORISED, Reason.UNAUTHORISED]
+
+    def standing() -> list[int]:
+        asks = [Reserve(ReservationId.from_entropy(bytes(16)), 1, 16, SaeId(f"sae:{n}"), (BOB,)) for n in range(3)]
+        return [n for n, ask in enumerate(asks) if known.standing(ask, 1.0) is not None]
+
+    for number in (0, 1, 1):
+        note(number)
+    assert standing() == [0, 1]
+    for number in (0, 2):
+        note(number)
+    assert standing() == [0, 2]  # 1 was refused longest ago
 
 
 def test_a_shortage_is_not_remembered() -> None:
     known = Refusals()
     known.note(Pending(0.0, 1, 16, ALICE, (BOB,), AskPhase.ASKED), Reason.SHORTAGE, 0.0)
     assert known.standing(Reserve(ReservationId.from_entropy(bytes(16)), 1, 16, ALICE, (BOB,)), 0.0) is None
+
+
+def test_a_master_that_asks_for_ever_other_things_burns_so_many_ranges_and_no_more() -> None:
+    pair = LinkPair().ready(64)
+    refuse(pair.b, max_key_bytes=7)
+    for key_bytes in range(8, 8 + 2 * refusals.MOST_OF_ONE):
+        request = pair.reserve(pair.a, key_bytes=key_bytes)
+        pair.settle()
+        assert isinstance(pair.refused[request], LimitReached)
+    assert burned(pair.a) == 8 * sum(range(8, 8 + refusals.MOST_OF_ONE))
+    refuse(pair.b, max_key_bytes=1024)
+    pair.tick(60.1)
+    pair.settle()
+    served = pair.reserve(pair.a)
+    pair.settle()
+    assert served in pair.master_got
+    pair.balanced()
+
+
+def test_the_order_of_slaves_makes_no_other_request() -> None:
+    known = Refusals()
+    pending = Pending(5.0, 1, 16, ALICE, (BOB, CAROL), AskPhase.ASKED)
+    known.note(pending, Reason.UNAUTHORISED, 0.0)
+    ask = Reserve(ReservationId.from_entropy(bytes(16)), 1, 16, ALICE, (CAROL, BOB))
+    assert known.standing(ask, 1.0) is Reason.UNAUTHORISED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,9 +12,10 @@ import structlog
 
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.model.certificates import PeerCertificate
-from qss.model.errors import BadRequest, StoreUnavailable
+from qss.model.errors import BadRequest, DeviceError, StoreUnavailable
 from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId
 from qss.model.records import Scope
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import Request, Response
@@ -36,6 +37,7 @@ OTHERS = [
     PeerCertificate(None, (), ()),
 ]
 
+PAIR = "0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02"
 STATUS = SiteStatus(
     site="A",
     uuid="6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01",
@@ -70,9 +72,17 @@ STATUS = SiteStatus(
                         up=True,
                         security=None,
                         device=DeviceState(
-                            kind="simulator", running=True, rate_bps=1e6, qber=0.02, simulated=True, seeded=False
+                            kind="simulator",
+                            running=True,
+                            rate_bps=1e6,
+                            qber=0.02,
+                            simulated=True,
+                            seeded=False,
+                            lost_bits=512,
+                            left_bits=5,
                         ),
                         bits={"read": 8192, "check": 384},
+                        health_failures={"cycle": 2},
                     ),
                 ),
                 PairStatus(
@@ -98,6 +108,7 @@ class FakeService:
     well: bool = True
     up: bool = True
     recalled: list[tuple[Scope, QksId | None]] = field(default_factory=list)
+    settings: SimulatorSettings = field(default_factory=lambda: SimulatorSettings(rate_bps=1e6))
     exchanges: list[tuple[PairId, bool]] = field(default_factory=list)
 
     def set_exchange(self, pair: PairId, *, on: bool) -> None:
@@ -112,6 +123,15 @@ class FakeService:
             raise BadRequest(f"there is no link to site {peer}")
         self.recalled.append((scope, peer))
         return {QksId("B"): 256}
+
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        if pair != PAIR:
+            raise BadRequest("there is no device pair of this UUID")
+        try:
+            self.settings = replace(self.settings, **change)
+        except DeviceError as error:
+            raise BadRequest(str(error)) from error
+        return self.settings
 
     def alive(self) -> bool:
         return self.well
@@ -230,6 +250,15 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_seeded 1 if a device's bits are predictable: seeded, for tests.\n"
         "# TYPE qss_device_seeded gauge\n"
         'qss_device_seeded{peer="B",pair="p"} 0\n'
+        "# HELP qss_device_lost_bits_total Bits that a device had and did not keep.\n"
+        "# TYPE qss_device_lost_bits_total counter\n"
+        'qss_device_lost_bits_total{peer="B",pair="p"} 512\n'
+        "# HELP qss_device_left_bits Bits that a device can still yield at all, if it has an end.\n"
+        "# TYPE qss_device_left_bits gauge\n"
+        'qss_device_left_bits{peer="B",pair="p"} 5\n'
+        "# HELP qss_device_health_failures_total Key streams that ended because a device's bits failed a health test.\n"
+        "# TYPE qss_device_health_failures_total counter\n"
+        'qss_device_health_failures_total{peer="B",pair="p",test="cycle"} 2\n'
         "# HELP qss_stream_bits Bits of a key stream at this end, by what became of them.\n"
         "# TYPE qss_stream_bits gauge\n"
         'qss_stream_bits{peer="B",stream="s",state="ingested"} 100\n'
@@ -330,27 +359,77 @@ async def test_a_recall_that_cannot_be_is_told() -> None:
     assert logs[0]["event"] == "keys could not be recalled"
 
 
+# --- devices --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identity", [SITE, OPERATOR])
+async def test_a_simulated_device_is_set_and_the_log_says_by_whom(identity) -> None:
+    service = FakeService()
+    body = json.dumps({"rate_bps": 5e5, "off": True, "outage_every_s": None, "buffer_bits": 8}).encode()
+    with structlog.testing.capture_logs() as logs:
+        response = await ask(f"/devices/{PAIR}", identity, "POST", service, body)
+    assert response.status == 200
+    assert service.settings == SimulatorSettings(rate_bps=5e5, off=True, buffer_bits=8)
+    assert json.loads(response.body) == asdict(service.settings)
+    (line,) = logs
+    assert (line["event"], line["audit"], line["pair"]) == ("a simulated device was set", True, PAIR)
+    assert line["by"] in ("site A", "sae:operator")
+
+
+async def test_no_change_is_a_question() -> None:
+    service = FakeService()
+    with structlog.testing.capture_logs() as logs:
+        for body in (b"", b"{}"):
+            response = await ask(f"/devices/{PAIR}", OPERATOR, "POST", service, body)
+            assert json.loads(response.body) == asdict(SimulatorSettings(rate_bps=1e6))
+    assert logs == []
+
+
+async def test_nobody_else_sets_a_device() -> None:
+    service = FakeService()
+    before, body = service.settings, b'{"off": true}'
+    assert (await ask(f"/devices/{PAIR}", None, "POST", service, body)).status == 401
+    for identity in OTHERS:
+        assert (await ask(f"/devices/{PAIR}", identity, "POST", service, body)).status == 403
+    assert (await ask(f"/devices/{PAIR}", OPERATOR, "GET", service)).headers["Allow"] == "POST"
+    assert service.settings == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("", b"{}"), ("x", b"{}"), (f"{PAIR}/", b"{}"), (PAIR, b"[]"), (PAIR, b"no"), (PAIR, b'{"rate": 1}'),
+     (PAIR, b'{"rate_bps": "1"}'), (PAIR, b'{"rate_bps": -1}'), (PAIR, b'{"off": 1}'), (PAIR, b'{"rate_bps": null}')],
+)  # fmt: skip
+async def test_settings_that_cannot_be_are_refused(path, body) -> None:
+    service = FakeService()
+    before = service.settings
+    response = await ask(f"/devices/{path}", OPERATOR, "POST", service, body)
+    assert response.status == 400
+    assert json.loads(response.body)["message"]
+    assert service.settings == before
+
+
 # --- exchanges ------------------------------------------------------------------------------------------------------
 
-PAIR = PairId(b"p" * 16)
+EXCHANGED = PairId(b"p" * 16)
 
 
 @pytest.mark.parametrize(("on", "event"), [(False, "exchange stopped"), (True, "exchange started")])
 @pytest.mark.parametrize("identity", [SITE, OPERATOR])
 async def test_an_exchange_is_stopped_and_started_and_the_log_says_by_whom(on, event, identity) -> None:
-    service, body = FakeService(), render_exchange(PAIR, on=on)
+    service, body = FakeService(), render_exchange(EXCHANGED, on=on)
     with structlog.testing.capture_logs() as logs:
         response = await ask("/exchange", identity, "POST", service, body)
     assert (response.status, response.body) == (200, body)
-    assert service.exchanges == [(PAIR, on)]
+    assert service.exchanges == [(EXCHANGED, on)]
     (line,) = logs
-    assert (line["event"], line["audit"], line["pair"]) == (event, True, str(PAIR))
+    assert (line["event"], line["audit"], line["pair"]) == (event, True, str(EXCHANGED))
     assert line["by"] in ("site A", "sae:operator")
 
 
 async def test_nobody_else_stops_an_exchange_nor_anybody_that_of_a_pair_that_is_not_there() -> None:
     service = FakeService()
-    body = render_exchange(PAIR, on=False)
+    body = render_exchange(EXCHANGED, on=False)
     assert (await ask("/exchange", None, "POST", service, body)).status == 401
     for identity in OTHERS:
         assert (await ask("/exchange", identity, "POST", service, body)).status == 403

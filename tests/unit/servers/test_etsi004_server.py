@@ -287,14 +287,56 @@ async def test_a_caller_that_leaves_while_it_waits_has_taken_nothing(running, ra
     assert (await a.ask(GetKey(stream, 0))).key == (await b.ask(GetKey(stream, 0))).key
 
 
-async def test_the_chunk_that_is_kept_is_destroyed_with_the_server(running, raws):
+async def test_the_stream_ends_with_the_server_and_what_was_kept_is_destroyed(running, raws):
     a, _, stream = await opened(running, raws)
     await a.ask(GetKey(stream, 0))
     southbound = vars(running.server_a)["_southbound"]
     assert vars(southbound)["_kept"] is not None
     await running.server_a.close()
     assert vars(southbound)["_kept"] is None
+    assert running.modules.a.status().stream is None
     assert await a.ended()
+
+
+async def test_a_lost_open_is_asked_again_by_its_name(running, raws):
+    _, b, stream = await opened(running, raws)
+    again = await Raw.connect(running)
+    raws.append(again)
+    answer = await again.ask(OpenConnect("app:a", "app:b", QoS(key_chunk_size=4096), stream))
+    assert (answer.status, answer.qos.key_chunk_size, answer.stream) == (0, 64, stream)
+    assert (await again.ask(GetKey(stream, 0))).key == (await b.ask(GetKey(stream, 0))).key
+
+
+async def test_modules_that_lose_each_other_before_they_met_answer_timeout(running, raws):
+    """Cases 2 and 4 of the standard."""
+    a, _, stream = await opened(running, raws, QoS(key_chunk_size=64, timeout=5000), ends=1)
+    for connection in running.modules.connections:
+        connection.cut()
+    assert (await a.ask(GetKey(stream, 0))).status == 6
+    assert (await a.ask(OpenConnect("app:a", "app:b"))).status == 4
+
+
+async def test_what_is_left_is_given_when_the_other_end_has_closed(running, raws):
+    a, b, stream = await opened(running, raws)
+    first = (await a.ask(GetKey(stream, 0))).key
+    assert (await a.ask(Close(stream))).status == 0
+    assert (await b.ask(GetKey(stream, 0))).key == first
+    index, last = 1, 0
+    while last == 0:
+        last = (await b.ask(GetKey(stream, index))).status
+        index += 1
+    assert last == 4
+    assert (await b.ask(Close(stream))).status == 0
+
+
+async def test_a_chunk_is_not_given_to_two_who_ask_at_once(running):
+    opened_ = await running.a.open_connect(A, B, None, 64)
+    first = asyncio.create_task(running.a.get_key(opened_.stream, 0))
+    await asyncio.sleep(0.01)
+    with pytest.raises(DeviceError, match="already"):
+        await running.a.get_key(opened_.stream, 0)
+    await running.b.open_connect(B, A, opened_.stream, 64)
+    assert await first == await running.b.get_key(opened_.stream, 0)
 
 
 # --- forms, metadata, counts ----------------------------------------------------------------------------------------
@@ -400,7 +442,6 @@ async def test_a_module_that_restarts_ends_the_stream_for_its_key_server(running
     running.server_a = Etsi004Server(
         "127.0.0.1", port, running.pki.server_context("A"), running.modules.a, str, site=A, peer=B
     )
-    await running.modules.a.close(opened_.stream)
     await running.server_a.start()
     again = await running.a.open_connect(A, B, None, 64)
     await running.b.open_connect(B, A, again.stream, 64)

@@ -106,3 +106,10 @@ def test_there_is_an_example_of_every_message_and_of_a_heartbeat() -> None:
     frames = [external.decode(data) for _, data in EXAMPLES]
     assert {type(message) for frame in frames for message in frame.messages} == set(MESSAGES)
     assert any(not frame.messages for frame in frames)
+
+
+@pytest.mark.parametrize("data", [data for _, data in EXAMPLES])
+def test_an_example_carries_a_proof_from_held_on(data: bytes) -> None:
+    frame = external.decode(data)
+    greets = any(isinstance(message, external.Hello) for message in frame.messages)
+    assert bool(frame.proof) is not greets  # KRP 2.8

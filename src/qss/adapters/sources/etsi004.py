@@ -88,6 +88,8 @@ class Etsi004Source:
             raise StreamEnded(f"key stream {stream} is not open here; open a new one")
         if index != held.next:
             raise DeviceError(f"chunk {index} was asked for, but chunk {held.next} is next: each is given once")
+        if held.asking:
+            raise DeviceError(f"chunk {index} is being asked for already: each is given once")
         if index > MAX_NUMBER:
             raise StreamEnded("the key stream has no more indices; open a successor")
         while True:

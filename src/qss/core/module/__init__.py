@@ -9,6 +9,7 @@ serves ETSI GS QKD 004 (`docs/reference/southbound.md`).
 `phases`        the state machine: how a stream is opened and closed at both ends
 `blocks`        the block check of one stream: tags, verdicts, what is accepted and what burned
 `window`        how many device frames may be on their way
+`rest`          how long a device is left alone whose bits failed a health test
 `counts`        where every byte that the device yielded went
 `module`        the one place that dispatches events
 `qos`           what a caller of ETSI GS QKD 004 asks for, and what the module can give

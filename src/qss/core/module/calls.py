@@ -99,11 +99,16 @@ class BeginRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceEnded:
+    """The interface is served no more: nobody could reach a stream that is open."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event = OpenAsked | KeyAsked | CloseAsked | CallerGone | ModuleChanged | BeginRefused | Tick
+Event = OpenAsked | KeyAsked | CloseAsked | CallerGone | ModuleChanged | BeginRefused | ServiceEnded | Tick
 
 
 # --- effects --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from qss.model.health import HealthTest
 
 
 @dataclass(slots=True)
@@ -32,6 +35,12 @@ class Counts:
     unfinished_blocks: int = 0
     stalls: int = 0
     """Times that a limit was reached and the device had to wait."""
+    unhealthy: Counter[HealthTest] = field(default_factory=Counter)
+    """Streams that a health test ended. The block that failed is not counted as read."""
+
+    def copy(self) -> Counts:
+        """Return what is counted up to now."""
+        return replace(self, unhealthy=Counter(self.unhealthy))
 
     @property
     def waiting(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qss.model.health import HealthTest
 from qss.model.identifiers import StreamId
 from qss.wire.sync import Check, Close, Credit, Message, Open, Verdict
 
@@ -96,6 +97,15 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """The block failed this health test: it is destroyed, and neither its bytes nor its tags go anywhere."""
+
+    number: int
+    test: HealthTest
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceFailed:
     """The device can not go on with the stream that runs."""
 
@@ -133,6 +143,7 @@ Event = (
     | SetExchange
     | BlockRead
     | Tagged
+    | Unhealthy
     | DeviceFailed
     | Delivered
     | Destroyed
@@ -166,7 +177,7 @@ class ReadBlock:
 
 @dataclass(frozen=True, slots=True)
 class ComputeTags:
-    """Answer with `Tagged`, or with `DeviceFailed`."""
+    """Put the block through the health tests first. Answer with `Tagged`, or with `Unhealthy` or `DeviceFailed`."""
 
     number: int
 

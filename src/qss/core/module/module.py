@@ -6,7 +6,7 @@ Not here: bytes of any block, and the QKS's right to a stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from qss.core.module import events as ev
@@ -14,6 +14,7 @@ from qss.core.module.blocks import BlockChecks
 from qss.core.module.calls import Announcement
 from qss.core.module.counts import Counts
 from qss.core.module.phases import PeerPhase, Phase, Step, after, peer_after
+from qss.core.module.rest import Rest
 from qss.core.module.window import DeviceWindow
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import StreamId
@@ -47,8 +48,10 @@ class Module:
         self._chunk_bytes = 0
         self._opened_at = 0.0
         self._exchange = True
+        self._rest = Rest()
         self._peer_phase = PeerPhase.ABSENT
         self._peer_open: wire.Open | None = None
+        self._announcement: Announcement | None = None
         self._begin_run()
 
     def _begin_run(self) -> None:
@@ -98,6 +101,8 @@ class Module:
                 self._block_read(event)
             case ev.Tagged():
                 self._tagged(event)
+            case ev.Unhealthy():
+                self._unhealthy(event)
             case ev.DeviceFailed(reason):
                 self._device_failed(reason)
             case ev.Delivered(length):
@@ -124,7 +129,7 @@ class Module:
     @property
     def counts(self) -> Counts:
         """Where every byte went, up to now."""
-        return replace(self._counts)
+        return self._counts.copy()
 
     @property
     def bytes_in_check(self) -> int:
@@ -133,10 +138,10 @@ class Module:
 
     @property
     def announced(self) -> Announcement | None:
-        """The stream that the peer has open, if it was not met and ended here before."""
+        """The stream that the peer has open, if this end may still open it, or has."""
         if self._peer_open is None or (self._peer_phase is PeerPhase.JOINED and self._phase is not Phase.RUNNING):
             return None
-        return Announcement(StreamId(self._peer_open.stream), self._peer_open.chunk_bytes)
+        return self._announcement
 
     @property
     def may_send(self) -> bool:
@@ -207,6 +212,11 @@ class Module:
             raise DeviceError("the exchange of this module is stopped; start it with `qss module start`")
         if self._phase is Phase.DOWN:
             raise DeviceError("the module has no Sync connection to its peer; try again when it is there")
+        if rest := self._rest.left(self._now):
+            raise DeviceError(
+                f"the device failed its health tests {self._rest.failures} times in a row: it is left alone for "
+                f"{rest:.0f} s more; check or replace it"
+            )
         if not wire.MIN_CHUNK_BYTES <= event.chunk_bytes <= wire.MAX_CHUNK_BYTES:
             raise DeviceError(
                 f"a chunk of {event.chunk_bytes} bytes was asked for; "
@@ -233,6 +243,7 @@ class Module:
             )
         self._peer_phase = peer_after(self._peer_phase, Step.OPENED)
         self._peer_open = message
+        self._announcement = Announcement(StreamId(message.stream), message.chunk_bytes)
         mine = self._phase is Phase.OPENING and message.stream == self._stream.value
         if mine and message.chunk_bytes == self._chunk_bytes:
             self._meet()
@@ -323,6 +334,15 @@ class Module:
         self._counts.check += self._tagging - event.length
         self._tagging, self._reading = None, False
         self._blocks.tagged(event, self._now)
+
+    def _unhealthy(self, event: ev.Unhealthy) -> None:
+        """Sync 4.7: nothing of the block is said or kept, and the stream ends."""
+        self._running("a block failed a health test")
+        if self._tagging is None or event.number != self._blocks.next_number:
+            raise LocalProtocolError("a block failed a health test that was not read")
+        self._counts.unhealthy[event.test] += 1
+        self._rest.failed(self._now)
+        self._close(event.reason)
 
     def _device_failed(self, reason: str) -> None:
         self._running("the device failed")

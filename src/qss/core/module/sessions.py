@@ -10,8 +10,8 @@ stream at a time. It belongs to its caller, on whatever connection; nobody else 
     ENDED     no more key comes; whole chunks that are here can be pulled
     MISSED    the two ends never met, and will not: there is no key
 
-A session also ends by CLOSE, by its TTL, and when its caller opens another stream. Then its key that is left here is
-destroyed; what the other end has not fetched stays there until that end closes, or its TTL ends.
+A session also ends by CLOSE, by its TTL, when its caller opens another stream, and with the service. Then its key that
+is left here is destroyed; what the other end has not fetched stays there until that end closes, or its TTL ends.
 
 *Each chunk once, in order, and none lost with an answer.* The chunk that was delivered last is kept until its caller
 asks for the next index, and given again, the same bytes under the same index, to the same caller only. So a call can be
@@ -105,6 +105,8 @@ class Sessions:
                 self._caller_gone(call)
             case calls.BeginRefused(stream):
                 self._begin_refused(stream)
+            case calls.ServiceEnded():
+                self._service_ended()
             case calls.ModuleChanged() | calls.Tick():
                 pass
             case _:
@@ -119,8 +121,11 @@ class Sessions:
         session = self._session
         if session is None:
             return None
-        waiting = [call.deadline for call in (session.opening, session.asking) if call is not None]
-        return min(*waiting, session.touched + session.qos.ttl) if waiting else session.touched + session.qos.ttl
+        at = session.touched + session.qos.ttl
+        for waiting in (session.opening, session.asking):
+            if waiting is not None and waiting.deadline < at:
+                at = waiting.deadline
+        return at
 
     @property
     def standing(self) -> Standing | None:
@@ -254,6 +259,10 @@ class Sessions:
         if session.opening is not None and session.opening.call == call:
             session.opening = None
 
+    def _service_ended(self) -> None:
+        if self._session is not None:
+            self._drop(self._session)
+
     def _drop(self, session: _Session) -> None:
         if session.asking is not None:
             self._effects.append(calls.AnswerKey(session.asking.call, Status.NO_QKD_CONNECTION, session.next))
@@ -286,7 +295,7 @@ class Sessions:
             self._settle_key(session, session.asking, view, now)
         if session.opening is not None:
             self._settle_open(session, session.opening, view, now)
-        if self._session is session and now > session.touched + session.qos.ttl:
+        if self._session is session and now >= session.touched + session.qos.ttl:
             self._drop(session)
 
 

@@ -45,7 +45,10 @@ _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
 
 
 class Conversation:
-    """What is said on the connection. `take` gets the messages of a link that is up, after `came_up` had this Hello."""
+    """What is said on the connection.
+
+    `take` gets the messages of a link that is up, after `came_up` got the Hello that this end has sent.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,8 @@ class Conversation:
         self._greet_by = 0.0
         self._at_fault = False
         """The peer has broken the protocol on this connection."""
+        self._heard = False
+        """The peer's Hello on this connection was compared with this end's."""
         self._told = (0, b"")
         """The peer's commit number and proof in the frame that came last."""
         self._hello_commit = 0
@@ -81,7 +86,7 @@ class Conversation:
         self.phase = link_after(self.phase, LinkStep.CONNECTED)
         self._commit_number = commit_number
         self._greet_by = self._state.now + self._state.settings.greeting_s
-        self._at_fault = False
+        self._at_fault = self._heard = False
         self._state.epoch += 1
         self.greet_when_settled()
 
@@ -130,6 +135,9 @@ class Conversation:
                 raise RemoteProtocolError("a second Hello came")
             self._early = hello
             return
+        if self._heard:
+            raise RemoteProtocolError("a second Hello came")
+        self._heard = True
         assert self._mine is not None
         if self._recovery.in_doubt(self._mine, self._commit_number, hello, self._hello_commit):
             return  # whoever has forgotten something comes again, and says so
@@ -174,6 +182,8 @@ class Conversation:
             return  # the connection is about to end
         with self._disconnecting_on_fault():
             self._check_incarnations(frame)
+            if sum(isinstance(message, wire.Recall) for message in frame.messages) > wire.MAX_RECALLS:
+                raise RemoteProtocolError(f"a frame has more than {wire.MAX_RECALLS} Recalls")
             self._remember(frame)
             for message in frame.messages:
                 self._heed(message)

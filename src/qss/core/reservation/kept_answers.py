@@ -14,7 +14,8 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self._answers: dict[bytes, AnswerRecord] = {}
-        self._runs: dict[ReservationId, list[KeyRun]] = {}
+        self._runs: dict[ReservationId, dict[bytes, list[KeyRun]]] = {}
+        """By reservation and name: a recall of all that a link holds looks up each reservation once."""
         self._runs_in: Counter[StreamId] = Counter()
 
     def __len__(self) -> int:
@@ -29,20 +30,25 @@ class KeptAnswers:
 
     def put(self, record: AnswerRecord) -> None:
         """Keep an answer."""
-        self._answers[record.name.digest] = record
+        digest = record.name.digest
+        self._answers[digest] = record
         for run in record.keys:
-            self._runs.setdefault(run.reservation, []).append(run)
+            self._runs.setdefault(run.reservation, {}).setdefault(digest, []).append(run)
             self._runs_in[run.stream] += 1
 
     def drop(self, record: AnswerRecord) -> None:
         """Keep an answer no more."""
-        del self._answers[record.name.digest]
+        digest = record.name.digest
+        del self._answers[digest]
+        for reservation in {run.reservation for run in record.keys}:
+            by_name = self._runs[reservation]
+            del by_name[digest]
+            if not by_name:
+                del self._runs[reservation]
         for run in record.keys:
-            runs = self._runs[run.reservation]
-            runs.remove(run)
-            if not runs:
-                del self._runs[run.reservation]
             self._runs_in[run.stream] -= 1
+            if not self._runs_in[run.stream]:
+                del self._runs_in[run.stream]
 
     def expired(self, wall: float) -> list[AnswerRecord]:
         """Return the answers whose grace time has ended."""
@@ -50,20 +56,22 @@ class KeptAnswers:
 
     def having(self, reservation: ReservationId) -> list[AnswerRecord]:
         """Return the answers that hold a key of this reservation."""
-        if reservation not in self._runs:
-            return []
-        return [
-            record for record in self._answers.values() if any(run.reservation == reservation for run in record.keys)
-        ]
+        return [self._answers[digest] for digest in self._runs.get(reservation, ())]
 
     def bytes_of(self, reservation: ReservationId) -> list[Range]:
         """Return the bytes of one reservation that answers keep."""
-        return [run.range for run in self._runs.get(reservation, ())]
+        return [run.range for runs in self._runs.get(reservation, {}).values() for run in runs]
 
     def bytes_in(self, stream: StreamId) -> list[Range]:
         """Return the bytes of one stream that answers keep."""
-        return [run.range for runs in self._runs.values() for run in runs if run.stream == stream]
+        return [
+            run.range
+            for by_name in self._runs.values()
+            for runs in by_name.values()
+            for run in runs
+            if run.stream == stream
+        ]
 
     def has_any_in(self, stream: StreamId) -> bool:
         """Whether answers keep any byte of this stream."""
-        return self._runs_in[stream] > 0
+        return stream in self._runs_in

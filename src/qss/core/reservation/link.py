@@ -243,7 +243,7 @@ class Link:
         state.when_durable(partial(state.to_confirm.extend, masters))
         self._recalls.tell_all()
         self._streams.announce_skips(hello.streams)
-        self._streams.announce_marks()
+        self._streams.announce()
         self._streams.tidy()
 
     def _take(self, message: wire.Message) -> None:

@@ -7,13 +7,14 @@ site may change its mind.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 from typing import assert_never
 
 from qss.core.reservation.events import Reserve
 from qss.core.reservation.state import Pending
 from qss.model.errors import LimitReached, PeerUnavailable, QssError, Shortage, Unauthorised
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QksId, SaeId
 from qss.wire.external import Reason
 
 REMEMBERED_S = {Reason.UNAUTHORISED: 60.0, Reason.SIZE: 60.0, Reason.LIMIT: 1.0}
@@ -22,20 +23,35 @@ REMEMBERED_S = {Reason.UNAUTHORISED: 60.0, Reason.SIZE: 60.0, Reason.LIMIT: 1.0}
 MAX_REMEMBERED = 10_000
 """Refusals that are remembered; the oldest is forgotten for another."""
 
+MOST_OF_ONE = 16
+"""Different requests of one master that the peer may refuse within the time that a refusal stands.
+
+Then it is refused here, whatever it asks for: by asking for ever other slaves, numbers and sizes it would burn a range
+each time.
+"""
+
 
 class Refusals:
     """The peer's refusals, until they lapse."""
 
     def __init__(self) -> None:
         self._until: dict[tuple[Reason, Hashable], float] = {}
+        self._of: dict[SaeId, deque[tuple[float, Reason]]] = {}
+        """For each master the last refusals that stand, and until when."""
 
     def note(self, pending: Pending, reason: Reason, now: float) -> None:
         """Remember that the peer has refused this request."""
         if reason not in REMEMBERED_S:
             return
+        refused, until = (reason, _what(pending, reason)), now + REMEMBERED_S[reason]
+        again = self._until.pop(refused, None) is not None  # then it is the newest, and takes no further place
         if len(self._until) >= MAX_REMEMBERED:
             del self._until[next(iter(self._until))]
-        self._until[reason, _what(pending, reason)] = now + REMEMBERED_S[reason]
+        self._until[refused] = until
+        if reason is not Reason.LIMIT and not again:
+            if len(self._of) >= MAX_REMEMBERED:
+                del self._of[next(iter(self._of))]
+            self._of.setdefault(pending.master, deque(maxlen=MOST_OF_ONE)).append((until, reason))
 
     def standing(self, ask: Reserve, now: float) -> Reason | None:
         """Return why the peer would refuse this request, as far as is known."""
@@ -43,14 +59,15 @@ class Refusals:
             until = self._until.get((reason, _what(ask, reason)))
             if until is not None and until > now:
                 return reason
-        return None
+        last = self._of.get(ask.master)
+        return last[-1][1] if last and len(last) == MOST_OF_ONE and last[0][0] > now else None
 
 
 def _what(request: Reserve | Pending, reason: Reason) -> Hashable:
     """Return what a refusal for this reason is about."""
     match reason:
         case Reason.UNAUTHORISED:
-            return request.master, request.slaves
+            return request.master, frozenset(request.slaves)
         case Reason.SIZE:
             return request.count, request.key_bytes
         case _:

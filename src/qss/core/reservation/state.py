@@ -1,12 +1,11 @@
 """What the parts of a link share, and how the changes of one event become one commit and one frame.
 
-A part changes ledgers and reservations in memory through this state, which notes what was touched in a `Batch`. When
-an event has been handled, `drain` turns all of it into one `Commit` (with what is to be done once that is durable) and
-one `Send`.
-So a frame with thirty reservations costs one commit, and what nobody waits for rides along with a later one. Every
-commit writes the row of each stream it touches, and rows count their versions: so commits form a chain, and when one
-fails all that build on it fail. Then the link is taken down to what is durable (`Rebuild`): memory never has to be
-unwound.
+A part changes ledgers and reservations in memory through this state, which notes what was touched in a `Batch`. When an
+event has been handled, `drain` turns all of it into one `Commit` (with what is to be done once that is durable) and one
+`Send`. So a frame with thirty reservations costs one commit, and what nobody waits for rides along with a later one.
+One commit is under way at a time, and what is touched meanwhile gathers for the next: so none can become durable whose
+predecessor has failed. When one fails, what has gathered is dropped, and the link is taken down to what is durable
+(`Rebuild`): memory never has to be unwound.
 """
 
 from __future__ import annotations
@@ -28,9 +27,6 @@ from qss.model.identifiers import ReservationId, SaeId, StreamId
 from qss.model.ranges import Range, subtract
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side
 from qss.wire.external import Message
-
-_COMMITS_AT_ONCE = 2
-"""Commits under way: one that the disk syncs, and one to follow. What comes meanwhile gathers for the next."""
 
 
 @dataclass(slots=True)
@@ -284,7 +280,6 @@ class LinkState:
 
     def settle(self, token: int) -> None:
         """The commit of this token is durable: do what waited for it."""
-        # Tokens stand in the order of their commits, and commits form a chain.
         for reservation, _ in list(takewhile(lambda item: item[1] <= token, self.undurable.items())):
             del self.undurable[reservation]
         for then in self._awaited.pop(token, ()):
@@ -305,7 +300,7 @@ class LinkState:
         The frame is first: the other end can work while this one's disk does.
         """
         effects: list[Effect] = [Send(tuple(self._messages))] if self._messages else []
-        if self._batch.in_a_hurry and len(self._awaited) < _COMMITS_AT_ONCE:
+        if self._batch.in_a_hurry and not self._awaited:
             effects.append(self._commit())
         effects.extend(self._effects)
         self._messages = []

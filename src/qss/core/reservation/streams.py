@@ -188,8 +188,8 @@ class Streams:
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def announce_marks(self) -> None:
-        """A connection is up: report what has become durable since the greeting, and final marks."""
+    def announce(self) -> None:
+        """A connection is up: tell of streams that opened since the greeting, of what is durable, of final marks."""
         for pair, ledger in self._untold:
             if ledger.record.limit is None:
                 self._tell(self._state.epoch, pair, ledger)

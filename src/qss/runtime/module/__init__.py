@@ -5,10 +5,14 @@
 `registering`   the module's registration at its QKS, where it is a process of its own
 `chunks`        a stream's accepted bytes, cut into chunks and handed out once
 `southbound`    serves ETSI GS QKD 004 from a module: calls to its core, and answers back
+`status`        what a module says of itself
+`adjusting`     changes a simulated device while it runs
 `channel`       the device's channel to its other end, inside Sync
+`status`        what a module says of itself
 ==============  ==================================================================================
 """
 
-from qss.runtime.module.qkd_module import ModuleStatus, QkdModule
+from qss.runtime.module.qkd_module import QkdModule
+from qss.runtime.module.status import ModuleStatus
 
 __all__ = ["ModuleStatus", "QkdModule"]

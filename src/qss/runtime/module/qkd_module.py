@@ -13,22 +13,25 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
-from qss.core.module import Counts, Module, ModuleSettings, Phase, fitting_chunk
+from qss.core.module import Module, ModuleSettings, fitting_chunk
 from qss.core.module import events as ev
 from qss.core.module.calls import View
 from qss.crypto.block_check import check_block
-from qss.model.errors import DeviceError, QssError, RemoteProtocolError, StreamEnded
+from qss.crypto.health import HealthState, examine
+from qss.model.errors import DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
-from qss.ports.device import Device, DeviceRole, DeviceStatus, RawBlock
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
+from qss.ports.device import Device, DeviceRole, RawBlock
 from qss.ports.key_source import OpenedStream
+from qss.runtime.module.adjusting import adjusted
 from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
+from qss.runtime.module.status import ModuleStatus
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
@@ -42,22 +45,6 @@ _TICK_S = 0.2
 _STREAM_ENTROPY_BYTES = 16
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleStatus:
-    """What a module says of itself."""
-
-    phase: Phase
-    exchange: bool
-    """Whether key streams may be opened: an administrator can stop it."""
-    stream: StreamId | None
-    """The stream that was opened last, if it was not closed by the QKS."""
-    chunk_bytes: int | None
-    security: str | None
-    """How the Sync connection is secured; None without one."""
-    counts: Counts
-    device: DeviceStatus
 
 
 class _Run:
@@ -101,6 +88,7 @@ class QkdModule:
         self._defective = False
         self._depth = 0
         self._watchers: list[Callable[[], None]] = []
+        self._health = HealthState()
         self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
@@ -132,10 +120,13 @@ class QkdModule:
             )
         if (stream is None) is not initiator:
             raise DeviceError("the site with the lower ID opens key streams, the other one joins them by their ID")
+        device = self._device.status()
+        if device.exhausted:
+            raise DeviceError(device.note)
         if stream is None:
             stream = StreamId.from_entropy(self._entropy(_STREAM_ENTROPY_BYTES))
             if chunk_bytes is None:
-                chunk_bytes = fitting_chunk(self._device.status().rate_bps)
+                chunk_bytes = fitting_chunk(device.rate_bps)
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
         self.begin(stream, chunk_bytes)
@@ -233,6 +224,13 @@ class QkdModule:
             self._core.counts,
             self._device.status(),
         )
+
+    def adjust_device(self, change: SettingsChange) -> SimulatorSettings:
+        """Change settings of a simulated device; return all that it has then. None are changed if one cannot be.
+
+        Raises `BadRequest` if they cannot be, or are not this end's to change, or the device is no simulator.
+        """
+        return adjusted(self._device, change)
 
     async def stop(self) -> None:
         """End the connection, the stream and the device, and take no further connection. Can be called twice."""
@@ -374,8 +372,15 @@ class QkdModule:
         self._handle(ev.BlockRead(block.number, len(block.material)))
 
     def _compute_tags(self, number: int) -> None:
+        block = self._blocks[number]
         try:
-            check = check_block(self._open_queue.stream, number, self._blocks[number])
+            self._health = examine(self._health, block)
+            check = check_block(self._open_queue.stream, number, block)
+        except DeviceUnhealthy as unhealthy:
+            self._health = self._health.restarted()
+            self._log.error("the device failed a health test", test=str(unhealthy.test), reason=str(unhealthy))
+            self._handle(ev.Unhealthy(number, unhealthy.test, str(unhealthy)))
+            return
         except DeviceError as error:
             self._handle(ev.DeviceFailed(str(error)))
             return

@@ -21,7 +21,8 @@ from qss.model.addresses import Address
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import PairId, QkdmId, QksId
 from qss.ports.device import DeviceStatus
-from qss.runtime.module.qkd_module import ModuleStatus, QkdModule
+from qss.runtime.module.qkd_module import QkdModule
+from qss.runtime.module.status import ModuleStatus
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
@@ -162,9 +163,20 @@ def _state(pair: PairId, status: ModuleStatus) -> qrp.PairState:
         status.chunk_bytes,
         None if status.security is None else qrp.plain(status.security),
         _card(status.device),
-        {one.name: getattr(status.counts, one.name) for one in fields(Counts)},
+        {one.name: getattr(status.counts, one.name) for one in fields(Counts) if one.name != "unhealthy"},
+        {str(test): count for test, count in status.counts.unhealthy.items()},
     )
 
 
 def _card(device: DeviceStatus) -> qrp.DeviceCard:
-    return qrp.DeviceCard(device.kind, device.running, device.rate_bps, device.qber, device.simulated, device.seeded)
+    return qrp.DeviceCard(
+        device.kind,
+        device.running,
+        device.rate_bps,
+        device.qber,
+        device.simulated,
+        device.seeded,
+        device.lost_bits,
+        device.left_bits,
+        qrp.plain(device.note),
+    )

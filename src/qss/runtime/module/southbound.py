@@ -90,6 +90,7 @@ class Southbound:
         self._calls = itertools.count()
         self._pending: dict[int, _Pending] = {}
         self._kept: tuple[KeyMaterial, float] | None = None
+        self._stopped = False
         self._performing = False
         self._changed = False
         self._refused: StreamId | None = None
@@ -118,13 +119,18 @@ class Southbound:
             self._handle(calls.CallerGone(call))
 
     def stop(self) -> None:
-        """Destroy what is kept, and follow the module no more. Can be called twice."""
+        """Answer nobody any more, end the stream that was opened here, and follow the module no more.
+
+        Can be called twice.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        self._pending.clear()
+        self._handle(calls.ServiceEnded())
+        self._unwatch()
         if self._waking is not None:
             self._waking.cancel()
-        self._pending.clear()
-        self._kept = None
-        self._unwatch()
-        self._unwatch = _nothing
 
     def _open_asked(self, call: int, caller: Caller, request: OpenConnect) -> calls.OpenAsked:
         return calls.OpenAsked(
@@ -267,7 +273,3 @@ def _metadata(age_s: float) -> bytes:
     """Metadata keys of clause 6.2: `age` in ms since the chunk could be delivered, `hops` 0, as the link is direct."""
     age = min(int(1000 * max(0.0, age_s)), MAX_NUMBER)
     return f'{{"age": {age}, "hops": 0}}'.encode()
-
-
-def _nothing() -> None:
-    """Watch ended."""

@@ -15,7 +15,7 @@ import msgspec
 from qss.model.errors import InvalidIdentifier, RemoteProtocolError
 from qss.model.identifiers import KeyId, QksId, parse_sae_id
 from qss.model.key_material import KeyMaterial
-from qss.model.keys import Key, KeyLimits, PairStatus
+from qss.model.keys import Key, KeyLimits, KeyOffer, PairStatus
 
 
 class _Status(msgspec.Struct):
@@ -30,6 +30,15 @@ class _Status(msgspec.Struct):
     max_key_size: int
     min_key_size: int
     max_SAE_ID_count: int
+
+
+class _Offer(msgspec.Struct):
+    key_size: int
+    stored_key_count: int | None = None
+    max_key_per_request: int = 1
+    max_key_size: int | None = None
+    min_key_size: int | None = None
+    max_SAE_ID_count: int = 0
 
 
 class _KeyObject(msgspec.Struct):
@@ -93,6 +102,33 @@ def parse_status(body: bytes) -> PairStatus:
             max_key_per_request=model.max_key_per_request,
             max_sae_id_count=model.max_SAE_ID_count,
         ),
+    )
+
+
+def parse_offer(body: bytes) -> KeyOffer:
+    """Read what a Status says of limits and stock, and no more: vendors leave members out, or name SAEs oddly.
+
+    Of what is left out the least is taken: keys of `key_size` only, one in a request. Raises `RemoteProtocolError`,
+    also for limits that no key can meet.
+    """
+    model = _decode(body, _Offer)
+    size = model.key_size
+    least = size if model.min_key_size is None else model.min_key_size
+    most = size if model.max_key_size is None else model.max_key_size
+    if size < 8 or size % 8 or not 0 <= least <= most or model.max_key_per_request < 1:
+        raise RemoteProtocolError(
+            f"the key server's status offers keys of {size} bits ({least} to {most}), {model.max_key_per_request} in a "
+            "request: no key can be asked for like that"
+        )
+    return KeyOffer(
+        KeyLimits(
+            key_size=size,
+            min_key_size=least,
+            max_key_size=most,
+            max_key_per_request=model.max_key_per_request,
+            max_sae_id_count=model.max_SAE_ID_count,
+        ),
+        model.stored_key_count,
     )
 
 

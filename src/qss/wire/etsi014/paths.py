@@ -13,7 +13,7 @@ from qss.model.errors import BadRequest
 from qss.model.identifiers import SaeId, parse_sae_id
 
 PREFIX = "/api/v1/keys"
-"""What every path begins with."""
+"""What every path begins with. Some vendors' boxes have another."""
 
 
 class Method(StrEnum):
@@ -24,9 +24,9 @@ class Method(StrEnum):
     DEC_KEYS = "dec_keys"
 
 
-def render_path(sae: SaeId, method: Method) -> str:
+def render_path(sae: SaeId, method: Method, prefix: str = PREFIX) -> str:
     """Return the path of `method` for the slave SAE (`status`, `enc_keys`) or the master SAE (`dec_keys`)."""
-    return f"{PREFIX}/{quote(sae, safe=':')}/{method}"
+    return f"{prefix}/{quote(sae, safe=':')}/{method}"
 
 
 def parse_path(path: str) -> tuple[str, Method]:

@@ -109,6 +109,12 @@ def render_key_request(request: KeyRequest) -> bytes:
     return msgspec.json.encode(model)
 
 
+def render_key_request_query(request: KeyRequest) -> str:
+    """Return the query of GET enc_keys, which can say number and size and nothing else (clause 6.2)."""
+    size = "" if request.size is None else f"&size={request.size}"
+    return f"number={request.number}{size}"
+
+
 # --- Get key with key IDs -----------------------------------------------------------------------------------------
 
 
@@ -141,6 +147,11 @@ def render_key_ids(request: KeyIdsRequest) -> bytes:
     if request.name is not None:
         model["key_IDs_extension"] = {EXTENSION: request.name}
     return msgspec.json.encode(model)
+
+
+def render_key_id_query(key_id: KeyId) -> str:
+    """Return the query of GET dec_keys, which can name one key (clause 6.4)."""
+    return f"key_ID={key_id}"
 
 
 # --- parts --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The ledger out of a store into a back-up, and out of a back-up into a store of its own. No key goes with it.
 
-A back-up is a file with the tables of a store, those of sealed key empty, because their rows are never read. It has an
-application ID of its own, so that no site can be started on it, and no log beside it, so that it can be read from a
-medium that cannot be written. A store of it begins with all its links marked: they burn at both ends before any use.
+A back-up is a file with the tables of a store, but those of sealed key and of answers made of it stay empty: their rows
+are never read. It has an application ID of its own, so that no site can be started on it, and no log beside it, so that
+it can be read from a medium that cannot be written. A store of it begins with all its links marked: they burn at both
+ends before any use.
 
 Refused here: folders, and the data key.
 """
@@ -23,7 +24,7 @@ from qss.adapters.stores.sqlite.faults import as_making_errors, as_store_errors
 from qss.adapters.stores.sqlite.schema import (
     APPLICATION_ID,
     BACKUP_APPLICATION_ID,
-    KEY_TABLES,
+    LEFT_BEHIND,
     check_layout,
     check_release,
     connect,
@@ -111,7 +112,7 @@ def _copy_rows(source: apsw.Connection, path: Path, target: apsw.Connection) -> 
         columns = _columns(source)
     if columns != _columns(target):
         raise StoreError(f"{path} has other tables than this release makes: another program changed it")
-    for table in columns.keys() - KEY_TABLES:
+    for table in columns.keys() - LEFT_BEHIND:
         insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns[table]))})"  # noqa: S608 - a name of ours
         for some in _rows(source, path, table):
             try:

@@ -13,6 +13,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from qss.model.errors import StoreUnavailable
+
 ROOM_BYTES = 256 << 10
 """By how much the log is lengthened, once half of that is left."""
 
@@ -24,8 +26,14 @@ class LogRoom:
     """The length of one store's log. Belongs to the thread that writes it, between two transactions."""
 
     def __init__(self, store: Path, page_bytes: int) -> None:
-        """Take the log of an open `store`."""
-        self._file = os.open(f"{store}-wal", os.O_RDWR)
+        """Take the log of an open `store`. Raises `StoreUnavailable` if it cannot be had."""
+        log = f"{store}-wal"
+        try:
+            self._file = os.open(log, os.O_RDWR)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{log} cannot be opened ({error.strerror}); check its owner, and how many files a process may open"
+            ) from error
         self._frame_bytes = page_bytes + _FRAME_HEADER_BYTES
         self._used = os.fstat(self._file).st_size
         self._grown = 0
@@ -36,11 +44,11 @@ class LogRoom:
         self._grown, self._used = used - self._used, used
 
     def make(self) -> None:
-        """Lengthen the log if the next commits would. A disk that has no room for it says so to them."""
-        length = os.fstat(self._file).st_size
-        if length - self._used >= ROOM_BYTES // 2 or self._grown > ROOM_BYTES // 2:
-            return
+        """Lengthen the log if the next commits would. What the disk has against it, it says to them."""
         with suppress(OSError):
+            length = os.fstat(self._file).st_size
+            if length - self._used >= ROOM_BYTES // 2 or self._grown > ROOM_BYTES // 2:
+                return
             os.pwrite(self._file, _ZEROS, max(length, self._used))
             os.fdatasync(self._file)
 

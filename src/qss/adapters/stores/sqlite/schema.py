@@ -29,8 +29,8 @@ SCHEMA_VERSION = 3
 BUSY_MS = 10_000
 """How long a connection waits for a lock that another program holds on the file."""
 
-KEY_TABLES = frozenset({"blocks", "answers"})
-"""Tables that hold sealed key. Back-ups do without them; every other table must hold none."""
+LEFT_BEHIND = frozenset({"blocks", "answers"})
+"""Tables that back-ups do without: sealed key, and the answers that are made of it. No other table may hold key."""
 
 PAGE_BYTES = 4096
 """A commit of one key changes three or four pages, however large they are."""

@@ -47,8 +47,8 @@ class SqliteStore:
         """As `Store.start`. Raises `StoreError` if there is no store of this site and release, or it is damaged."""
         async with self._turn:
             await self._end_session()
-            lock, connections, contents = await asyncio.to_thread(_open, self._path, self._site)
-            self._session = _Session(self._path, lock, connections, self._erasure_delay_s)
+            lock, connections, room, contents = await asyncio.to_thread(_open, self._path, self._site)
+            self._session = _Session(self._path, lock, connections, room, self._erasure_delay_s)
             return contents
 
     async def commit(self, batch: Sequence[Change], fence: int) -> int:
@@ -82,7 +82,9 @@ class SqliteStore:
 class _Session:
     """What is held between `start` and `close`: the lock, three connections and their threads."""
 
-    def __init__(self, path: Path, lock: int, connections: tuple[apsw.Connection, ...], erasure_delay_s: float) -> None:
+    def __init__(
+        self, path: Path, lock: int, connections: tuple[apsw.Connection, ...], room: LogRoom, erasure_delay_s: float
+    ) -> None:
         self._path = path
         self._lock = lock
         self._connections = connections
@@ -90,9 +92,8 @@ class _Session:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
         self._waiting_reads = 0
         self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.cut_log(), erasure_delay_s)
-        page_bytes = _page_bytes(writing)
-        self._large_log_pages = LARGE_LOG_BYTES // page_bytes
-        self._room = LogRoom(path, page_bytes)
+        self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
+        self._room = room
         self.writer = Writer(writing, path, self._room, self._committed, self._checkpointer.due_soon)
         writing.set_wal_hook(self._log_grew)
 
@@ -133,8 +134,8 @@ class _Session:
         return apsw.SQLITE_OK
 
 
-def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], Contents]:
-    """Take the lock, open three connections, and begin an incarnation. Leaves nothing open if it fails."""
+def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], LogRoom, Contents]:
+    """Take the lock, open three connections, begin an incarnation, take the log. Leaves nothing open if it fails."""
     if not path.is_file():
         raise StoreError(f"there is no store at {path}; make one with `qss init`, or name the right data folder")
     lock = take_lock(path)
@@ -146,12 +147,13 @@ def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], Co
             connections += [connect(path), connect(path)]
             connections[1].execute("PRAGMA query_only=ON")
             contents = _begin(connections[0])
+        room = LogRoom(path, _page_bytes(connections[0]))
     except BaseException:
         for connection in connections:
             connection.close()
         os.close(lock)
         raise
-    return lock, tuple(connections), contents
+    return lock, tuple(connections), room, contents
 
 
 def _begin(connection: apsw.Connection) -> Contents:

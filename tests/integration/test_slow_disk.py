@@ -1,4 +1,4 @@
-"""A link that floods the site's store has two commits under way at most: the other links' commits are taken."""
+"""A link that floods the site's store has one commit under way at most: the other links' commits are taken."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from scenarios.world import SimulatedSite, World
 
 A, B, C = map(QksId, ("A", "B", "C"))
 ALICE, BOB, CAROL = map(SaeId, ("alice", "bob", "carol"))
-MOST_WAITING = 5
-"""Two commits of each of B's two links, and an erasure."""
+MOST_WAITING = 3
+"""A commit of each of B's two links, and an erasure."""
 
 
 class SmallStore(SimulatedStore):
