@@ -26,6 +26,7 @@ _STATE = qrp.PairState(
     security="TLSv1.3",
     device=_CARD,
     counts={"read": 1024},
+    unhealthy={"cycle": 1},
 )
 
 

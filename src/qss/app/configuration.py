@@ -17,6 +17,7 @@ from qss.app.site_tables import (
     QKS_ID_IS,
     SAE_ID_IS,
     CourieredKey,
+    DeviceTable,
     Etsi004,
     Etsi014,
     Link,
@@ -84,9 +85,6 @@ def _identifiers(configuration: SiteConfiguration) -> Iterator[Fault]:
             yield key, shown(qks), QKS_ID_IS
     saes = [(f"saes[{i}].id", sae.id) for i, sae in enumerate(configuration.saes)]
     saes += [(f"admin.administrators[{i}]", sae) for i, sae in enumerate(configuration.admin.administrators)]
-    for key, device in configuration.devices:
-        if isinstance(device, Etsi014):
-            saes += [(f"{key}.own_sae", device.own_sae), (f"{key}.other_sae", device.other_sae)]
     for key, sae_id in saes:
         try:
             parse_sae_id(sae_id)
@@ -142,8 +140,7 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
 
 def _devices(configuration: SiteConfiguration) -> Iterator[Fault]:
     for key, device in configuration.devices:
-        if isinstance(device, Etsi014 | Etsi004):
-            yield from _box(key, device)
+        yield from device_faults(key, device)
     couriered = [
         (key, device.path.absolute()) for key, device in configuration.devices if isinstance(device, CourieredKey)
     ]
@@ -190,6 +187,18 @@ def _capacity(i: int, link: Link) -> Iterator[Fault]:
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed
     if link.capacity_bits < block_bits:
         yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
+
+
+def device_faults(key: str, device: DeviceTable) -> Iterator[Fault]:
+    """Yield every rule that a device's table breaks by itself; `key` is the table's."""
+    if isinstance(device, Etsi014):
+        for name, sae in (("own_sae", device.own_sae), ("other_sae", device.other_sae)):
+            try:
+                parse_sae_id(sae)
+            except InvalidIdentifier:
+                yield f"{key}.{name}", shown(sae), SAE_ID_IS
+    if isinstance(device, Etsi014 | Etsi004):
+        yield from _box(key, device)
 
 
 def _box(key: str, box: Etsi014 | Etsi004) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from qss.app.configuration import Fault
+from qss.app.configuration import Fault, device_faults
 from qss.app.module_tables import NAME_IS, ModuleConfiguration
 from qss.app.site_tables import QKS_ID_IS, SAE_ID_IS, SeededSimulator
 from qss.app.toml_decoding import decode_file, shown
@@ -40,6 +40,7 @@ def _faults(configuration: ModuleConfiguration) -> Iterator[Fault]:
     """Yield every rule that is broken. Identifiers come first, because the other rules compare them."""
     yield from _identifiers(configuration)
     yield from _module(configuration)
+    yield from device_faults("device", configuration.device)
     yield from _addresses(configuration)
 
 

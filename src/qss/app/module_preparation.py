@@ -1,7 +1,7 @@
-"""What a module looks at before it starts: its certificates. `qss qkd-module --check` ends there.
+"""What a module looks at before it starts: certificates, its own and its device's. `qss qkd-module --check` ends there.
 
-Nothing is changed by it, and no port is opened. Not here: reading the configuration, the device (it is looked at when
-the first key stream begins), and what shows only in operation, such as a port that is taken.
+Nothing is changed by it, and no port is opened. Not here: reading the configuration, and what shows only in
+operation, such as a port that is taken, or a device that does not answer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime
 
+from qss.app.catalogue import check_device
 from qss.app.module_configuration import notes
 from qss.app.module_tables import ModuleConfiguration
 from qss.app.preparation import TLS_VERSIONS
@@ -37,5 +38,6 @@ def prepare_module(configuration: ModuleConfiguration) -> PreparedModule:
     server, client = server_context(*own), client_context(*own)
     expires = check_module(table.certificate, configuration.module.id)
     check_own_call(server, client, table.certificate, table.authority)
+    check_device(configuration.device)
     southbound = northbound_context(*own, TLS_VERSIONS[configuration.southbound.minimum_tls])
     return PreparedModule(server, client, southbound, probe_context(*own), expires, notes(configuration))

@@ -43,14 +43,9 @@ class AdminClient(HttpsClient):
 
         `{}` changes none.
         """
-        return await self.exchange(Exchange("POST", f"/devices/{pair}", render_change(change), _settings))
-
-
-def _settings(body: bytes) -> SimulatorSettings:
-    try:
-        return parse_settings(body)
-    except BadRequest:
-        raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None
+        return await self.exchange(
+            Exchange("POST", f"/devices/{pair}", render_change(change), partial(_read, parse_settings))
+        )
 
 
 def _read[T](parse: Callable[[bytes], T], body: bytes) -> T:

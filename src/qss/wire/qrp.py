@@ -22,7 +22,7 @@ from qss.model.errors import LocalProtocolError, RemoteProtocolError
 SUBPROTOCOL = "qss-qrp.1"
 """Name under which this version is negotiated when the connection opens."""
 
-MAX_FRAME_BYTES = 128 * 1024
+MAX_FRAME_BYTES = 256 * 1024
 """Largest frame that is sent or taken."""
 
 MAX_MESSAGES = 64
@@ -47,7 +47,7 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Rate = Annotated[float, Meta(ge=0, le=1e15)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Counter = Annotated[str, Meta(max_length=32, pattern=r"\A[a-z][a-z_]*\Z")]
+Counter = Annotated[str, Meta(max_length=32, pattern=r"\A[a-z][a-z_-]*\Z")]
 Counts = Annotated[dict[Counter, Count], Meta(max_length=MAX_COUNTS)]
 Pairs = Annotated[tuple[Id, ...], Meta(max_length=MAX_PAIRS)]
 
@@ -92,8 +92,8 @@ class DeviceCard(_Structure, frozen=True):
 class PairState(_Structure, frozen=True):
     """One pair's end: whether its exchange is on, its key stream, its device, and where every byte went.
 
-    `counts` are bytes and numbers of `core.module.counts`, by their names there. A receiver passes over names that it
-    does not know.
+    `counts` are bytes and numbers of `core.module.counts`, by their names there; `unhealthy` are key streams that a
+    health test ended, by the test's name. A receiver passes over names that it does not know.
     """
 
     pair: Id
@@ -104,6 +104,7 @@ class PairState(_Structure, frozen=True):
     security: Text | None
     device: DeviceCard
     counts: Counts
+    unhealthy: Counts
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower, forbid_unknown_fields=True):

@@ -64,7 +64,17 @@ REGISTRATION = Registration(
     4004,
     "0.1.0",
     CARD,
-    qrp.PairState(ELSEWHERE.bytes, False, qrp.StreamPhase.IDLE, None, None, None, CARD, {"read": 7, "unheard_of": 1}),
+    qrp.PairState(
+        ELSEWHERE.bytes,
+        False,
+        qrp.StreamPhase.IDLE,
+        None,
+        None,
+        None,
+        CARD,
+        {"read": 7, "unheard_of": 1},
+        {"cycle": 2, "unheard-of": 1},
+    ),
 )
 """What is known of the module of the other pair, whose exchange was stopped."""
 
@@ -156,11 +166,12 @@ async def test_each_device_pair_says_whether_its_module_is_there_and_has_a_strea
 
 async def test_failures_of_health_are_shown_for_each_test_from_the_start(overview):
     shown = {
-        dict(sample.labels)["test"]: sample.value
+        (dict(sample.labels)["pair"], dict(sample.labels)["test"]): sample.value
         for sample in overview.metrics()
         if sample.metric.name == "qss_device_health_failures_total" and ("pair", str(HERE)) in sample.labels
     }
-    assert shown == {test: 3 * (test is HealthTest.CYCLE) for test in HealthTest}
+    cycles = {str(HERE): 3, str(ELSEWHERE): 2}
+    assert shown == {(pair, test): n * (test is HealthTest.CYCLE) for pair, n in cycles.items() for test in HealthTest}
 
 
 async def test_metrics_say_what_the_status_says(overview):
