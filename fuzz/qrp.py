@@ -13,9 +13,9 @@ _CARD = qrp.DeviceCard(
     qber=0.02,
     simulated=True,
     seeded=False,
-    lost_bits=8,
+    lost_bits=0,
     left_bits=None,
-    note="runs low",
+    note="",
 )
 _STATE = qrp.PairState(
     _PAIR,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qss.core.module import Phase
-from qss.core.module.counts import unhealthy_name
 from qss.model.health import HealthTest
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
@@ -24,7 +23,7 @@ def module_state(status: ModuleStatus) -> ModuleState:
         security=status.security,
         device=_device(status.device),
         bits=_bits({outcome: getattr(status.counts, outcome) for outcome in OUTCOMES}),
-        health_failures={test: status.counts.unhealthy[test] for test in HealthTest},  # each from the start
+        health_failures=_failures({str(test): count for test, count in status.counts.unhealthy.items()}),
     )
 
 
@@ -36,7 +35,7 @@ def told_state(state: PairState) -> ModuleState:
         security=state.security,
         device=_device(state.device),
         bits=_bits(state.counts),
-        health_failures={test: state.counts.get(unhealthy_name(test), 0) for test in HealthTest},
+        health_failures=_failures(state.unhealthy),
     )
 
 

@@ -73,10 +73,7 @@ class Claim(_Structure, frozen=True):
 
 
 class DeviceCard(_Structure, frozen=True):
-    """What the module says of its device. `rate_bps` is secret bits per second, `qber` a share from 0 to 1, or None.
-
-    `lost_bits` it had and did not keep; `left_bits` it can still yield, or None if it has no end.
-    """
+    """What the module says of its device (`ports.device`). `rate_bps` is secret bits per second, `qber` from 0 to 1."""
 
     kind: Name
     running: bool

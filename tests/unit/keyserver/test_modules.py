@@ -38,7 +38,7 @@ PLANS = (
     PairPlan(OTHER, C, A2),
     PairPlan(SECOND, B, A1),
 )
-CARD = qrp.DeviceCard("simulator", True, 1000.0, 0.0, True, False, 0, None, "")
+CARD = qrp.DeviceCard("simulator", True, 1000.0, None, True, False, 0, None, "")
 PORTS = {A1: 4001, A2: 4002}
 
 

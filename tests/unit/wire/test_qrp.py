@@ -17,7 +17,9 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "qrp.md").read_text(e
 
 PAIR = b"p" * 16
 CARD = qrp.DeviceCard("simulator", True, 400_000.0, 0.02, True, False, 8, None, "runs low")
-STATE = qrp.PairState(PAIR, True, qrp.StreamPhase.RUNNING, b"s" * 16, 64, "TLSv1.3", CARD, {"read": 1024, "stalls": 0})
+STATE = qrp.PairState(
+    PAIR, True, qrp.StreamPhase.RUNNING, b"s" * 16, 64, "TLSv1.3", CARD, {"read": 1024, "stalls": 0}, {"cycle": 1}
+)
 CARD_WIRE = ["simulator", True, 400_000.0, 0.02, True, False, 8, None, "runs low"]
 REGISTER_WIRE = ["register", "A/1", [[PAIR, "B"]], CARD_WIRE, "127.0.0.1", 25575, "0.1.0"]
 STATE_WIRE = [PAIR, True, "running", b"s" * 16, 64, "TLSv1.3", CARD_WIRE, {"read": 1024, "stalls": 0}, {"cycle": 1}]

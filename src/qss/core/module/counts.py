@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from qss.model.health import HealthTest
 
@@ -42,17 +42,7 @@ class Counts:
         """Return what is counted up to now."""
         return replace(self, unhealthy=Counter(self.unhealthy))
 
-    def as_map(self) -> dict[str, int]:
-        """Return the numbers by their names, those of each health test by `unhealthy_name`."""
-        numbers = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "unhealthy"}
-        return numbers | {unhealthy_name(test): self.unhealthy[test] for test in HealthTest}
-
     @property
     def waiting(self) -> int:
         """Accepted and not yet pulled."""
         return self.accepted - self.delivered - self.unused
-
-
-def unhealthy_name(test: HealthTest) -> str:
-    """Return the name under which `Counts.as_map` has the streams that this test ended."""
-    return f"unhealthy_{test.value.replace('-', '_')}"

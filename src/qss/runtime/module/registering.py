@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import assert_never
 
 import structlog
 
 from qss import __version__
+from qss.core.module import Counts
 from qss.core.module import registration as core
 from qss.model.addresses import Address
 from qss.model.errors import RemoteProtocolError
@@ -161,7 +163,8 @@ def _state(pair: PairId, status: ModuleStatus) -> qrp.PairState:
         status.chunk_bytes,
         None if status.security is None else qrp.plain(status.security),
         _card(status.device),
-        status.counts.as_map(),
+        {one.name: getattr(status.counts, one.name) for one in fields(Counts) if one.name != "unhealthy"},
+        {str(test): count for test, count in status.counts.unhealthy.items()},
     )
 
 
@@ -175,5 +178,5 @@ def _card(device: DeviceStatus) -> qrp.DeviceCard:
         device.seeded,
         device.lost_bits,
         device.left_bits,
-        device.note[: qrp.MAX_TEXT],
+        qrp.plain(device.note),
     )
