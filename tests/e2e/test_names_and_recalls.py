@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,11 @@ def test_another_request_under_a_name_is_refused(network: RunningNetwork, name: 
     assert named(network, ENC, name, differing).status == 400
 
 
+def as_bob(network: RunningNetwork) -> tuple[str | Path, ...]:
+    bob = network.network.pki.sae(BOB)
+    return ("--cert", bob.certificate, "--key", bob.key, "--ca", network.network.pki.authority.certificate)
+
+
 def test_the_command_repeats_under_a_name_and_recalls(network: RunningNetwork, name: str) -> None:
     pki, nodes = network.network.pki, network.network
     alice, site = pki.sae(ALICE), pki.site(A)
@@ -74,11 +80,14 @@ def test_the_command_repeats_under_a_name_and_recalls(network: RunningNetwork, n
     assert qss("key", "void", "--id", key_id, "--url", admin, *asking).returncode == 1
     voided = qss("key", "void", "--id", key_id, "--url", admin, *as_site)
     assert voided.returncode == 0, voided.stderr
-    assert f"link to {B}: 0 bits burned here" in voided.stdout
+    assert f"link to {B}: no key was waiting here, and none was burned; what waits at {B} is" in voided.stdout
     refused = network.curl(BOB, f"{DEC}?key_ID={key_id}")
     assert (refused.status, refused.message) == (400, "one or more keys specified are not found on KME")
+    taken = qss("key", "get", ALICE, "--url", nodes.url(B), *as_bob(network)).stdout.split()[0]
+    voided = qss("key", "void", "--id", taken, "--url", admin, *as_site)
+    assert f"link to {B}: 256 bits burned here; what waits at {B} is burned by {B}" in voided.stdout
     told = [event for event in network.events(A) if event["event"] == "keys recalled"]
-    assert told[-1]["key_ids"] == [key_id]
+    assert [event["key_ids"] for event in told[-2:]] == [[key_id], [taken]]
     assert told[-1]["by"] == f"site {A}"
     assert any(event["event"].startswith("the neighbour recalled") for event in network.events(B))
     assert qss("key", "void", "--url", admin, *as_site).returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import socket
 from base64 import b64decode
 from collections.abc import Iterator
@@ -102,6 +103,14 @@ def test_a_full_disk(two: RunningNetwork, site: QksId) -> None:
         event["reason"] for event in two.events(site) if event["event"] == "the link starts over from the store"
     ]
     assert "check the disk" in refusal
+
+
+def test_a_node_whose_ledger_is_replaced_ends_and_says_so(two: RunningNetwork) -> None:
+    data = two.network.folder / f"{B}.data"
+    shutil.copytree(data, data.with_name("copy"))
+    (data.with_name("copy") / "ledger.sqlite").replace(data / "ledger.sqlite")
+    assert "ledger.sqlite was replaced by another file while this process had it open" in two.until_ended(B)
+    assert "stopped" not in [event["event"] for event in two.events(B)[-3:]]
 
 
 def fill_disk(network: RunningNetwork, site: QksId) -> None:

@@ -54,7 +54,7 @@ CASES = {
     "no data folder": Case(('data = "A.data"', 'data = "nowhere"'), ("nowhere", "qss init")),
     "another site's data folder": Case(('data = "A.data"', 'data = "B.data"'), ("belongs to site B",)),
     "damaged store": Case(
-        ('data = "A.data"', 'data = "damaged"'), ("damaged", "from a back-up", "only gathered key is lost")
+        ('data = "A.data"', 'data = "damaged"'), ("damaged", "from a back-up", "keys that were not fetched yet")
     ),
     "another's private key": Case(('key = "pki/sites/A.key"', 'key = "pki/sites/B.key"'), ("B.key",)),
     "no certificate": Case(('"pki/sites/A.pem"', '"pki/sites/Z.pem"'), ("Z.pem",)),

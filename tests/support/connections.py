@@ -35,6 +35,10 @@ class MemoryConnection:
         return "memory"
 
     @property
+    def address(self) -> str:
+        return "memory"
+
+    @property
     def waiting(self) -> int:
         """Frames that have arrived and were not received."""
         return len(self._frames)

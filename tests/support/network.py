@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from qss.cli.demo.network import HOMES, SITES, Network
-from qss.cli.demo.nodes import Nodes
+from qss.cli.demo.nodes import NodeFailed, Nodes
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.folder import Pair
 from support.gaps import gap
@@ -109,6 +109,21 @@ class RunningNetwork:
         status = self._run(self.nodes.stop(site))
         assert isinstance(status, int)
         return status
+
+    def until_ended(self, site: QksId) -> str:
+        """Wait until a node has ended by itself, and return why, as its log says."""
+        self._until(lambda: self._has_ended(site), f"end of {site}", watch=False)
+        assert self.stop(site) == 1
+        last = self.events(site)[-1]
+        assert last["event"] == "the node cannot go on"
+        return str(last["reason"])
+
+    def _has_ended(self, site: QksId) -> bool:
+        try:
+            self.nodes.check()
+        except NodeFailed as error:
+            return f"the node of site {site} " in str(error)
+        return False
 
     def events(self, site: QksId) -> list[dict[str, Any]]:
         """The node's log."""
@@ -230,10 +245,11 @@ class RunningNetwork:
         except OSError:
             return False
 
-    def _until(self, so: Callable[[], bool], what: str) -> None:
+    def _until(self, so: Callable[[], bool], what: str, *, watch: bool = True) -> None:
         end = time.monotonic() + PATIENCE_S
         while not so():
-            self.nodes.check()
+            if watch:
+                self.nodes.check()
             assert time.monotonic() < end, f"no {what} within {PATIENCE_S} s"
             time.sleep(0.05)
 

@@ -12,7 +12,8 @@ from qss.model.errors import ConnectionLost
 class ScriptedConnection:
     """Implements `qss.transport.connection.Connection`."""
 
-    def __init__(self, name: str = "B", closing_s: float = 0.0) -> None:
+    def __init__(self, name: str = "B", closing_s: float = 0.0, address: str = "192.0.2.1") -> None:
+        self.address = address
         self.sent: list[bytes] = []
         self.fails: Exception | None = None
         """What sending raises."""

@@ -116,7 +116,9 @@ def _read_manifest(source: Path) -> BackUp:
             "A data folder that was copied is put in its place as it is"
         ) from error
     except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be read ({error.strerror}); check its owner") from error
+        raise StoreUnavailable(
+            f"{path} cannot be read ({error.strerror}); check its owner and mode (0600), and those of its folder (0700)"
+        ) from error
     try:
         content = json.loads(text)
         form = content["format"]

@@ -1,10 +1,11 @@
-"""The sealed data key's file in a data folder, and in a back-up: its form, and its destruction.
+"""The sealed data key's file in a data folder, and in a back-up: its form, its destruction, and whether it is there.
 
 Refused here: opening it, which takes a key ring.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -24,6 +25,7 @@ ZEROIZED = "ZEROIZED"
 _FORMAT = 1
 _MAX_BYTES = 65536
 _OVERWRITES = 3
+_LOOK_S = 1.0
 _NOTE = b"The data key of this folder was destroyed with `qss zeroize`. Nobody can open its store again.\n"
 
 
@@ -50,11 +52,14 @@ def read_data_key(folder: Path) -> SealedDataKey:
             text = file.read(_MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
-            f"{folder} is no data folder: it has no {DATA_KEY}; make one with `qss init {folder} --site ID`, "
-            "or restore it from a back-up"
+            f"{folder} is no data folder: it has no {DATA_KEY}; look first whether it is mounted, and is the right "
+            f"folder. Restore that of a site that has run before from a back-up; make that of a new site with "
+            f"`qss init {folder} --site ID`"
         ) from error
     except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be read ({error.strerror}); check its owner") from error
+        raise StoreUnavailable(
+            f"{path} cannot be read ({error.strerror}); check its owner and mode (0600), and those of its folder (0700)"
+        ) from error
     try:
         content = json.loads(text)
         form, site, wrapped = content["format"], content["site"], content["sealed_data_key"].encode("ascii")
@@ -86,6 +91,40 @@ def refuse_zeroized(folder: Path) -> None:
             f"the data key of {folder} was destroyed with `qss zeroize`, and nobody can open it again; "
             "move the folder away and make a new one with `qss init`"
         )
+
+
+async def watch_data_key(folder: Path) -> None:
+    """Look for the data key of a node's folder once a second; raise `StoreError` if it was destroyed or removed."""
+    missing = False
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        was_missing, missing = missing, await asyncio.to_thread(_is_missing, folder)
+        if missing and was_missing:  # `qss zeroize` leaves its note a moment after it has removed the file
+            raise StoreError(
+                f"{folder / DATA_KEY} was removed while this node ran, and without it nobody can open the store again: "
+                "put it back from a back-up, and start again. (If it was to be destroyed, use `qss zeroize`.)"
+            )
+
+
+def _is_missing(folder: Path) -> bool:
+    """Return whether there is no data key. Raises `StoreError` if it was destroyed on purpose."""
+    if _is_there(folder / ZEROIZED):
+        raise StoreError(
+            f"the data key of {folder} was destroyed with `qss zeroize` while this node ran, which ends for that; "
+            f"run `qss zeroize {folder}` again to erase the sealed key"
+        )
+    return _is_there(folder / DATA_KEY) is False
+
+
+def _is_there(path: Path) -> bool | None:
+    """Return whether there is such a file, None if nobody can tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def destroy_data_key(folder: Path) -> None:

@@ -22,7 +22,7 @@ import structlog
 from qss.app import site_tables as tables
 from qss.app.catalogue import anchor_of, device_of, identity_of
 from qss.app.certificate_expiry import watch_expiry
-from qss.app.data_key_file import read_data_key
+from qss.app.data_key_file import read_data_key, watch_data_key
 from qss.app.overview import Overview
 from qss.app.preparation import prepare
 from qss.app.reloading import Rules
@@ -130,6 +130,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
+        tasks.start(watch_data_key(configuration.site.data), "data key")
         for link in configuration.links:
             if here < link.peer:  # KRP 1.1, Sync 1.1
                 _dial(tasks, contexts.client, link, EXTERNAL_PATH, external, site.links[link.peer].serve)

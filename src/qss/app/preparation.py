@@ -17,10 +17,14 @@ from qss.app import site_tables as tables
 from qss.app.catalogue import anchor_of, check_device, keyring_of, store_was_started
 from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
+from qss.app.data_key_file import DATA_KEY, ZEROIZED
 from qss.model.errors import PkiError, StoreError, StoreUnavailable
 from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
 from qss.pki.own_call import check_own_call
 from qss.ports.store import SealedStore
+
+_LITTLE_ROOM_BYTES = 16 << 20
+"""Free space of the data folder's disk below which it will soon be full."""
 
 _TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -57,9 +61,11 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     expires = check_site(configuration.tls.certificate, site.id)
     check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
     _check_devices(configuration)
+    _check_that_it_is_there(site)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
+    _check_writable(site)
     _check_anchor(site)
-    found = (openness(site.data), _missing_anchor(site))
+    found = (openness(site.data), _little_room(site), _missing_anchor(site))
     return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
 
 
@@ -83,6 +89,25 @@ def _check_devices(configuration: tables.SiteConfiguration) -> None:
             raise PkiError(f"{key}: {error}") from error
 
 
+def _check_that_it_is_there(site: tables.Site) -> None:
+    """Refuse a folder with nothing in it if its site has run before: it may be a mount point without its volume."""
+    if not os.path.lexists(site.anchor_file) or any(os.path.lexists(site.data / name) for name in (DATA_KEY, ZEROIZED)):
+        return
+    raise StoreError(
+        f"{site.data} has no {DATA_KEY}, but this site has run before: its anchor {site.anchor_file} is there. "
+        "Mount the data folder, or correct site.data; if it is lost, restore it from a back-up with `qss restore`"
+    )
+
+
+def _little_room(site: tables.Site) -> str | None:
+    """Return what an operator should know of a disk that is almost full, else None."""
+    found = os.statvfs(site.data)
+    free = found.f_bavail * found.f_frsize
+    if free >= _LITTLE_ROOM_BYTES:
+        return None
+    return f"the disk of {site.data} has {free >> 10} KiB free: make room; a full one keeps a node from starting"
+
+
 def _missing_anchor(site: tables.Site) -> str | None:
     """Return what an operator should know of an anchor that is gone, or named wrongly, else None."""
     if site.anchor_file.exists() or not store_was_started(site.data / LEDGER):
@@ -91,6 +116,19 @@ def _missing_anchor(site: tables.Site) -> str | None:
         f"the anchor {site.anchor_file} is missing, and this site has run before: a start burns all key that it has; "
         "put the anchor in its place, mount its folder, or correct site.anchor"
     )
+
+
+def _check_writable(site: tables.Site) -> None:
+    """Refuse a store that could be read alone: a start writes to it."""
+    if not os.access(site.data, os.W_OK | os.X_OK):
+        raise StoreUnavailable(
+            f"the data folder {site.data} cannot be written; check its owner and mode (0700), and that it is not "
+            "mounted read-only"
+        )
+    ledger = site.data / LEDGER
+    for file in (ledger, *(ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", ".lock"))):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"{file} cannot be written; check its owner and mode (0600)")
 
 
 def _check_anchor(site: tables.Site) -> None:

@@ -4,7 +4,7 @@ First the key goes, whoever has the folder open; then, if nobody has, the sealed
 the sealed data key in a back-up. The ledger stays. A node looks for the data key once more when it has the store, so
 one that starts meanwhile is either told of here or ends. Works on back-ups too: they hold no sealed key.
 
-Refused here: ending a node, which has the data key in its memory.
+Refused here: ending a node, which has the data key in its memory: it looks for itself, and ends.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def erase_what_it_sealed(folder: Path) -> None:
         lock = lock_store(folder / LEDGER)
     except StoreInUse as error:
         raise StoreInUse(
-            f"a process has {folder} open, and holds its data key in memory: end it at once, "
-            f"with `kill -9` if need be, and run `qss zeroize {folder}` again to erase the sealed key"
+            f"a process has {folder} open, and holds its data key in memory: a node ends for that within seconds; "
+            f"see that it does, or end it with `kill -9`, and run `qss zeroize {folder}` again to erase the sealed key"
         ) from error
     try:
         erase_sealed_key(folder / LEDGER)

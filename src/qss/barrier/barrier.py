@@ -141,6 +141,10 @@ class Barrier:
             if await self._erasure(sealer, stream, portion):
                 raise
 
+    async def check_in_place(self) -> None:
+        """As `SealedStore.check_in_place`."""
+        await self._store.check_in_place()
+
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:
         """As `SealedStore.prove`."""
         self._unsealed()

@@ -139,7 +139,8 @@ def void(
         click.echo(render_recalled({parse_qks_id(name): burned for name, burned in bits.items()}))
         return
     for name, burned in sorted(bits.items()):
-        click.echo(f"link to {name}: {burned} bits burned here; {name} burns its part as soon as it is connected")
+        here = f"{burned} bits burned here" if burned else "no key was waiting here, and none was burned"
+        click.echo(f"link to {name}: {here}; what waits at {name} is burned by {name}, as soon as it is connected")
 
 
 def _client(url: str, cert: Path, key: Path, ca: Path) -> SyncClient:

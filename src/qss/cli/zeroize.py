@@ -17,7 +17,7 @@ def command(
 ) -> None:
     """Destroy the data key of the data folder, or back-up, DIR: its store can never be opened again.
 
-    If a node runs on it, the data key is destroyed all the same, and the node must be ended.
+    If a node runs on it, the data key is destroyed all the same, and the node ends by itself, within seconds.
     """
     from qss.app.zeroize import check_zeroizable, erase_what_it_sealed, zeroize
 

@@ -123,7 +123,12 @@ class HeadMismatch(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """The store's file is damaged: the site cannot go on with it."""
+    """The store's file is damaged, or was taken away: the site cannot go on with it."""
+
+    REMEDY = (
+        "restore the data folder from a back-up with `qss restore`, or move it away and make it anew with `qss init`: "
+        "either way gathered key, keys that were not fetched yet, and the names of repeats are lost"
+    )
 
 
 class Tampered(StoreError):

@@ -141,7 +141,8 @@ def _check_dates(certificate: x509.Certificate, path: Path) -> None:
     now = datetime.now(UTC)
     if now > certificate.not_valid_after_utc:
         raise PkiError(
-            f"{path}: the certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; get a new one"
+            f"{path}: the certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; "
+            "get a new one, or, if that is still to come, check this machine's clock"
         )
     if now < certificate.not_valid_before_utc:
         raise PkiError(

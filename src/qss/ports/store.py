@@ -176,6 +176,10 @@ class Store(Protocol):
         """Return the blocks that share a byte with `part`, in order."""
         ...
 
+    async def check_in_place(self) -> None:
+        """Raise `StoreDamaged` if what is committed goes nowhere: the files are gone, or others are in their place."""
+        ...
+
     async def close(self) -> None:
         """Finish submitted commits and let go of everything. Can be called twice."""
         ...
@@ -217,6 +221,10 @@ class SealedStore(Protocol):
 
     async def erase_key(self, stream: StreamId, parts: Sequence[Range], fence: int) -> None:
         """Erase these bytes for good; what shares a block with them is sealed anew. Absent bytes are no error."""
+        ...
+
+    async def check_in_place(self) -> None:
+        """As `Store.check_in_place`."""
         ...
 
     def prove(self, peer: QksId, incarnation: int, commit_number: int) -> bytes:

@@ -286,8 +286,9 @@ class LinkRunner:
         try:
             await self._store.erase_key(stream, parts, self._fence)
         except QssError as error:
-            if isinstance(error, StoreDamaged):
+            if isinstance(error, StoreDamaged):  # nothing is repeated: the site ends
                 self._defect(error)
+                return
             self._log.warning("erasure failed, to be repeated", reason=str(error))
             if link is self._link:
                 self._handle(ev.EraseFailed(stream, parts))

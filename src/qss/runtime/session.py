@@ -50,6 +50,14 @@ class Session[M]:
 
     async def serve(self, connection: Connection) -> None:
         """Serve this connection until it ends."""
+        standing = self._connection
+        if standing is not None and standing.address != connection.address:
+            self._log.warning(
+                "a connection from another address takes the place of one that stands",
+                address=connection.address,
+                standing=standing.address,
+                remedy="if that repeats itself, two processes claim to be that neighbour: end one of them",
+            )
         superseded, self._next = self._next, connection
         if superseded is not None:
             await superseded.close()
@@ -65,7 +73,7 @@ class Session[M]:
         sender = self._tasks.start(self._send(outbox, connection))
         reason = "this end stopped"
         try:
-            self._log.info("connected", security=connection.security)
+            self._log.info("connected", address=connection.address, security=connection.security)
             self._connected()
             while True:
                 self._received(await connection.receive())

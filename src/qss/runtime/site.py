@@ -1,4 +1,4 @@
-"""A site's links on one store: start, anchor, stop.
+"""A site's links on one store: start, anchor, the store's place, stop.
 
 Not here: whether the store was restored, and what burns then (`core.reservation.restores`).
 """
@@ -23,7 +23,7 @@ from qss.runtime.link import Clocks, LinkRunner
 from qss.runtime.tasks import Tasks
 
 _ANCHOR_S = 1.0
-"""How far the anchor may lag behind the store, in seconds."""
+"""How far the anchor may lag behind the store, and how long the store may be gone unnoticed, in seconds."""
 
 _RETRY_S = 1.0
 
@@ -51,7 +51,7 @@ class Site:
         self.store_writable = True
         """Whether the last commit was taken."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets an exception when the site cannot go on: another process has taken the store, or qss has a defect."""
+        """Gets an exception when the site cannot go on: its store was taken, or qss has a defect."""
         self.links = {
             plan.settings.peer: LinkRunner(
                 plan.settings,
@@ -73,15 +73,16 @@ class Site:
         except BaseException:
             await self._store.close()
             raise
-        self._tasks.start(self._keep_anchor())
+        self._tasks.start(self._keep_watch())
 
     async def _begin(self) -> None:
         contents = await self._store.start()
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
         began = contents.commit_number
-        doubt = restores.at_start(contents.incarnation, began, self._anchor.read())
+        doubt = restores.at_start(contents.incarnation, began, self._anchor.read(), contents.peers)
         if doubt is not None:
-            _log.error(doubt.reason, found=began, remembered=doubt.remembered)
+            tell = _log.warning if doubt.intended else _log.error
+            tell(doubt.reason, found=began, remembered=doubt.remembered)
             await self._mark(doubt, self.links)
             contents = await self._store.contents()
         risen = restores.not_forgotten(began, contents.peers)
@@ -93,9 +94,11 @@ class Site:
             runner.start(contents)
 
     async def stop(self) -> None:
-        """Stop all links, then let go of the store."""
+        """Stop all links, then let go of the store. Raises `StoreDamaged` if it was taken away unnoticed."""
         try:
             await asyncio.gather(*(runner.stop() for runner in self.links.values()))
+            if not self.failed.done():
+                await self._store.check_in_place()
         finally:
             await self._tasks.cancelled()
             await self._store.close()
@@ -154,11 +157,12 @@ class Site:
         marked = restores.must_burn(doubt, links, (await self._store.contents()).peers)
         await self._commit([*map(PutPeer, marked), RaiseCommitNumber(doubt.remembered + 1)])
 
-    # --- the anchor -----------------------------------------------------------------------------------------------
+    # --- the store's place, and the anchor ------------------------------------------------------------------------
 
-    async def _keep_anchor(self) -> None:
+    async def _keep_watch(self) -> None:
         while True:
             await asyncio.sleep(_ANCHOR_S)
+            await self._store.check_in_place()
             await asyncio.to_thread(self._write_anchor)
 
     def _write_anchor(self) -> None:

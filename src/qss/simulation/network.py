@@ -52,6 +52,7 @@ class SimulatedConnection:
     def __init__(self, wire: _Wire, peer: QksId, mine: _Inbox, theirs: _Inbox) -> None:
         self.peer = PeerCertificate(None, (SITE_SCHEME + peer,), ())
         self.security = "simulated"
+        self.address = "simulated"
         self._wire = wire
         self._mine = mine
         self._theirs = theirs

@@ -129,6 +129,9 @@ class SimulatedStore:
         found = (block for block in self._disk.blocks.values() if block.stream == stream and _overlaps(block, part))
         return tuple(sorted(found, key=lambda block: block.start))
 
+    async def check_in_place(self) -> None:
+        """As `Store.check_in_place`: nobody takes a simulated disk away."""
+
     async def close(self) -> None:
         """As `Store.close`."""
         if self._syncing is not None:

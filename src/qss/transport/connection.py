@@ -20,6 +20,11 @@ class Connection(Protocol):
         """TLS version, cipher suite and, where the library tells, key exchange group; for the status."""
         ...
 
+    @property
+    def address(self) -> str:
+        """The host that the other end calls from or was called at, without its port; for the log."""
+        ...
+
     async def send(self, frame: bytes) -> None:
         """Send one frame, waiting while the other end is slow. Raises `ConnectionLost`."""
         ...

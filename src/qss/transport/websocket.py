@@ -79,6 +79,7 @@ class WebSocketConnection:
         self._transport = transport
         self._peer = peer
         self._security = security_of(tls)
+        self._address = str((transport.get_extra_info("peername") or ("unknown",))[0])
         self._subprotocol = subprotocol
         self._max_frame = max_frame
         self._silence_s = silence_s
@@ -109,6 +110,11 @@ class WebSocketConnection:
     def security(self) -> str:
         """TLS version, cipher suite and, where the library tells, key exchange group."""
         return self._security
+
+    @property
+    def address(self) -> str:
+        """The host that the other end calls from or was called at, without its port."""
+        return self._address
 
     @property
     def subprotocol(self) -> str:

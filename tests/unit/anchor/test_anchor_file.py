@@ -144,7 +144,9 @@ def test_a_damaged_anchor_is_told_and_not_overwritten(path, content) -> None:
 def test_an_anchor_that_cannot_be_read_is_not_taken_for_none(path) -> None:
     path.mkdir()
     for use in (AnchorFile(path).read, lambda: AnchorFile(path).write(8)):
-        with pytest.raises(StoreUnavailable, match=r"cannot be read \(Is a directory\); check its owner"):
+        with pytest.raises(
+            StoreUnavailable, match=r"cannot be read \(Is a directory\); check its owner and mode \(0600\)"
+        ):
             use()
 
 

@@ -304,7 +304,8 @@ async def test_a_data_key_of_another_folder_of_the_site_opens_no_key_of_this_one
 
 async def test_what_is_no_data_folder_is_refused_with_the_command_that_makes_one(folder, parent, keyring) -> None:
     with pytest.raises(
-        StoreError, match=r"is no data folder: it has no data-key.json; make one with `qss init .*--site ID`"
+        StoreError,
+        match=r"is no data folder: it has no data-key.json; look first whether it is mounted.*`qss init .*ID`",
     ):
         await open_store(folder, A, keyring)
     await initialise(folder, A, keyring)

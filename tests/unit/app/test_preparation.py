@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -15,7 +16,7 @@ from qss.adapters.stores.sqlite import SqliteStore, create_store, take_lock
 from qss.app.data_folder import LEDGER
 from qss.app.preparation import prepare
 from qss.cli.main import main
-from qss.model.errors import KeyRingError, PkiError, QssError, StoreError, StoreUnavailable
+from qss.model.errors import KeyRingError, PkiError, QssError, StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 from qss.pki.contexts import check_site
 from qss.pki.folder import Pair
@@ -77,6 +78,16 @@ async def test_a_data_folder_that_others_can_enter_is_noted(place: Place) -> Non
     assert note == f"others than its owner can enter the data folder {data} (mode 0750): `chmod 700 {data}`"
 
 
+async def test_a_disk_that_is_almost_full_is_noted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = SimpleNamespace(f_bavail=4095, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    data = place.folder / "A.data"
+    note = (await prepare(place.configuration())).notes[-1]
+    assert note == f"the disk of {data} has 16380 KiB free: make room; a full one keeps a node from starting"
+    room.f_bavail = 4096
+    assert not any("KiB free" in note for note in (await prepare(place.configuration())).notes)
+
+
 def issue_another(place: Place) -> None:
     place.pki.site("B")
 
@@ -91,6 +102,17 @@ def another_master(place: Place) -> None:
 
 def no_ledger(place: Place) -> None:
     (place.folder / "A.data" / LEDGER).unlink()
+
+
+def not_mounted(place: Place) -> None:
+    (place.folder / "anchors" / "A").write_bytes(b"7\n")
+    (place.folder / "A.data").rename(place.folder / "volume")
+    (place.folder / "A.data").mkdir()
+
+
+def not_mounted_and_new(place: Place) -> None:
+    not_mounted(place)
+    (place.folder / "anchors" / "A").unlink()
 
 
 def no_anchors(place: Place) -> None:
@@ -133,6 +155,10 @@ def garbled_ledger(place: Place) -> None:
     (place.folder / "A.data" / LEDGER).write_bytes(b"no database" * 1000)
 
 
+def empty_ledger(place: Place) -> None:
+    (place.folder / "A.data" / LEDGER).write_bytes(b"")
+
+
 def change_ledger(place: Place, change: str) -> None:
     connection = apsw.Connection(str(place.folder / "A.data" / LEDGER))
     connection.execute(change)
@@ -149,7 +175,15 @@ BROKEN: list[tuple[Callable[[Place], None], tuple[str, str], type[QssError], str
     (another_sites_ledger, ("", ""), StoreError, "belongs to site B, not A; name that site's own data folder"),
     (another_releases_ledger, ("", ""), StoreError, r"has layout 99, this release reads layout \d+; run the"),
     (no_ledger_of_ours, ("", ""), StoreError, "is no qss store; name the right data folder"),
+    (empty_ledger, ("", ""), StoreDamaged, "is empty: what was in it is lost; restore the data folder from a back-up"),
     (garbled_ledger, ("", ""), StoreError, "is no qss store, or its beginning is damaged; restore the data folder"),
+    (
+        not_mounted,
+        ("", ""),
+        StoreError,
+        r"A\.data has no data-key\.json, but this site has run before: .*Mount the data",
+    ),
+    (not_mounted_and_new, ("", ""), StoreError, r"is no data folder: .*look first whether it is mounted.*`qss init "),
     (no_anchors, ("", ""), StoreError, "there is no folder .*anchors for the anchor; make it, mount it, or"),
     (garbled_anchor, ("", ""), StoreError, "remove it: all key gathered so far is then burned"),
 ]
@@ -174,6 +208,19 @@ async def test_an_anchor_that_cannot_be_kept_is_refused(place: Place, monkeypatc
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "anchors" and real(path, mode))
     with pytest.raises(StoreUnavailable, match=r"the anchor's folder .*anchors cannot be written"):
+        await prepare(place.configuration())
+
+
+@pytest.mark.parametrize("name", ["", LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}.lock"])
+async def test_a_store_that_cannot_be_written_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = place.folder / "A.data" / name
+    if name not in {"", LEDGER}:
+        file.touch()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != file and real(path, mode))
+    with pytest.raises(StoreUnavailable, match=rf"{file} cannot be written; check its owner and mode \(0[67]00\)"):
         await prepare(place.configuration())
 
 

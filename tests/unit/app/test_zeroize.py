@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
 from qss.adapters.stores.sqlite import SqliteStore, erasing
-from qss.app import node
+from qss.app import data_key_file, node
 from qss.app.backup import back_up, restore
 from qss.app.data_folder import LEDGER, initialise, open_store
-from qss.app.data_key_file import DATA_KEY, ZEROIZED
+from qss.app.data_key_file import DATA_KEY, ZEROIZED, watch_data_key
 from qss.app.preparation import prepare
 from qss.app.zeroize import erase_what_it_sealed, zeroize
 from qss.model.errors import StoreError, StoreInUse, StoreUnavailable
@@ -111,7 +112,9 @@ async def test_while_a_process_has_the_store_the_key_goes_and_the_rest_waits_for
     store = await open_store(data, SITE, keyring)
     await store.start()
     zeroize(data)
-    with pytest.raises(StoreInUse, match=r"holds its data key in memory: end it at once.*run `qss zeroize .*` again"):
+    with pytest.raises(
+        StoreInUse, match=r"holds its data key in memory: a node ends for that.*run `qss zeroize .*` again"
+    ):
         erase_what_it_sealed(data)
     assert files(data).keys() >= {LEDGER, ZEROIZED}
     assert DATA_KEY not in files(data)
@@ -153,6 +156,40 @@ async def test_a_damaged_data_key_or_store_is_destroyed_as_well(data, keyring) -
     (data / LEDGER).unlink()
     zeroize(data)
     erase_what_it_sealed(data)
+
+
+async def test_a_node_hears_of_it(data, monkeypatch) -> None:
+    monkeypatch.setattr(data_key_file, "_LOOK_S", 0.01)
+    watching = asyncio.create_task(watch_data_key(data))
+    zeroize(data)
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreError, match=r"destroyed with `qss zeroize` while this node ran.*run `qss zeroize /"):
+            await watching
+
+
+async def test_a_node_hears_of_a_data_key_that_somebody_removed(data, monkeypatch) -> None:
+    monkeypatch.setattr(data_key_file, "_LOOK_S", 0.01)
+    watching = asyncio.create_task(watch_data_key(data))
+    await asyncio.sleep(0.1)
+    assert not watching.done()
+    (data / DATA_KEY).unlink()
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreError, match=r"was removed while this node ran.*put it back from a back-up"):
+            await watching
+
+
+async def test_a_node_that_cannot_tell_goes_on(data, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(data_key_file, "_LOOK_S", 0.001)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", refuse)
+        watching = asyncio.create_task(watch_data_key(data))
+        await asyncio.sleep(0.1)
+        assert not watching.done()
+        watching.cancel()
+        await asyncio.wait({watching})
 
 
 def test_where_there_is_nothing_to_destroy_nothing_is_made(tmp_path) -> None:

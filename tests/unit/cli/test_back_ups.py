@@ -134,8 +134,8 @@ def test_a_process_that_has_the_folder_open_is_to_be_ended(data) -> None:
     assert told.stdout.startswith(f"Destroyed the data key of {data}.\n")
     assert "Erased" not in told.stdout
     assert told.stderr == (
-        f"qss: a process has {data} open, and holds its data key in memory: end it at once, with `kill -9` if need be, "
-        f"and run `qss zeroize {data}` again to erase the sealed key\n"
+        f"qss: a process has {data} open, and holds its data key in memory: a node ends for that within seconds; "
+        f"see that it does, or end it with `kill -9`, and run `qss zeroize {data}` again to erase the sealed key\n"
     )
     assert DATA_KEY not in names(data)
     assert_destroyed(qss("zeroize", data, "--yes"), data)

@@ -17,27 +17,38 @@ LATER = next_incarnation(FIRST, bytes(5))
 
 
 def test_a_new_store_needs_no_anchor() -> None:
-    assert restores.at_start(FIRST, 0, None) is None
+    assert restores.at_start(FIRST, 0, None, ()) is None
 
 
 @pytest.mark.parametrize(("commit_number", "anchored"), [(7, 7), (8, 7), (0, 0)])
 def test_a_store_that_has_come_as_far_as_its_anchor_is_what_it_was(commit_number, anchored) -> None:
-    assert restores.at_start(LATER, commit_number, anchored) is None
+    assert restores.at_start(LATER, commit_number, anchored, ()) is None
 
 
 @pytest.mark.parametrize("incarnation", [FIRST, LATER])
 def test_a_store_behind_its_anchor_is_doubted_on_all_links(incarnation) -> None:
-    doubt = restores.at_start(incarnation, 6, 7)
+    doubt = restores.at_start(incarnation, 6, 7, (PeerRecord(B), PeerRecord(C, must_burn=True)))
     assert doubt is not None
-    assert (doubt.everywhere, doubt.remembered) == (True, 7)
+    assert (doubt.everywhere, doubt.remembered, doubt.intended) == (True, 7, False)
     assert "older than its anchor" in doubt.reason
 
 
 def test_a_store_that_has_run_and_has_no_anchor_is_doubted_on_all_links() -> None:
-    doubt = restores.at_start(LATER, 6, None)
+    doubt = restores.at_start(LATER, 6, None, (PeerRecord(B),))
     assert doubt is not None
     assert (doubt.everywhere, doubt.remembered) == (True, 6)
+    assert not doubt.intended
     assert "anchor file is missing" in doubt.reason
+
+
+@pytest.mark.parametrize(("anchored", "remembered"), [(7, 7), (None, 6)])
+def test_a_store_of_a_restore_is_doubted_on_all_links_as_somebody_wanted(anchored, remembered) -> None:
+    known = (PeerRecord(B, must_burn=True), PeerRecord(C, must_burn=True))
+    doubt = restores.at_start(LATER, 6, anchored, known)
+    assert doubt is not None
+    assert (doubt.everywhere, doubt.remembered, doubt.intended) == (True, remembered, True)
+    assert "`qss restore`" in doubt.reason
+    assert restores.at_start(LATER, 8, 7, known) is None
 
 
 def test_a_neighbour_with_proof_is_believed_for_all_links() -> None:

@@ -101,6 +101,27 @@ async def test_a_newer_connection_takes_the_older_ones_place_once_that_has_ended
 
 
 @in_virtual_time
+async def test_a_newer_connection_from_another_address_is_warned_of():
+    owner = Owner()
+    with capture_logs() as logs:
+        connections = [ScriptedConnection(address=address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.7")]
+        for connection in connections:
+            serving = owner.serve(connection)
+            await settled()
+        await owner.session.end()
+        await serving
+        serving = owner.serve(ScriptedConnection(address="192.0.2.1"))  # nothing stands in its place
+        await settled()
+    (warned,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert (warned["standing"], warned["address"]) == ("192.0.2.1", "192.0.2.7")
+    assert "two processes claim to be that neighbour" in warned["remedy"]
+    begun = [entry["address"] for entry in logs if entry["event"] == "connected"]
+    assert begun == ["192.0.2.1", "192.0.2.1", "192.0.2.7", "192.0.2.1"]
+    await owner.session.end()
+    await serving
+
+
+@in_virtual_time
 async def test_of_several_that_wait_the_newest_alone_is_served():
     owner = Owner()
     connections = [ScriptedConnection(closing_s=2) for _ in range(5)]

@@ -171,6 +171,7 @@ async def test_both_ends_know_each_other_and_the_protection(pki):
         for end in (ends.dialled, ends.accepted):
             assert end.security.startswith("TLSv1.3, TLS_")
             assert end.subprotocol == "test.1"
+            assert end.address == "127.0.0.1"
 
 
 async def test_the_largest_frame_passes_and_a_larger_one_is_not_sent(pki):

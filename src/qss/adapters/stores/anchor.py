@@ -40,7 +40,8 @@ class AnchorFile:
             return None
         except OSError as error:
             raise StoreUnavailable(
-                f"the anchor {self._path} cannot be read ({error.strerror}); check its owner"
+                f"the anchor {self._path} cannot be read ({error.strerror}); "
+                "check its owner and mode (0600), and those of its folder"
             ) from error
         if not (text.isascii() and text.isdigit() and int(text) <= MAX_COMMIT_NUMBER):
             raise StoreError(

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from qss.model.errors import LocalProtocolError
+from qss.model.errors import LocalProtocolError, StoreDamaged
 from qss.model.identifiers import PairId, StreamId
 from qss.model.ranges import Range, subtract, union
 from qss.model.records import BurnReason, StreamRecord, Tally
@@ -32,6 +32,18 @@ class Bucket(StrEnum):
 
     RESERVED = "reserved"
     DELIVERED = "delivered"
+
+
+def loaded(record: StreamRecord) -> StreamLedger:
+    """Return the ledger of a stored row. Raises `StoreDamaged` unless every ingested bit is accounted for."""
+    ledger = StreamLedger(record)
+    try:
+        ledger.check()
+    except LocalProtocolError as error:
+        raise StoreDamaged(
+            f"the ledger's row of key stream {record.stream} does not balance; {StoreDamaged.REMEDY}"
+        ) from error
+    return ledger
 
 
 class StreamLedger:

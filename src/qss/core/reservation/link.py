@@ -14,7 +14,7 @@ from qss.core.reservation.conversation import Conversation
 from qss.core.reservation.erasing import Erasing
 from qss.core.reservation.fetching import Fetching
 from qss.core.reservation.holding import Holding
-from qss.core.reservation.ledger import StreamLedger
+from qss.core.reservation.ledger import loaded
 from qss.core.reservation.losses import Losses
 from qss.core.reservation.phases import LinkPhase, LinkStep
 from qss.core.reservation.recalls import Recalls
@@ -23,7 +23,7 @@ from qss.core.reservation.settings import LinkSettings
 from qss.core.reservation.state import LinkState
 from qss.core.reservation.streams import Streams
 from qss.model.answers import AnswerRecord, AskName
-from qss.model.errors import LocalProtocolError, PeerUnavailable, QssError, StoreUnavailable
+from qss.model.errors import LocalProtocolError, PeerUnavailable, QssError, StoreDamaged, StoreUnavailable
 from qss.model.identifiers import PairId, ReservationId, SaeId, StreamId
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
@@ -78,11 +78,18 @@ class Link:
         answers: tuple[AnswerRecord, ...],
         recalls: tuple[RecallRecord, ...],
     ) -> None:
-        """Begin from what is durable. Modules' sessions do not outlive a link: its streams take no more key."""
+        """Begin from what is durable. Modules' sessions do not outlive a link: its streams take no more key.
+
+        Raises `StoreDamaged` if that cannot be.
+        """
         for record in streams:
-            ledger = StreamLedger(replace(record, closed=True))
-            ledger.check()
-            self._state.ledgers[record.stream] = ledger
+            self._state.ledgers[record.stream] = loaded(replace(record, closed=True))
+        used = {row.stream for row in reservations} | {run.stream for answer in answers for run in answer.keys}
+        orphaned = used - self._state.ledgers.keys()
+        if orphaned:
+            raise StoreDamaged(
+                f"the ledger has keys of key stream {min(orphaned)}, but not the stream; {StoreDamaged.REMEDY}"
+            )
         for row in reservations:
             self._state.load_row(row)
         for answer in answers:

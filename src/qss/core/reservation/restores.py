@@ -7,7 +7,7 @@ and makes durable what follows. What a burned link does next is `recovery`'s. De
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from qss.core.reservation.events import RestoreNoticed
@@ -26,24 +26,38 @@ class Doubt:
     """Of all links, also of those that are not configured now; else of the one alone whose neighbour says so."""
     remembered: int
     """The highest commit number that somebody shows to have seen: the store's go on above it. 0 if nobody does."""
+    intended: bool = False
+    """`qss restore` has said so already: nobody need find out why."""
 
 
-def at_start(incarnation: int, commit_number: int, anchored: int | None) -> Doubt | None:
-    """Judge a store that was started, and has come to `commit_number`, by its anchor (None: there is none)."""
+def at_start(incarnation: int, commit_number: int, anchored: int | None, known: Collection[PeerRecord]) -> Doubt | None:
+    """Judge a store that was started, and has come to `commit_number`, by its anchor (None: there is none).
+
+    `known` is what it remembers of its peers: a restore marks them all.
+    """
+    if is_first(incarnation) if anchored is None else commit_number >= anchored:
+        return None
+    if known and all(record.must_burn for record in known):
+        return Doubt(
+            "this store was made of a back-up with `qss restore`: all key it holds is burned, at both ends",
+            everywhere=True,
+            remembered=commit_number if anchored is None else anchored,
+            intended=True,
+        )
     if anchored is None:
-        if is_first(incarnation):
-            return None
         return Doubt(
             "the anchor file is missing: this store may be a back-up, so all key it holds is burned; "
             "keep the anchor file outside the data folder and its back-ups",
             everywhere=True,
             remembered=commit_number,
         )
-    if commit_number < anchored:
-        return Doubt(
-            "the store is older than its anchor: all key it holds is burned", everywhere=True, remembered=anchored
-        )
-    return None
+    return Doubt(
+        "the store is older than its anchor: all key it holds is burned. A copy or a snapshot was put in its place, or "
+        "it was made anew with `qss init`; if neither, the disk has lost what it had acknowledged: look at it, and at "
+        "how it is mounted",
+        everywhere=True,
+        remembered=anchored,
+    )
 
 
 def by_neighbour(notice: RestoreNoticed, proof: bytes) -> Doubt:

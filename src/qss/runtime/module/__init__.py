@@ -4,7 +4,6 @@
 `qkd_module`    events in, effects out; holds the bytes that its core names by number
 `chunks`        a stream's accepted bytes, cut into chunks and handed out once
 `southbound`    serves ETSI GS QKD 004 from a module: calls to its core, and answers back
-`status`        what a module says of itself
 `adjusting`     changes a simulated device while it runs
 `channel`       the device's channel to its other end, inside Sync
 `status`        what a module says of itself

@@ -30,7 +30,7 @@ from qss.adapters.stores.sqlite.schema import (
     connect,
     new_file,
 )
-from qss.model.errors import InvalidIdentifier, StoreError
+from qss.model.errors import StoreDamaged, StoreError
 from qss.model.identifiers import QksId
 from qss.model.records import PeerRecord
 from qss.ports.store import Contents, PutPeer
@@ -146,8 +146,8 @@ def _contents(copied: apsw.Connection, path: Path, site: QksId) -> Contents:
     """Return what was copied from `path`. Raises `StoreError` if it makes no sense, or is another site's."""
     owner = copied.execute("SELECT site FROM meta").get
     try:
-        contents = ledger.contents(copied)
-    except (InvalidIdentifier, ValueError, TypeError, LookupError) as error:
+        contents = ledger.contents(copied, path)
+    except StoreDamaged as error:
         raise _damaged(path) from error
     if owner != site:
         raise StoreError(f"{path} belongs to site {owner}, and the data key beside it to site {site}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ import apsw
 
 from qss.model.errors import QssError, StoreDamaged, StoreError, StoreUnavailable
 
-_REPLACE = "restore the data folder from a back-up, or move it away and make it anew: only gathered key is lost"
+_ALMOST_NOTHING_BYTES = 1 << 20
+"""SQLite asks for its shared memory before it writes, and calls a disk that has no room for that a failing one."""
 
 
 @contextmanager
@@ -28,7 +30,8 @@ def as_making_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.FullError, apsw.IOError) as error:
-        what = "the disk is full" if isinstance(error, apsw.FullError) else "the disk refuses"
+        full = isinstance(error, apsw.FullError) or _is_full(path)
+        what = "the disk is full" if full else "the disk refuses"
         raise StoreUnavailable(
             f"{path} cannot be written ({what}); nothing was made. Check the disk and its quota, and try again"
         ) from error
@@ -40,13 +43,13 @@ def store_error(error: apsw.Error, path: Path) -> QssError:
     """Return the error of the tree that `error` stands for."""
     match error:
         case apsw.FullError():
-            return StoreUnavailable(
-                f"the disk of {path} is full; nothing was written. Make room: the store goes on by itself"
-            )
+            return _full(path)
+        case apsw.IOError() if _is_full(path):
+            return _full(path)
         case apsw.NotADBError():
-            return StoreDamaged(f"{path} is no qss store, or its beginning is damaged; {_REPLACE}")
+            return StoreDamaged(f"{path} is no qss store, or its beginning is damaged; {StoreDamaged.REMEDY}")
         case apsw.CorruptError() | apsw.FormatError():
-            return StoreDamaged(f"{path} is damaged; {_REPLACE}")
+            return StoreDamaged(f"{path} is damaged; {StoreDamaged.REMEDY}")
         case apsw.CantOpenError():
             return StoreError(
                 f"{path} cannot be opened; check the owner and the mode (0600) of it and of the files beside it "
@@ -62,9 +65,24 @@ def store_error(error: apsw.Error, path: Path) -> QssError:
         case apsw.IOError():
             return StoreUnavailable(
                 f"reading or writing {path} failed; check the disk, its quota and the system log. "
-                "The store goes on by itself once it works again"
+                "Once it works again a node that runs goes on by itself, and one that ended can be started"
             )
         case apsw.NoMemError():
             return StoreUnavailable(f"no memory is left to work on {path}; give this process more")
         case _:
             return StoreError(f"{path} refused an operation ({type(error).__name__}); this is a defect in qss")
+
+
+def _full(path: Path) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the disk of {path} is full; nothing was written. Make room: then a node that runs goes on by itself, "
+        "and one that ended can be started"
+    )
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ALMOST_NOTHING_BYTES

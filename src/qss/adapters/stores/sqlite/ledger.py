@@ -6,13 +6,14 @@ Refused here: transactions, threads, and the meaning of a record.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, assert_never
 
 import apsw
 
 from qss.adapters.stores.sqlite import rows
-from qss.model.errors import HeadMismatch
+from qss.model.errors import HeadMismatch, InvalidIdentifier, StoreDamaged
 from qss.model.identifiers import StreamId
 from qss.model.incarnations import INCARNATION_ENTROPY_BYTES, next_incarnation
 from qss.model.ranges import Range
@@ -146,23 +147,29 @@ def incarnation(connection: apsw.Connection) -> int:
     return _integer(connection, "SELECT incarnation FROM meta")
 
 
-def contents(connection: apsw.Connection) -> Contents:
-    """Return the whole ledger. The caller holds a transaction, so that all of it is of one moment."""
+def contents(connection: apsw.Connection, path: Path) -> Contents:
+    """Return the whole ledger. The caller holds a transaction, so that all of it is of one moment.
+
+    Raises `StoreDamaged`, for the store in `path`, if a row makes no sense.
+    """
     fence, commit_number = _rows(connection, "SELECT incarnation, commit_number FROM meta")[0]
-    streams = _rows(connection, "SELECT * FROM streams")
-    reservations = _rows(connection, "SELECT * FROM reservations")
-    peers = _rows(connection, "SELECT * FROM peers")
-    answers = _rows(connection, "SELECT * FROM answers")
-    recalls = _rows(connection, "SELECT * FROM recalls")
     return Contents(
         fence,
         commit_number,
-        tuple(rows.stream_record(row) for row in streams),
-        tuple(rows.reservation_record(row) for row in reservations),
-        tuple(rows.peer_record(row) for row in peers),
-        tuple(rows.answer_record(row) for row in answers),
-        tuple(rows.recall_record(row) for row in recalls),
+        _records(connection, path, "streams", rows.stream_record),
+        _records(connection, path, "reservations", rows.reservation_record),
+        _records(connection, path, "peers", rows.peer_record),
+        _records(connection, path, "answers", rows.answer_record),
+        _records(connection, path, "recalls", rows.recall_record),
     )
+
+
+def _records[T](connection: apsw.Connection, path: Path, table: str, record: Callable[[rows.Row], T]) -> tuple[T, ...]:
+    found = _rows(connection, f"SELECT * FROM {table}")  # noqa: S608 - a name of ours
+    try:
+        return tuple(map(record, found))
+    except (InvalidIdentifier, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise StoreDamaged(f"{path} is damaged: a row of {table} makes no sense; {StoreDamaged.REMEDY}") from error
 
 
 def blocks(connection: apsw.Connection, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:

@@ -6,6 +6,7 @@ A store is made by `create_store` and by nothing else: a typing error in a path 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import apsw
 
 from qss.adapters.stores.sqlite.faults import as_store_errors
-from qss.model.errors import StoreDamaged, StoreError
+from qss.model.errors import StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
 
 APPLICATION_ID = 0x71737331
@@ -34,6 +35,9 @@ LEFT_BEHIND = frozenset({"blocks", "answers"})
 
 PAGE_BYTES = 4096
 """A commit of one key changes three or four pages, however large they are."""
+
+_LOOKS = 3
+_BETWEEN_LOOKS_S = 0.05
 
 _TABLES = """
 CREATE TABLE meta (
@@ -170,10 +174,7 @@ def check(connection: apsw.Connection, path: Path, site: QksId) -> None:
     """Raise `StoreError` unless the file is a whole store of this release and of `site`."""
     check_release(connection, path)
     if _pragma(connection, "quick_check(1)") != "ok":
-        raise StoreDamaged(
-            f"{path} is damaged; restore the data folder from a back-up, or move it away and make it anew: "
-            "only gathered key is lost"
-        )
+        raise StoreDamaged(f"{path} is damaged; {StoreDamaged.REMEDY}")
     if _pragma(connection, "journal_mode") != "wal":
         raise StoreError(f"{path} is not in WAL mode: another program changed it; set `PRAGMA journal_mode=WAL`")
     _check_owner(connection, path, site)
@@ -185,11 +186,24 @@ def check_unopened(path: Path, site: QksId) -> None:
     The store may be in use: no lock is taken, nothing is written, and no file comes to lie beside it. What is looked at
     was written when the store was made and stays, so the log is left out. Where the file alone makes no sense, because
     a checkpoint was cut off, nothing is said: a start has the log. Nor are pages checked: that reads all key, and a
-    start does it (`check`).
+    start does it (`check`). A checkpoint of whoever uses the store may change pages while they are read, so what looks
+    wrong is looked at again.
     """
+    for _ in range(_LOOKS - 1):
+        try:
+            _look_at_unopened(path, site)
+        except (StoreError, StoreUnavailable):
+            time.sleep(_BETWEEN_LOOKS_S)
+        else:
+            return
+    _look_at_unopened(path, site)
+
+
+def _look_at_unopened(path: Path, site: QksId) -> None:
     with as_store_errors(path):
-        connection = apsw.Connection(
-            f"file:{quote(str(path))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(  # the path follows an authority that is empty: its own beginning may be `//`
+            f"file://{quote(str(path.absolute()))}?immutable=1",
+            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
         )
         try:
             check_release(connection, path)
@@ -220,7 +234,12 @@ def check_release(connection: apsw.Connection, path: Path) -> None:
             f"{path} is a back-up, and no store; make a data folder of it with `qss restore {path.parent} DIR`"
         )
     if application_id != APPLICATION_ID:
-        raise StoreError(f"{path} is no qss store; name the right data folder, or make one with `qss init`")
+        if path.stat().st_size == 0:
+            raise StoreDamaged(f"{path} is empty: what was in it is lost; {StoreDamaged.REMEDY}")
+        raise StoreError(
+            f"{path} is no qss store; name the right data folder, restore it from a back-up with `qss restore`, or "
+            "make one with `qss init`"
+        )
     check_layout(connection, path)
 
 

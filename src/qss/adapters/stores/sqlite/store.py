@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -17,10 +18,11 @@ from qss.adapters.stores.sqlite import ledger
 from qss.adapters.stores.sqlite.checkpointer import ERASURE_DELAY_S, LARGE_LOG_BYTES, Checkpointer
 from qss.adapters.stores.sqlite.faults import as_store_errors
 from qss.adapters.stores.sqlite.lock import take_lock
+from qss.adapters.stores.sqlite.place import Place
 from qss.adapters.stores.sqlite.room import LogRoom
 from qss.adapters.stores.sqlite.schema import check, connect
 from qss.adapters.stores.sqlite.writer import Writer
-from qss.model.errors import LimitReached, StoreError
+from qss.model.errors import LimitReached, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId, StreamId
 from qss.model.ranges import Range
 from qss.ports.store import Change, Contents, SealedBlock
@@ -47,9 +49,9 @@ class SqliteStore:
         """As `Store.start`. Raises `StoreError` if there is no store of this site and release, or it is damaged."""
         async with self._turn:
             await self._end_session()
-            lock, connections, room, contents = await asyncio.to_thread(_open, self._path, self._site)
-            self._session = _Session(self._path, lock, connections, room, self._erasure_delay_s)
-            return contents
+            opened = await asyncio.to_thread(_open, self._path, self._site)
+            self._session = _Session(self._path, opened, self._erasure_delay_s)
+            return opened.contents
 
     async def commit(self, batch: Sequence[Change], fence: int) -> int:
         """As `Store.commit`. Raises `LimitReached` if too much waits for the disk already."""
@@ -57,11 +59,15 @@ class SqliteStore:
 
     async def contents(self) -> Contents:
         """As `Store.contents`."""
-        return await self._started().read(_contents_of_one_moment)
+        return await self._started().read(lambda connection: _contents_of_one_moment(connection, self._path))
 
     async def blocks(self, stream: StreamId, part: Range) -> tuple[SealedBlock, ...]:
         """As `Store.blocks`."""
         return await self._started().read(lambda connection: ledger.blocks(connection, stream, part))
+
+    async def check_in_place(self) -> None:
+        """As `Store.check_in_place`."""
+        await asyncio.to_thread(self._started().place.check)
 
     async def close(self) -> None:
         """As `Store.close`."""
@@ -79,21 +85,30 @@ class SqliteStore:
         return self._session
 
 
+class _Opened(NamedTuple):
+    """A store's file, opened."""
+
+    lock: int
+    connections: tuple[apsw.Connection, ...]
+    place: Place
+    room: LogRoom
+    contents: Contents
+
+
 class _Session:
     """What is held between `start` and `close`: the lock, three connections and their threads."""
 
-    def __init__(
-        self, path: Path, lock: int, connections: tuple[apsw.Connection, ...], room: LogRoom, erasure_delay_s: float
-    ) -> None:
+    def __init__(self, path: Path, opened: _Opened, erasure_delay_s: float) -> None:
         self._path = path
-        self._lock = lock
-        self._connections = connections
-        writing, self._reading, checkpointing = connections
+        self._lock = opened.lock
+        self._connections = opened.connections
+        self.place = opened.place
+        writing, self._reading, checkpointing = opened.connections
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
         self._waiting_reads = 0
         self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.cut_log(), erasure_delay_s)
         self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
-        self._room = room
+        self._room = opened.room
         self.writer = Writer(writing, path, self._room, self._committed, self._checkpointer.due_soon)
         writing.set_wal_hook(self._log_grew)
 
@@ -134,8 +149,8 @@ class _Session:
         return apsw.SQLITE_OK
 
 
-def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], LogRoom, Contents]:
-    """Take the lock, open three connections, begin an incarnation, take the log. Leaves nothing open if it fails."""
+def _open(path: Path, site: QksId) -> _Opened:
+    """Take the lock, open three connections, and begin an incarnation. Leaves nothing open if it fails."""
     if not path.is_file():
         raise StoreError(f"there is no store at {path}; make one with `qss init`, or name the right data folder")
     lock = take_lock(path)
@@ -146,21 +161,31 @@ def _open(path: Path, site: QksId) -> tuple[int, tuple[apsw.Connection, ...], Lo
             check(connections[0], path, site)
             connections += [connect(path), connect(path)]
             connections[1].execute("PRAGMA query_only=ON")
-            contents = _begin(connections[0])
-        room = LogRoom(path, _page_bytes(connections[0]))
+            contents = _begin(connections[0], path)
+            place, room = Place(path), LogRoom(path, _page_bytes(connections[0]))
+    except OSError as error:
+        _let_go(lock, connections)
+        raise StoreUnavailable(
+            f"{error.filename or path} cannot be opened ({error.strerror}); check how many files this process may have "
+            "open, and the owner and mode (0600) of that one"
+        ) from error
     except BaseException:
-        for connection in connections:
-            connection.close()
-        os.close(lock)
+        _let_go(lock, connections)
         raise
-    return lock, tuple(connections), room, contents
+    return _Opened(lock, tuple(connections), place, room, contents)
 
 
-def _begin(connection: apsw.Connection) -> Contents:
+def _let_go(lock: int, connections: list[apsw.Connection]) -> None:
+    for connection in connections:
+        connection.close()
+    os.close(lock)
+
+
+def _begin(connection: apsw.Connection, path: Path) -> Contents:
     connection.execute("BEGIN IMMEDIATE")
     try:
         ledger.raise_incarnation(connection)
-        contents = ledger.contents(connection)
+        contents = ledger.contents(connection, path)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -169,10 +194,10 @@ def _begin(connection: apsw.Connection) -> Contents:
     return contents
 
 
-def _contents_of_one_moment(connection: apsw.Connection) -> Contents:
+def _contents_of_one_moment(connection: apsw.Connection, path: Path) -> Contents:
     connection.execute("BEGIN")
     try:
-        return ledger.contents(connection)
+        return ledger.contents(connection, path)
     finally:
         connection.execute("ROLLBACK")
 
