@@ -72,4 +72,4 @@ class Southbounds:
         return Address(*(self.server_a if site == A else self.server_b).address)
 
     def source(self, site: QksId) -> Etsi004Source:
-        return Etsi004Source(self.address(site), self.pki.client_context(site), must_be(site))
+        return Etsi004Source(self.address(site), self.pki.client_context(site), must_be(site), patience_s=1.0)

@@ -127,3 +127,23 @@ async def test_the_last_index_ends_the_stream(monkeypatch):
     got, reason = await all_of(queue_of(b"abcdefghijkl"))
     assert got == [b"abcd", b"efgh"]
     assert "successor" in reason
+
+
+def test_a_chunk_has_been_ready_since_its_last_byte_came():
+    now = 10.0
+    queue = ChunkQueue(STREAM, 6, lambda: now)
+    queue.append(KeyMaterial(b"abcd"))
+    assert queue.ready == 0
+    now = 11.0
+    queue.append(KeyMaterial(b"efghijkl"))
+    now = 12.0
+    queue.append(KeyMaterial(b"mnopqrs"))
+    assert queue.ready == 3
+    given = [queue.take_ready() for _ in range(3)]
+    assert [(chunk.reveal(), since) for chunk, since in given] == [
+        (b"abcdef", 11.0),
+        (b"ghijkl", 11.0),
+        (b"mnopqr", 12.0),
+    ]
+    assert queue.ready == 0
+    assert queue.destroy() == 1

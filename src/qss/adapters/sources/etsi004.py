@@ -7,6 +7,7 @@ bytes (`core.module.sessions`). Not here: what the key is for.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ TIMEOUT_MS = 5_000
 
 TTL_S = 86_400
 """How long the module keeps the stream without a call: a key server with full buffers pulls nothing for long."""
+
+PATIENCE_S = 3.0
+"""How long a module may be out of reach until its stream is given up, if nothing else is said."""
+
+_FIRST_PAUSE_S = 0.02
 
 _TO_ASK_AGAIN = frozenset({Status.INSUFFICIENT_KEY, Status.PEER_APPLICATION_NOT_CONNECTED})
 _OPENED = frozenset({Status.SUCCESS, Status.PEER_NOT_CONNECTED})
@@ -44,10 +50,20 @@ class Etsi004Source:
     """One module, as one key server sees it. Implements `qss.ports.key_source.KeySource`."""
 
     def __init__(
-        self, address: Address, context: ssl.SSLContext, verify: Verify, *, edition: Edition = Edition.V2_1_1
+        self,
+        address: Address,
+        context: ssl.SSLContext,
+        verify: Verify,
+        *,
+        edition: Edition = Edition.V2_1_1,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """Reach the module at `address`; `verify` raises `Unauthorised` for a certificate that is not its."""
+        """Reach the module at `address`; `verify` raises `Unauthorised` for a certificate that is not its.
+
+        A stream is given up when no connection to the module could be had for `patience_s` seconds.
+        """
         self._client = Etsi004Client(address, context, verify, edition=edition)
+        self._patience_s = patience_s
         self._open: _Stream | None = None
 
     @property
@@ -108,11 +124,24 @@ class Etsi004Source:
     async def _ask(self, held: _Stream, index: int) -> Chunk:
         held.asking = True
         try:
-            return await self._client.get_key(held.stream, index, timeout_ms=held.timeout_ms, more=True)
+            return await self._ask_patiently(held, index)
         except (ConnectionLost, RemoteProtocolError) as error:
             raise StreamEnded(f"the module cannot be asked for key: {error}") from error
         finally:
             held.asking = False
+
+    async def _ask_patiently(self, held: _Stream, index: int) -> Chunk:
+        """Ask until there is an answer: a connection that is lost may be had again, and no key is lost with it."""
+        loop = asyncio.get_running_loop()
+        gives_up, pause = loop.time() + self._patience_s, _FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._client.get_key(held.stream, index, timeout_ms=held.timeout_ms, more=True)
+            except ConnectionLost:
+                if self._open is not held or loop.time() + pause > gives_up:
+                    raise
+            await asyncio.sleep(pause)
+            pause *= 2
 
     async def close(self, stream: StreamId) -> None:
         """End the stream at this end. Unknown streams, and a module that is gone, are no error."""

@@ -25,21 +25,19 @@ class ChunkQueue:
         self.stream = stream
         self.chunk_bytes = chunk_bytes
         self._clock = clock
-        self._bytes = bytearray()
-        self._came = 0
-        self._blocks: deque[tuple[int, float]] = (
-            deque()
-        )  # where each block that waits ends in the stream, and since when
+        self._blocks: deque[tuple[bytes, float]] = deque()  # what waits, and since when
+        self._begun = 0  # how much of the first block has been taken
+        self._waiting = 0
         self._next = 0
         self._ended: str | None = None
         self._changed = asyncio.Event()
 
     def append(self, block: KeyMaterial) -> None:
         """Add an accepted block."""
-        self._bytes += block.reveal()
-        self._came += len(block)
-        self._blocks.append((self._came, self._clock()))
-        self._changed.set()
+        if len(block):
+            self._blocks.append((block.reveal(), self._clock()))
+            self._waiting += len(block)
+            self._changed.set()
 
     def end(self, reason: str) -> None:
         """Nothing more is added. Whole chunks that are there can still be taken."""
@@ -48,25 +46,31 @@ class ChunkQueue:
 
     def destroy(self) -> int:
         """Destroy what waits, and return how many bytes it was. The stream must have ended."""
-        destroyed = len(self._bytes)
-        self._bytes.clear()
+        destroyed, self._waiting = self._waiting, 0
+        self._blocks.clear()
         return destroyed
 
     @property
     def ready(self) -> int:
         """Whole chunks that wait."""
-        return len(self._bytes) // self.chunk_bytes
+        return self._waiting // self.chunk_bytes
 
     def take_ready(self) -> tuple[KeyMaterial, float]:
         """Return the next chunk, which must be `ready`, and since when it has been (seconds of the clock)."""
-        assert len(self._bytes) >= self.chunk_bytes
-        chunk = KeyMaterial(memoryview(self._bytes)[: self.chunk_bytes])
-        del self._bytes[: self.chunk_bytes]
+        assert self._waiting >= self.chunk_bytes
+        parts, missing, since = [], self.chunk_bytes, 0.0
+        while missing:
+            block, since = self._blocks[0]
+            part = memoryview(block)[self._begun : self._begun + missing]
+            parts.append(part)
+            missing -= len(part)
+            self._begun += len(part)
+            if self._begun == len(block):
+                self._blocks.popleft()
+                self._begun = 0
+        self._waiting -= self.chunk_bytes
         self._next += 1
-        end = self._next * self.chunk_bytes
-        while self._blocks[0][0] < end:
-            self._blocks.popleft()
-        return chunk, self._blocks[0][1]
+        return KeyMaterial(parts[0] if len(parts) == 1 else b"".join(parts)), since
 
     async def take(self, index: int) -> KeyMaterial:
         """Return chunk `index`, waiting until it is there. A caller that is cancelled has taken nothing.
@@ -78,7 +82,7 @@ class ChunkQueue:
                 raise DeviceError(f"chunk {index} was asked for, but chunk {self._next} is next: each is given once")
             if index >= MAX_CHUNKS:
                 raise StreamEnded("the key stream has no more indices; open a successor")
-            if len(self._bytes) >= self.chunk_bytes:
+            if self._waiting >= self.chunk_bytes:
                 return self.take_ready()[0]
             if self._ended is not None:
                 raise StreamEnded(self._ended)
