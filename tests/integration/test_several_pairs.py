@@ -15,6 +15,7 @@ from qss.model.errors import Unavailable
 from qss.model.identifiers import PairId, StreamId
 from qss.model.keys import KeyRequest
 from qss.model.records import BurnReason
+from qss.model.simulator_settings import SimulatorSettings
 from support.module_runners import TwoModules, until
 from support.pki import Pki
 from support.two_sites import ALICE, BOB, OneSite, TwoSites
@@ -75,7 +76,9 @@ async def two_pairs(tmp_path: Path, pki: Pki, **settings: object) -> AsyncIterat
 
 
 def new_modules(pair: PairId) -> TwoModules:
-    return TwoModules(*(RateSetSimulator(RATES_BPS[pair], block_bytes=1024) for _ in range(2)))
+    return TwoModules(
+        *(RateSetSimulator(SimulatorSettings(rate_bps=RATES_BPS[pair]), block_bytes=1024) for _ in range(2))
+    )
 
 
 def delivered(site: OneSite) -> dict[StreamId, int]:
