@@ -91,7 +91,7 @@ def test_ctrl_c_at_a_prompt_is_told_as_shells_do(tmp_path: Path, command: list[s
         while b": " not in said:
             said += os.read(terminal, 1024)
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.wait()
