@@ -10,7 +10,7 @@ from support.network import ALICE, A, B, RunningNetwork, qss
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

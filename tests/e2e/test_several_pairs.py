@@ -28,7 +28,7 @@ def with_pairs(site: QksId, toml: str) -> str:
     ]
     tables.insert(1, f'[[links.modules]]\nuuid = "{ABSENT}"\nmodule = "{site}/1"\n')
     modules = "".join(tables if site == A else tables[::-1])
-    changed, count = re.subn(r"device = .*\n(capacity_bits = .*\n)", rf"\1{modules}", toml, count=1)
+    changed, count = re.subn(r"(capacity_bits = .*\n)\s*device = .*\n", rf"\1{modules}", toml, count=1)
     assert count == 1
     return changed
 

@@ -140,9 +140,9 @@ class Book:
         if len(link.reservations) > settings.max_reservations:
             self._wrong(f"{site.here} holds {len(link.reservations)} reservations with {settings.peer}")
         available = sum(record.available for record in link.streams)
-        # Each stream but the first to fill may have an equal share on top.
-        pairs = len(self._world.road(site.here, settings.peer).channels)
-        if available > settings.capacity_bytes * (2 - 1 / pairs) + _PULLED_BYTES:
+        # Each open stream but the first to fill may have an equal share on top; a pair has two while one succeeds.
+        streams = 2 * len(self._world.road(site.here, settings.peer).channels)
+        if available > settings.capacity_bytes * (2 - 1 / streams) + _PULLED_BYTES:
             self._wrong(f"{site.here} holds {available} bytes with {settings.peer}")
 
     def _check_nothing_in_the_clear(self, site: SimulatedSite) -> None:

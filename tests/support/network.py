@@ -122,7 +122,7 @@ class RunningNetwork:
         try:
             self.nodes.check()
         except NodeFailed as error:
-            return f"the node of site {site} " in str(error)
+            return str(error).startswith(f"{site} ended ")
         return False
 
     def events(self, site: QksId) -> list[dict[str, Any]]:
