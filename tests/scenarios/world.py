@@ -217,6 +217,13 @@ class SimulatedSite:
         quotas = Quotas(QuotaPlan())
         self.key_server = KeyServer(self.here, limits, planner, quotas, self.site.links, world.entropy, world.loop.time)
         self.running = True
+        for plan in plans:  # modules may have come and gone while the site started
+            for channel in world.road(self.here, plan.settings.peer).channels:
+                there, sources = self.here not in channel.detached, self.site.links[plan.settings.peer].sources
+                if there and channel.pair not in plan.sources:
+                    sources.attach(channel.pair, channel)
+                elif not there and channel.pair in plan.sources:
+                    sources.detach(channel.pair, "so it happened")
         for peer in self.neighbours:
             if self.here < peer:
                 self.spawn(keep_connected(peer, partial(world.connect, self.here, peer), self.site.links[peer].serve))
