@@ -103,6 +103,10 @@ def _at_most(request: KeyRequest, body: bytes) -> tuple[Key, ...]:
     return keys
 
 
+_MAX_MESSAGE = 500
+"""How much is kept of what a server says of its refusal."""
+
+
 def _exactly(key_ids: tuple[KeyId, ...], body: bytes) -> tuple[Key, ...]:
     answered = parse_keys(body)
     keys = {key.key_id: key for key in answered}
@@ -120,4 +124,4 @@ def _refusal(status: int, body: bytes) -> KeyServerRefused:
         message, details = parse_error(body)
     except RemoteProtocolError:
         return KeyServerRefused(status, "it gave no reason that ETSI GS QKD 014 knows: check the address")
-    return KeyServerRefused(status, message, details)
+    return KeyServerRefused(status, message[:_MAX_MESSAGE], details)

@@ -89,7 +89,13 @@ class LinkRunner:
         self.asks = Asks(store, self._handle, defect, self._log)
         """Where keys are asked for."""
         self.sources = Sources(
-            settings, sources, self._handle, lambda stream: self._link.wants_key(stream), defect, self._log
+            settings,
+            sources,
+            self._handle,
+            lambda stream: self._link.wants_key(stream),
+            lambda stream: self._link.knows_stream(stream),
+            defect,
+            self._log,
         )
         """Where key comes from: modules are attached and detached here, once the link has started."""
         self._session = Session[Message](

@@ -32,13 +32,15 @@ class Sources:
         attached: Mapping[PairId, KeySource],
         handle: Callable[[ev.Event], None],
         wants_key: Callable[[StreamId], bool],
+        knows: Callable[[StreamId], bool],
         defect: Defect,
         log: FilteringBoundLogger,
     ) -> None:
-        """Take what is attached from the beginning, who hears of streams and key, and who says what is wanted."""
+        """Take what is attached at first, who hears of streams and key, and who says what is wanted and what is here."""
         self._settings = settings
         self._handle = handle
         self._wants_key = wants_key
+        self._knows = knows
         self._log = log
         self._attached = dict(attached)
         self._feeds: dict[StreamId, tuple[KeySource, Feed]] = {}
@@ -128,7 +130,10 @@ class Sources:
             self._log.info("no key stream", pair=str(pair), reason=str(error))
             self._handle(ev.SourceEnded(pair, stream))
             return
-        if self._attached.get(pair) is not source:
+        if self._attached.get(pair) is not source or (stream is None and self._knows(opened.stream)):
+            if self._attached.get(pair) is source:
+                name = str(opened.stream)
+                self._log.error("a module named its key stream as one that is here is", pair=str(pair), name=name)
             await source.close(opened.stream)
             self._handle(ev.SourceEnded(pair, stream))
             return

@@ -184,4 +184,4 @@ def decode(frame: bytes) -> tuple[Message, ...]:
 
 def plain(text: str) -> str:
     """Return `text` as a reason that fits into a message."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:MAX_TEXT]
+    return "".join(character if character.isprintable() else "?" for character in text[:MAX_TEXT])

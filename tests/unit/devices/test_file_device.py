@@ -208,7 +208,9 @@ async def test_the_smaller_block_counts(paths):
     "frame",
     [b"", b"{}", b"\xff", b"[]", b"null", b'{"device": "file", "version": 2, "block_bytes": 1024, "files": []}',
      b'{"device": "file", "version": 1, "block_bytes": 1, "files": []}',
-     b'{"device": "file", "version": 1, "block_bytes": 1024, "files": [1]}', bytes(2048)],
+     b'{"device": "file", "version": 1, "block_bytes": 1024, "files": [1]}', bytes(2048),
+     b'{"device": "file", "version": 1, "block_bytes": 1e999, "files": []}',
+     b'{"device": "file", "version": 1, "block_bytes": 1024, "files": [[Infinity, "00"]]}', b"[" * 131_000],
 )  # fmt: skip
 async def test_another_kind_of_device_at_the_other_end_is_refused(paths, frame):
     end = device(paths[0])
@@ -241,7 +243,7 @@ async def test_the_first_frame_of_as_many_files_as_can_be_fits_the_channel(tmp_p
     folder = tmp_path / "keys"
     folder.mkdir()
     for number in range(1000):
-        put(folder / f"{number:04}", b"k" * 100)
+        put(folder / f"{number:04}", key(100, seed=number))
     end = device(folder)
     near, far = MemoryChannel.pair()
     await end.start(near, DeviceRole.INITIATOR)
@@ -250,6 +252,32 @@ async def test_the_first_frame_of_as_many_files_as_can_be_fits_the_channel(tmp_p
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await end.stop()
+
+
+async def test_an_end_that_lies_cannot_have_all_key_given_up(tmp_path):
+    many = key(100 * BLOCK)
+    path = tmp_path / "key"
+    put(path, many)
+    end = device(path)
+    near, far = MemoryChannel.pair()
+    await end.start(near, DeviceRole.INITIATOR)
+    reading = asyncio.create_task(end.read())
+    await far.send(await far.receive())
+    await far.send((65 * BLOCK).to_bytes(8))
+    with pytest.raises(DeviceError, match="which no interruption explains"):
+        await reading
+    assert path.read_bytes() == many
+    await end.stop()
+
+
+async def test_key_under_two_names_is_refused(tmp_path):
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    put(folder / "k.001", key())
+    put(folder / "k.002", key())
+    near, _ = MemoryChannel.pair()
+    with pytest.raises(DeviceError, match=r"k.002 holds the same key as k.001, which would be used twice"):
+        await device(folder).start(near, DeviceRole.INITIATOR)
 
 
 # --- the end ------------------------------------------------------------------------------------------------------

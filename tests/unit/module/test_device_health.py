@@ -209,3 +209,18 @@ def test_a_failure_of_a_block_that_was_not_read_is_a_defect():
     pair.running()
     with pytest.raises(LocalProtocolError):
         pair.a.core.handle(ev.Unhealthy(0, HealthTest.CYCLE, "again"), 0)
+
+
+def surprise(_: RawBlock) -> RawBlock:
+    raise OverflowError("nobody foresaw this")
+
+
+async def test_what_nobody_expected_of_an_adapter_ends_the_stream_and_not_the_site() -> None:
+    device = FaultyDevice()
+    async with TwoModules(device, FaultyDevice()) as modules:
+        stream = (await modules.open(PAYLOAD)).stream
+        device.fault = surprise
+        with capture_logs() as logs, pytest.raises(StreamEnded, match=r"its adapter failed \(OverflowError\)"):
+            for index in range(10_000):
+                await modules.a.get_key(stream, index)
+        assert [entry["error"] for entry in logs if "defect in qss" in entry["event"]] == ["OverflowError"]

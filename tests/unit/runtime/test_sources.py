@@ -57,7 +57,16 @@ class Core:
         self.heard: list[ev.Event] = []
         pairs = {PAIR: attached["attached"]} if attached else {}
         settings = LinkSettings(A, B, lambda *_: True)
-        self.sources = Sources(settings, pairs, self.handle, lambda _: True, self._defect, structlog.get_logger())
+        self.known: set[StreamId] = set()
+        self.sources = Sources(
+            settings,
+            pairs,
+            self.handle,
+            lambda _: True,
+            lambda stream: stream in self.known,
+            self._defect,
+            structlog.get_logger(),
+        )
 
     def handle(self, event: ev.Event) -> None:
         self.heard.append(event)
@@ -88,6 +97,17 @@ async def test_a_stream_is_opened_pulled_closed_and_told() -> None:
     await core.hears(ev.SourceEnded(PAIR, STREAM))
     assert core.kinds() == [ev.SourceAttached, ev.SourceOpened, ev.KeyArrived, ev.SourceEnded]
     await core.sources.drained()
+
+
+async def test_a_module_cannot_name_its_stream_as_one_that_is_here() -> None:
+    """As a box with streams of fixed names would, for the second pair."""
+    source = Source()
+    core = Core(attached=source)
+    core.known.add(STREAM)
+    core.sources.open(PAIR, None, None)
+    await core.hears(ev.SourceEnded(PAIR, None))
+    assert core.kinds() == [ev.SourceEnded]
+    assert source.closed == [STREAM]
 
 
 async def test_a_source_that_cannot_open_is_told() -> None:

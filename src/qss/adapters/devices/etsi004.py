@@ -263,7 +263,7 @@ class _Stream:
                 raise Shortage("the box has too little key now")
             case Status.METADATA_TOO_LARGE if self._room < chunk.room <= MAX_METADATA_BYTES:
                 self._room = chunk.room  # it gives no key without metadata, which nobody here reads
-                return await self._pulled()
+                raise ConnectionLost("it wants more room for metadata")
             case status if status in _LATER:
                 raise ConnectionLost(f"GET_KEY was answered {_said(status)}")
             case status:

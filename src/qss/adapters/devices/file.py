@@ -39,6 +39,9 @@ DEFAULT_BLOCK_BYTES = 16 * 1024
 CATCH_UP_S = 0.25
 """An end that was held up makes up for at most this time."""
 
+_MOST_AHEAD_BLOCKS = 64
+"""How far the other end may be ahead, in blocks: a lying one must not be able to have all key given up at once."""
+
 _VERSION = 1
 _WARN_PART = 10
 
@@ -149,6 +152,11 @@ class FileDevice:
         theirs = int.from_bytes(frame)
         if len(frame) != 8 or theirs > max(limit, mine):
             raise DeviceError("the other end says of its couriered key what cannot be; check its release and its files")
+        if theirs - mine > _MOST_AHEAD_BLOCKS * self._size:
+            raise DeviceError(
+                f"the other end says that it has used {theirs - mine} bytes of the couriered key more than this one, "
+                "which no interruption explains: find out why, then give both ends fresh key"
+            )
         if theirs > mine:
             _log.warning("couriered key is given up: the other end has used it", bits=8 * (theirs - mine))
         return max(mine, theirs)
@@ -234,7 +242,7 @@ def _hello(frame: bytes) -> tuple[list[tuple[int, str]], int]:
         kind, version = hello["device"], hello["version"]
         files = [(int(size), str(digest)) for size, digest in hello["files"]]
         block_bytes = int(hello["block_bytes"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         kind, version, files, block_bytes = None, None, [], 0
     if (kind, version) != (FileDevice.kind, _VERSION):
         raise DeviceError(

@@ -163,10 +163,22 @@ class KeyFiles:
         for file, end in zip(known, accumulate(file.size for file in known), strict=True):
             self._check_known(file, end, there=file.name in names)
         self.files = (*known, *(self._measured(name) for name in fresh))
+        self._refuse_doubles()
         if fresh:
             self._write_manifest()
         if not self.files:
             raise DeviceError(f"there is no file in {self._path}: put the couriered key there, mode 0600")
+
+    def _refuse_doubles(self) -> None:
+        """No key serves twice because it was copied under a second name."""
+        names: dict[bytes, str] = {}
+        for file in self.files:
+            first = names.setdefault(file.digest, file.name)
+            if first != file.name:
+                raise DeviceError(
+                    f"{self._place(file.name)} holds the same key as {first}, which would be used twice: "
+                    "remove it, at both ends"
+                )
 
     def _check_known(self, file: KeyFile, end: int, *, there: bool) -> None:
         if not there:

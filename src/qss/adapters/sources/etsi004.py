@@ -19,9 +19,13 @@ from qss.model.key_material import KeyMaterial
 from qss.ports.key_source import OpenedStream
 from qss.wire.etsi004.messages import MAX_NUMBER, QoS
 from qss.wire.etsi004.status import Edition, Status
+from qss.wire.sync import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 
 TIMEOUT_MS = 5_000
 """How long the module may make one call wait."""
+
+MAX_TIMEOUT_MS = 60_000
+"""Longest that a call waits for the module, whatever that says."""
 
 TTL_S = 86_400
 """How long the module keeps the stream without a call: a key server with full buffers pulls nothing for long."""
@@ -87,10 +91,16 @@ class Etsi004Source:
         if opened.status not in _OPENED or opened.stream is None or opened.qos is None:
             raise DeviceError(_why_not_opened(opened.status, asked, opened.qos))
         granted = opened.qos
+        if not MIN_CHUNK_BYTES <= granted.key_chunk_size <= MAX_CHUNK_BYTES:
+            await self.close(opened.stream)
+            raise DeviceError(
+                f"the module has chunks of {granted.key_chunk_size} bytes; {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES} "
+                "are taken"
+            )
         if chunk_bytes not in (None, granted.key_chunk_size) or (stream is not None and opened.stream != stream):
             await self.close(opened.stream)
             raise DeviceError(f"the module opened another stream, or one with chunks of {granted.key_chunk_size} bytes")
-        self._open = _Stream(opened.stream, granted.key_chunk_size, granted.timeout)
+        self._open = _Stream(opened.stream, granted.key_chunk_size, min(granted.timeout, MAX_TIMEOUT_MS))
         return OpenedStream(opened.stream, granted.key_chunk_size)
 
     async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:

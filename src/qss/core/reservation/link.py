@@ -229,6 +229,10 @@ class Link:
         """The key stream of this pair that takes key now; of two, the successor."""
         return self._streams.open_stream(pair)
 
+    def knows_stream(self, stream: StreamId) -> bool:
+        """Whether a key stream of this name is here: another one must not have it."""
+        return stream in self._state.ledgers
+
     def wants_key(self, stream: StreamId) -> bool:
         """Whether more of this stream may be pulled from the module now."""
         return self.phase is not LinkPhase.FAILED and self._streams.wants_key(stream)

@@ -23,7 +23,7 @@ from qss.core.reservation.events import (
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.pairs import Pairs
 from qss.core.reservation.state import LinkState
-from qss.model.errors import RemoteProtocolError
+from qss.model.errors import LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import PairId, StreamId
 from qss.model.records import BurnReason, StreamRecord
 from qss.wire.external import Close, Mark, Open, Skip, StreamState
@@ -87,6 +87,8 @@ class Streams:
         state = self._state
         if not state.settings.owner:
             return  # the ledger began with the peer's Open
+        if event.stream in state.ledgers:
+            raise LocalProtocolError("a key stream was opened under the name of one that is here")
         self._pairs.opened(event.pair)
         ledger = self._begin(event.stream, event.pair, event.chunk_bytes)
         state.when_durable(partial(self._tell, state.epoch, event.pair, ledger))

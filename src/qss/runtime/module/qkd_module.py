@@ -28,6 +28,7 @@ from qss.model.key_material import KeyMaterial
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.device import Device, DeviceRole, RawBlock
 from qss.ports.key_source import OpenedStream
+from qss.runtime.module.adapter_faults import adapter_faults
 from qss.runtime.module.adjusting import adjusted
 from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
@@ -355,11 +356,14 @@ class QkdModule:
         reason = "its adapter failed"
         async with self._device_free:
             try:
-                await self._device.start(run.channel, self._role)
+                with adapter_faults(self._log):
+                    await self._device.start(run.channel, self._role)
                 while True:
                     await run.wanted.wait()
                     run.wanted.clear()
-                    self._block_came(await self._device.read())
+                    with adapter_faults(self._log):
+                        block = await self._device.read()
+                    self._block_came(block)
             except QssError as error:
                 reason = str(error)
             finally:
