@@ -72,6 +72,10 @@ def _module(configuration: ModuleConfiguration) -> Iterator[Fault]:
         yield "southbound.identity", shown(list(identity)), "each certificate field once"
 
 
+def _is_everywhere(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "")  # noqa: S104 - that is what is looked for
+
+
 def _addresses(configuration: ModuleConfiguration) -> Iterator[Fault]:
     sync, southbound = configuration.sync, configuration.southbound
     needed, other = ("address", "listen") if is_initiator(configuration) else ("listen", "address")
@@ -80,6 +84,9 @@ def _addresses(configuration: ModuleConfiguration) -> Iterator[Fault]:
         yield f"sync.{needed}", "nothing", f"host:port: the site with the {which} ID has `{needed}` (Sync 1.1)"
     if getattr(sync, other) is not None:
         yield f"sync.{other}", shown(str(getattr(sync, other))), f"`{needed}` alone: this site has the {which} ID"
+    if configuration.register is not None and southbound.address is None and _is_everywhere(southbound.listen.host):
+        allowed = "host:port where the key server reaches this module: southbound.listen names every interface"
+        yield "southbound.address", "nothing", allowed
     dialled = {"sync.address": sync.address, "southbound.address": southbound.address}
     if configuration.register is not None:
         dialled["register.address"] = configuration.register.address

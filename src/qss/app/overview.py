@@ -99,7 +99,10 @@ class Overview:
         modules = {str(each): module for each, module in self._modules.here.items()}
         if pair not in modules:
             known = ", ".join(modules) or "none"
-            raise BadRequest(f"there is no device pair of this UUID in this process: the pairs here are {known}")
+            raise BadRequest(
+                f"no device pair of this UUID has its module in this process: those that have are {known}. "
+                "What a module in a process of its own simulates is changed in its configuration, and by a restart"
+            )
         return modules[pair].adjust_device(change)
 
 

@@ -36,7 +36,7 @@ class Sources:
         defect: Defect,
         log: FilteringBoundLogger,
     ) -> None:
-        """Take what is attached at first, who hears of streams and key, and who says what is wanted and what is here."""
+        """Take what is attached at first, who hears of streams and key, and who says what is wanted and what here."""
         self._settings = settings
         self._handle = handle
         self._wants_key = wants_key
