@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,8 @@ class Etsi004Limits:
     """
 
     max_connections: int = 64
+    max_of_one: int = 8
+    """Connections of one caller: nobody takes up all of them."""
     request_s: float = 10.0
     idle_s: float = 600.0
     handshake_s: float = 5.0
@@ -89,6 +91,7 @@ class Etsi004Server:
         self.counts = CallCounts(name)
         """What was answered, for the metrics."""
         self._southbound: Southbound | None = None
+        self._callers: Counter[str] = Counter()
         self._acceptor: Acceptor[_Connection] = Acceptor(
             host,
             port,
@@ -107,7 +110,7 @@ class Etsi004Server:
         southbound = Southbound(self._module, self._site, self._peer, edition=self._edition)
         try:
             await self._acceptor.start(
-                lambda admit: _Connection(southbound, self._authorise, self.counts, self._limits, admit)
+                lambda admit: _Connection(southbound, self._authorise, self.counts, self._limits, self._callers, admit)
             )
         except QssError:
             southbound.stop()
@@ -137,9 +140,12 @@ class _Connection(asyncio.Protocol):
         authorise: Authorise,
         counts: CallCounts,
         limits: Etsi004Limits,
+        callers: Counter[str],
         admit: Callable[[], bool],
     ) -> None:
+        """`callers` has the connections of each caller, by its name."""
         self.admitted = False
+        self._callers = callers
         self._southbound = southbound
         self._authorise = authorise
         self._counts = counts
@@ -164,17 +170,22 @@ class _Connection(asyncio.Protocol):
         """Find out who calls."""
         self._transport = cast("asyncio.Transport", transport)
         peer = peer_of(self._transport.get_extra_info("ssl_object"))
-        self.admitted = self._admit()
-        if not self.admitted:
-            self._refuse("there are too many connections")
-            return
         assert peer is not None  # the context demands it
         try:
-            self._caller = self._authorise(peer)
+            caller = self._authorise(peer)
         except QssError as error:
             _log.warning("caller refused", reason=str(error))
             self._refuse("its caller may not use this module")
             return
+        if self._callers[caller] >= self._limits.max_of_one:
+            self._refuse(f"{caller} has {self._limits.max_of_one} connections already")
+            return
+        self.admitted = self._admit()
+        if not self.admitted:
+            self._refuse("there are too many connections")
+            return
+        self._caller = caller
+        self._callers[caller] += 1
         self._give(self._limits.idle_s)
 
     @property
@@ -203,6 +214,10 @@ class _Connection(asyncio.Protocol):
         """Forget the call under way: nobody waits for it."""
         del exc
         self._closing = True
+        if self._caller:
+            self._callers[self._caller] -= 1
+            if not self._callers[self._caller]:
+                del self._callers[self._caller]
         if self._timer is not None:
             self._timer.cancel()
         self._due = self._timer = None

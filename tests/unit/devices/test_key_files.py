@@ -258,7 +258,7 @@ def test_used_key_without_its_state_is_refused(path):
 
 def test_files_that_changed_are_refused(folder):
     files = opened(folder)
-    files.take(0, 3005)
+    files.take(0, 3015)
     files.close()
     content = (folder / "002").read_bytes()
     (folder / "002").write_bytes(content + b"x")
@@ -274,6 +274,21 @@ def test_files_that_changed_are_refused(folder):
     (folder / "0005").unlink()
     (folder / "000").unlink()  # used up
     opened(folder).close()
+
+
+def test_a_file_of_which_nothing_was_used_may_become_another(folder):
+    """It was read while somebody still copied it, or the other end had another one under its name."""
+    opened(folder).close()
+    put(folder / "002", key(5000, 7))
+    files = opened(folder)
+    files.take(0, 3005)
+    files.close()
+    (folder / "002").unlink()
+    put(folder / "003", key(6000, 8))
+    files = opened(folder)
+    assert [(file.name, file.size) for file in files.files] == [("000", 3000), ("001", 10), ("003", 6000)]
+    assert files.take(3005, 10) == key(10, 1)[5:] + key(6000, 8)[:5]
+    files.close()
 
 
 def test_a_file_that_is_cut_short_while_it_is_used_yields_nothing(path):

@@ -248,6 +248,25 @@ async def test_connections_above_the_limit_are_told(running, raws):
     assert (await again.ask(Close(bytes(16)))).status == 4
 
 
+FEW = Etsi004Limits(max_connections=3, max_of_one=2)
+
+
+@pytest.mark.parametrize("running", [FEW], indirect=True)
+async def test_nobody_takes_up_all_connections(running, raws):
+    for _ in range(2):
+        raws.append(await Raw.connect(running))
+        assert (await raws[-1].ask(Close(bytes(16)))).status == 4
+    for _ in range(4):
+        raws.append(await Raw.connect(running))
+        assert (await raws[-1].answer())[0] == Error()
+    raws.append(await Raw.connect(running, "sae:bob"))
+    assert (await raws[-1].ask(Close(bytes(16)))).status == 4
+    raws.pop(0).cut()
+    await until(lambda: vars(running.server_a)["_callers"][ALICE] < 2)
+    raws.append(await Raw.connect(running))
+    assert (await raws[-1].ask(Close(bytes(16)))).status == 4
+
+
 @pytest.mark.parametrize("running", [QUICK], indirect=True)
 async def test_whoever_does_not_take_its_answers_is_cut_off(running, raws):
     a, _, stream = await opened(running, raws, QoS(key_chunk_size=65536))

@@ -140,9 +140,17 @@ class KeyFiles:
         if state is None:
             self._write_position(0, 0)
         self.position, self._erased = state or (0, 0)
-        self._take_stock(manifest or ())
+        self._take_stock(self._begun(manifest or ()))
         if not self._erased <= self.position <= self.size:
             raise self._damaged("has a position beyond the files")
+
+    def _begun(self, known: tuple[KeyFile, ...]) -> tuple[KeyFile, ...]:
+        """Return those of the files that were used in part. What is still whole is measured anew.
+
+        It may have been copied while it was read, or have been another one than the other end has.
+        """
+        starts = accumulate((file.size for file in known), initial=0)
+        return tuple(file for file, start in zip(known, starts, strict=False) if start < self.position)
 
     def _damaged(self, what: str) -> DeviceError:
         return DeviceError(
@@ -164,7 +172,7 @@ class KeyFiles:
             self._check_known(file, end, there=file.name in names)
         self.files = (*known, *(self._measured(name) for name in fresh))
         self._refuse_doubles()
-        if fresh:
+        if self._read_manifest() != self.files:
             self._write_manifest()
         if not self.files:
             raise DeviceError(f"there is no file in {self._path}: put the couriered key there, mode 0600")
