@@ -27,6 +27,7 @@ from qss.wire.etsi004.messages import (
 )
 from qss.wire.vendor_boxes import Joined, Mark, Opened, encode
 from support.box_with_004 import CHUNK_BYTES, KSID, ScriptedBox, chunk, refusing, scripted
+from support.device_ends import ending, read, same
 from support.module_runners import A, B, TwoModules, chunks
 from support.pki import Pki
 from support.southbounds import Southbounds
@@ -61,31 +62,6 @@ async def pair(boxes, channels, pki, **settings) -> AsyncIterator[tuple[Etsi004D
         finally:
             for device in devices:
                 await device.stop()
-
-
-async def read(device, count):
-    return [(await device.read()).material.reveal() for _ in range(count)]
-
-
-async def same(devices, count=1):
-    async with asyncio.timeout(10):
-        one, two = await asyncio.gather(*(read(device, count) for device in devices))
-    assert one == two
-    return one
-
-
-async def ending(devices) -> tuple[str, str]:
-    """Return why the initiator and why the responder ended; one that would wait is stopped with the other."""
-    reading = [asyncio.create_task(read(device, 1000)) for device in devices]
-    async with asyncio.timeout(10):
-        await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.sleep(0.02)
-    for task in reading:
-        task.cancel()
-    results = await asyncio.gather(*reading, return_exceptions=True)
-    assert any(isinstance(result, DeviceError) for result in results), results
-    assert all(isinstance(result, DeviceError | asyncio.CancelledError) for result in results), results
-    return str(results[0]), str(results[1])
 
 
 # --- real modules as the boxes ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from qss.model.keys import KeyLimits
 from qss.ports.device import DeviceRole
 from qss.servers.messages import JSON, Response, error_response
 from qss.wire.etsi014.paths import Method
+from support.device_ends import ending, same
 from support.module_runners import TwoModules, chunks
 from support.northbound import ALICE, BOB, FakeKeyService
 from support.pki import Pki
@@ -60,32 +61,6 @@ async def pair(boxes, channels, **settings) -> AsyncIterator[tuple[Etsi014Device
         finally:
             for device in devices:
                 await device.stop()
-
-
-async def read(device, count):
-    return [(await device.read()).material.reveal() for _ in range(count)]
-
-
-async def same(devices, count=1):
-    """Return blocks that both ends have alike."""
-    async with asyncio.timeout(10):
-        one, two = await asyncio.gather(*(read(device, count) for device in devices))
-    assert one == two
-    return one
-
-
-async def ending(devices) -> tuple[str, str]:
-    """Return why the master and why the slave ended; an end that would wait for ever is stopped with the other."""
-    reading = [asyncio.create_task(read(device, 1000)) for device in devices]
-    async with asyncio.timeout(10):
-        await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.sleep(0.02)
-    for task in reading:
-        task.cancel()
-    results = await asyncio.gather(*reading, return_exceptions=True)
-    assert any(isinstance(result, DeviceError) for result in results), results
-    assert all(isinstance(result, DeviceError | asyncio.CancelledError) for result in results), results
-    return str(results[0]), str(results[1])
 
 
 # --- blocks -------------------------------------------------------------------------------------------------------
