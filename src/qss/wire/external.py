@@ -16,8 +16,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from qss.model.errors import LocalProtocolError, RemoteProtocolError
-from qss.wire.framing import fitting_runs
+from qss.model.errors import LocalProtocolError
+from qss.wire.framing import decode_frame, fitting_runs
 
 SUBPROTOCOL = "qss-external.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -248,15 +248,7 @@ def encode(frame: Frame) -> bytes:
 
 def decode(data: bytes) -> Frame:
     """Return the frame in `data`. Raises `RemoteProtocolError` for anything that is not one whole frame."""
-    if len(data) > MAX_FRAME_BYTES:
-        raise RemoteProtocolError(f"a frame of {len(data)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
-    try:
-        return _decoder.decode(data)
-    except (ValueError, RecursionError):
-        # What msgspec says of the frame may quote it, at length.
-        raise RemoteProtocolError(
-            f"what came is no frame of {SUBPROTOCOL}; run the same release at both ends"
-        ) from None
+    return decode_frame(_decoder, data, MAX_FRAME_BYTES, SUBPROTOCOL)
 
 
 def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:

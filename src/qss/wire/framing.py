@@ -1,8 +1,25 @@
-"""What the frames of External and Sync have in common: each takes messages until one of its limits is reached."""
+"""What the frames of External, Sync and QRP have in common: how one is decoded, and how many messages one takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+
+import msgspec
+
+from qss.model.errors import RemoteProtocolError
+
+
+def decode_frame[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes, max_bytes: int, subprotocol: str) -> T:
+    """Return what `frame` holds. Raises `RemoteProtocolError` if it is too large, or none of `subprotocol`."""
+    if len(frame) > max_bytes:
+        raise RemoteProtocolError(f"a frame of {len(frame)} bytes exceeds the limit of {max_bytes} of {subprotocol}")
+    try:
+        return decoder.decode(frame)
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
+        # What msgspec says of the frame may quote it, at length, and a device frame may be secret.
+        raise RemoteProtocolError(
+            f"what came is no frame of {subprotocol}; run the same release at both ends"
+        ) from None
 
 
 def fitting_runs[M](

@@ -17,7 +17,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.model.errors import LocalProtocolError
+from qss.wire.framing import decode_frame
 
 SUBPROTOCOL = "qss-qrp.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -158,7 +159,9 @@ class Deregister(_Message, frozen=True):
 Message = Register | Accepted | Refused | Start | Stop | Information | Deregister
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)])
+_DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder(
+    Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
+)
 
 
 def encode(messages: Sequence[Message]) -> bytes:
@@ -171,15 +174,7 @@ def encode(messages: Sequence[Message]) -> bytes:
 
 def decode(frame: bytes) -> tuple[Message, ...]:
     """Return the messages of `frame`, in order. Raises `RemoteProtocolError` for anything that is no QRP frame."""
-    if len(frame) > MAX_FRAME_BYTES:
-        raise RemoteProtocolError(f"a QRP frame has at most {MAX_FRAME_BYTES} bytes; {len(frame)} came")
-    try:
-        messages: tuple[Message, ...] = _DECODER.decode(frame)
-    except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        raise RemoteProtocolError(
-            f"what came is no frame of {SUBPROTOCOL} ({error}); run the same release at both ends"
-        ) from error
-    return messages
+    return decode_frame(_DECODER, frame, MAX_FRAME_BYTES, SUBPROTOCOL)
 
 
 def plain(text: str) -> str:

@@ -16,8 +16,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from qss.model.errors import LocalProtocolError, RemoteProtocolError
-from qss.wire.framing import fitting_runs
+from qss.model.errors import LocalProtocolError
+from qss.wire.framing import decode_frame, fitting_runs
 
 SUBPROTOCOL = "qss-sync.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -109,7 +109,9 @@ class Credit(_Message, frozen=True):
 Message = Open | Close | Check | Verdict | Device | Credit
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)])
+_DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder(
+    Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
+)
 
 
 def encode(messages: Sequence[Message]) -> bytes:
@@ -122,16 +124,7 @@ def encode(messages: Sequence[Message]) -> bytes:
 
 def decode(frame: bytes) -> tuple[Message, ...]:
     """Return the messages of `frame`, in order. Raises `RemoteProtocolError` for anything that is no Sync frame."""
-    if len(frame) > MAX_FRAME_BYTES:
-        raise RemoteProtocolError(f"a Sync frame has at most {MAX_FRAME_BYTES} bytes; {len(frame)} came")
-    try:
-        messages: tuple[Message, ...] = _DECODER.decode(frame)
-    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        # What msgspec says of the frame may quote it, and a device frame may be secret.
-        raise RemoteProtocolError(
-            f"what came is no frame of {SUBPROTOCOL}; run the same release at both ends"
-        ) from None
-    return messages
+    return decode_frame(_DECODER, frame, MAX_FRAME_BYTES, SUBPROTOCOL)
 
 
 def split(messages: Sequence[Message]) -> list[tuple[Message, ...]]:

@@ -147,7 +147,7 @@ def test_deep_nesting_is_refused_without_exhausting_the_stack() -> None:
 
 
 def test_frames_beyond_the_limit_are_neither_sent_nor_taken() -> None:
-    with pytest.raises(RemoteProtocolError, match="at most"):
+    with pytest.raises(RemoteProtocolError, match=f"exceeds the limit of {qrp.MAX_FRAME_BYTES}"):
         qrp.decode(bytes(qrp.MAX_FRAME_BYTES + 1))
     with pytest.raises(LocalProtocolError):
         qrp.encode([])
