@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
+import pytest
+
 from qss.adapters.stores.sqlite import SqliteStore, create_store
+from qss.adapters.stores.sqlite import store as sqlite_store
 from qss.ports.store import DropBlock, PutBlock, PutStream
 from support.store_records import SITE, block, stream_id, stream_record
 
@@ -34,7 +38,7 @@ async def test_the_bytes_of_a_dropped_block_are_in_no_file(tmp_path: Path) -> No
     fence = (await store.start()).incarnation
     sealed = [os.urandom(40_000) for _ in range(3)]
     await store.commit([PutStream(stream_record()), PutBlock(block(0, sealed=sealed[0]))], fence)
-    assert holders(path, sealed[0]) == {"ledger.sqlite-wal"}
+    assert holders(path, sealed[0])
     await store.commit([PutBlock(block(16, sealed=sealed[1])), PutBlock(block(32, sealed=sealed[2]))], fence)
     await store.commit([DropBlock(stream_id(1), 0)], fence)
     await until_gone(path, sealed[0])  # the log was moved to the main file, and cut
@@ -42,4 +46,54 @@ async def test_the_bytes_of_a_dropped_block_are_in_no_file(tmp_path: Path) -> No
     await store.commit([DropBlock(stream_id(1), 16)], fence)
     await until_gone(path, sealed[1])
     assert holders(path, sealed[2]) == {"ledger.sqlite"}
+    await store.close()
+
+
+async def test_what_a_killed_process_left_in_its_log_goes_when_the_store_is_started_again(tmp_path: Path) -> None:
+    path, copy = tmp_path / "ledger.sqlite", tmp_path / "copy" / "ledger.sqlite"
+    create_store(path, SITE)
+    store = SqliteStore(path, SITE, erasure_delay_s=3600)
+    fence = (await store.start()).incarnation
+    sealed = os.urandom(40_000)
+    await store.commit([PutStream(stream_record()), PutBlock(block(0, sealed=sealed))], fence)
+    await store.commit([DropBlock(stream_id(1), 0)], fence)
+    copy.parent.mkdir()
+    for file in (path, path.with_name("ledger.sqlite-wal")):
+        shutil.copy(file, copy.parent)  # as they are when the process is killed now
+    await store.close()
+    assert holders(copy, sealed) == {"ledger.sqlite-wal"}
+    again = SqliteStore(copy, SITE, erasure_delay_s=0.05)
+    await again.start()
+    await until_gone(copy, sealed)
+    await again.close()
+
+
+async def test_a_log_that_grows_large_begins_anew_at_its_length_and_is_cut_all_the_same_after_an_erasure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "LARGE_LOG_BYTES", 1 << 20)
+    path = tmp_path / "ledger.sqlite"
+    log = path.with_name("ledger.sqlite-wal")
+    create_store(path, SITE)
+    store = SqliteStore(path, SITE, erasure_delay_s=0.5)
+    fence = (await store.start()).incarnation
+    async with asyncio.timeout(10):
+        while any(log.read_bytes()):  # noqa: ASYNC110 - until the log is cut that a process before may have left
+            await asyncio.sleep(0.02)
+    await store.commit([PutStream(stream_record())], fence)
+    lengths = []
+    for number in range(100):
+        await store.commit([PutBlock(block(16 * number, sealed=os.urandom(100_000)))], fence)
+        await asyncio.sleep(0.001)  # let the checkpointer have its turn
+        lengths.append(log.stat().st_size)
+    assert lengths == sorted(lengths)  # never cut
+    assert lengths[-1] < 10_000_000 // 2  # and yet far less than what was written
+    sealed = os.urandom(1_000)
+    await store.commit([PutBlock(block(1600, sealed=sealed))], fence)
+    await store.commit([DropBlock(stream_id(1), 1600)], fence)
+    number, shortest = 101, lengths[-1]
+    async with asyncio.timeout(10):
+        while shortest == lengths[-1] or holders(path, sealed):
+            await store.commit([PutBlock(block(16 * number, sealed=os.urandom(50_000)))], fence)
+            number, shortest = number + 1, min(shortest, log.stat().st_size)
     await store.close()

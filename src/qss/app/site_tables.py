@@ -202,7 +202,7 @@ class _SetRate(Table, frozen=True, kw_only=True):
 
 
 class Simulator(_SetRate, frozen=True, kw_only=True, tag="simulator", tag_field="type"):
-    """A simulated device whose bits come from the operating system."""
+    """A simulated device whose bits nobody can foretell."""
 
 
 class SeededSimulator(_SetRate, frozen=True, kw_only=True, tag="seeded-simulator", tag_field="type"):

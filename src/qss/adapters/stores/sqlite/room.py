@@ -47,7 +47,7 @@ class LogRoom:
         """Lengthen the log if the next commits would. What the disk has against it, it says to them."""
         with suppress(OSError):
             length = os.fstat(self._file).st_size
-            if length - self._used >= ROOM_BYTES // 2 or self._grown > ROOM_BYTES // 2:
+            if length - self._used >= ROOM_BYTES // 2 or self._grown > ROOM_BYTES // 8:
                 return
             os.pwrite(self._file, _ZEROS, max(length, self._used))
             os.fdatasync(self._file)

@@ -2,7 +2,7 @@
 
 Batches are taken in the order of submission. While one transaction is being synced, others gather and share the next,
 so the cost of a sync is divided among them. Each batch gets a verdict of its own; of a refused one no trace is left. A
-failing disk is the verdict of them all. Between transactions, and only there, the log is cut (see `checkpointer`).
+failing disk is the verdict of them all. Between transactions, and only there, the log is begun anew (`checkpointer`).
 
 Refused here: retries. Whoever submitted a batch that failed knows what it meant. If the disk failed while the end of a
 transaction was being synced, that transaction may be found whole after a crash; a caller must not count on either.
@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import apsw
@@ -52,6 +53,15 @@ _Verdict = int | QssError
 """The commit number, or why there is none."""
 
 
+class LogEnd(Enum):
+    """What becomes of the log's file when the log begins anew."""
+
+    CUT = "cut"
+    """It is cut: nothing that was in it can be found."""
+    KEPT = "kept"
+    """It stays as long as it is, because to overwrite it costs less than to lengthen it again."""
+
+
 class Writer:
     """Owns the writing connection. `on_commit(erased)` and `on_trouble()` are called in the writer's thread.
 
@@ -75,7 +85,7 @@ class Writer:
         self._changed = threading.Condition()
         self._waiting: deque[_Ticket] = deque()
         self._waiting_bytes = 0
-        self._cut_log = False
+        self._log_end: LogEnd | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="qss-store-writer", daemon=True)
         self._thread.start()
@@ -98,10 +108,11 @@ class Writer:
             self._changed.notify()
         return ticket.done
 
-    def cut_log(self) -> None:
-        """Have the log truncated before the next transaction. Its pages should be in the main file already."""
+    def end_log(self, how: LogEnd) -> None:
+        """Have the log begun anew before the next transaction. Its pages should be in the main file already."""
         with self._changed:
-            self._cut_log = True
+            if self._log_end is not LogEnd.CUT:
+                self._log_end = how
             self._changed.notify()
 
     def close(self) -> None:
@@ -116,13 +127,13 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._waiting or self._cut_log or self._closing):
+                while not (self._waiting or self._log_end or self._closing):
                     self._changed.wait()
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
                 self._waiting_bytes -= sum(ticket.weight for ticket in group)
-                cut_log, self._cut_log = self._cut_log, False
-            if cut_log:
-                self._truncate()
+                log_end, self._log_end = self._log_end, None
+            if log_end is not None:
+                self._begin_log_anew(log_end)
             elif not group:
                 self._room.close()
                 return
@@ -133,10 +144,11 @@ class Writer:
                     self._loop.call_soon_threadsafe(_settle, group, verdicts)
             self._room.make()
 
-    def _truncate(self) -> None:
+    def _begin_log_anew(self, how: LogEnd) -> None:
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if how is LogEnd.CUT else apsw.SQLITE_CHECKPOINT_RESTART
         self._connection.set_busy_timeout(_CUT_BUSY_MS)
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.wal_checkpoint(mode=mode)
             self._room.note(0)
         except apsw.Error:
             self._on_trouble()
