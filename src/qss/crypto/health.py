@@ -23,7 +23,7 @@ buffer or a bus, repeats them, and whole-buffer operations count them faster tha
 *False alarms.* The repetition count fails a healthy device with probability at most 2^-120 for each sample, the next
 two tests with at most 2^-80 for each window or block, as exact cutoffs say; the other two with less than 2^-100 for
 each block. At 10 Gbit/s there are fewer than 2^47 windows and 2^56 samples in a year: below one false alarm in 2^30
-years. (The 2^-20 to 2^-40 that the standard speaks of would be one within a day, or a quarter of a second.)
+years. (The 2^-20 to 2^-40 that the standard speaks of would be one within a quarter of an hour, or less.)
 
 Pure, and incremental: what one block leaves for the next is a `HealthState`. It holds bytes of key, and shows none.
 """

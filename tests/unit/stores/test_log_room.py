@@ -11,7 +11,6 @@ import pytest
 
 from qss.adapters.stores.sqlite import SqliteStore, create_store
 from qss.adapters.stores.sqlite.room import ROOM_BYTES
-from qss.adapters.stores.sqlite.writer import LogEnd
 from qss.model.errors import StoreUnavailable
 from qss.ports.store import PutStream
 from support.store_records import SITE, stream_record
@@ -65,7 +64,7 @@ async def test_a_log_that_was_cut_gets_room_anew(path: Path) -> None:
     store = SqliteStore(path, SITE)
     fence = (await store.start()).incarnation
     before = await commit_streams(store, fence, 1, 100)
-    store._started().writer.end_log(LogEnd.CUT)
+    store._started().writer.end_log()
     after = await commit_streams(store, fence, 101, 20)
     assert max(after) < before[-1]
     assert len(set(after)) < 5

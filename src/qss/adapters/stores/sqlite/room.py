@@ -19,7 +19,7 @@ ROOM_BYTES = 256 << 10
 """By how much the log is lengthened, once half of that is left."""
 
 _ZEROS = bytes(ROOM_BYTES)
-_FRAME_HEADER_BYTES = 24
+_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 
 
 class LogRoom:
@@ -40,8 +40,18 @@ class LogRoom:
 
     def note(self, pages: int) -> None:
         """Hear after a commit how many pages are in the log now."""
-        used = pages * self._frame_bytes
+        used = pages and _HEADER_BYTES + pages * self._frame_bytes
         self._grown, self._used = used - self._used, used
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was committed since the log began anew."""
+        return self._used > 0
+
+    def trim(self) -> None:
+        """Cut what earlier rounds of the log have left behind its end. Raises `OSError`."""
+        if os.fstat(self._file).st_size > self._used:
+            os.ftruncate(self._file, self._used)
 
     def make(self) -> None:
         """Lengthen the log if the next commits would. What the disk has against it, it says to them."""

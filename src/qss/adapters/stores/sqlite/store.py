@@ -21,7 +21,7 @@ from qss.adapters.stores.sqlite.lock import take_lock
 from qss.adapters.stores.sqlite.place import Place
 from qss.adapters.stores.sqlite.room import LogRoom
 from qss.adapters.stores.sqlite.schema import check, connect
-from qss.adapters.stores.sqlite.writer import LogEnd, Writer
+from qss.adapters.stores.sqlite.writer import Writer
 from qss.model.errors import LimitReached, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId, StreamId
 from qss.model.ranges import Range
@@ -106,7 +106,7 @@ class _Session:
         writing, self._reading, checkpointing = opened.connections
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="qss-store-reader")
         self._waiting_reads = 0
-        self._checkpointer = Checkpointer(checkpointing, path, self._end_log, erasure_delay_s)
+        self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.end_log(), erasure_delay_s)
         self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
         self._room = opened.room
         self.writer = Writer(writing, path, self._room, self._committed, self._checkpointer.due_soon)
@@ -138,9 +138,6 @@ class _Session:
     def _answer[T](self, question: Callable[[apsw.Connection], T]) -> T:
         with as_store_errors(self._path):
             return question(self._reading)
-
-    def _end_log(self, how: LogEnd) -> None:
-        self.writer.end_log(how)
 
     def _committed(self, erased: bool) -> None:  # noqa: FBT001 - a fact that is passed on, not a switch
         if erased:

@@ -4,6 +4,9 @@ Batches are taken in the order of submission. While one transaction is being syn
 so the cost of a sync is divided among them. Each batch gets a verdict of its own; of a refused one no trace is left. A
 failing disk is the verdict of them all. Between transactions, and only there, the log is begun anew (`checkpointer`).
 
+A log that begins anew keeps its length, because to overwrite it costs less than to lengthen it again. What erased bytes
+it has then are overwritten by the next commits, or cut off behind them the next time.
+
 Refused here: retries. Whoever submitted a batch that failed knows what it meant. If the disk failed while the end of a
 transaction was being synced, that transaction may be found whole after a crash; a caller must not count on either.
 """
@@ -16,7 +19,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import apsw
@@ -53,17 +55,10 @@ _Verdict = int | QssError
 """The commit number, or why there is none."""
 
 
-class LogEnd(Enum):
-    """What becomes of the log's file when the log begins anew."""
-
-    CUT = "cut"
-    """It is cut: nothing that was in it can be found."""
-    KEPT = "kept"
-    """It stays as long as it is, because to overwrite it costs less than to lengthen it again."""
-
-
 class Writer:
-    """Owns the writing connection. `on_commit(erased)` and `on_trouble()` are called in the writer's thread.
+    """Owns the writing connection. `on_commit(erased)` and `on_remains()` are called in the writer's thread.
+
+    `on_remains` tells that the log has to be begun anew again soon: it could not be, or erased bytes may be left in it.
 
     It makes room in the log itself, and has to hear from SQLite's hook how long that is.
     """
@@ -74,18 +69,19 @@ class Writer:
         path: Path,
         room: LogRoom,
         on_commit: Callable[[bool], None],
-        on_trouble: Callable[[], None],
+        on_remains: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._path = path
         self._room = room
         self._on_commit = on_commit
-        self._on_trouble = on_trouble
+        self._on_remains = on_remains
         self._loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
         self._waiting: deque[_Ticket] = deque()
         self._waiting_bytes = 0
-        self._log_end: LogEnd | None = None
+        self._log_ends = False
+        self._erased = True  # the log may be of a process that was killed
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="qss-store-writer", daemon=True)
         self._thread.start()
@@ -108,11 +104,10 @@ class Writer:
             self._changed.notify()
         return ticket.done
 
-    def end_log(self, how: LogEnd) -> None:
+    def end_log(self) -> None:
         """Have the log begun anew before the next transaction. Its pages should be in the main file already."""
         with self._changed:
-            if self._log_end is not LogEnd.CUT:
-                self._log_end = how
+            self._log_ends = True
             self._changed.notify()
 
     def close(self) -> None:
@@ -127,13 +122,13 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._waiting or self._log_end or self._closing):
+                while not (self._waiting or self._log_ends or self._closing):
                     self._changed.wait()
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
                 self._waiting_bytes -= sum(ticket.weight for ticket in group)
-                log_end, self._log_end = self._log_end, None
-            if log_end is not None:
-                self._begin_log_anew(log_end)
+                log_ends, self._log_ends = self._log_ends, False
+            if log_ends:
+                self._begin_log_anew()
             elif not group:
                 self._room.close()
                 return
@@ -144,28 +139,36 @@ class Writer:
                     self._loop.call_soon_threadsafe(_settle, group, verdicts)
             self._room.make()
 
-    def _begin_log_anew(self, how: LogEnd) -> None:
-        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if how is LogEnd.CUT else apsw.SQLITE_CHECKPOINT_RESTART
+    def _begin_log_anew(self) -> None:
+        begun = self._room.begun
         self._connection.set_busy_timeout(_CUT_BUSY_MS)
         try:
-            self._connection.wal_checkpoint(mode=mode)
+            if begun:
+                self._room.trim()
+            self._connection.wal_checkpoint(
+                mode=apsw.SQLITE_CHECKPOINT_RESTART if begun else apsw.SQLITE_CHECKPOINT_TRUNCATE
+            )
             self._room.note(0)
-        except apsw.Error:
-            self._on_trouble()
+            remains, self._erased = begun and self._erased, False
+        except (apsw.Error, OSError):
+            remains = True
         finally:
             self._connection.set_busy_timeout(BUSY_MS)
+        if remains:
+            self._on_remains()
 
     def _commit(self, group: list[_Ticket]) -> list[_Verdict]:
         try:
             verdicts = self._transaction(group)
         except Exception as error:  # noqa: BLE001 - the thread must live, and whoever waits must hear
-            self._on_trouble()
+            self._on_remains()
             return [self._failure(error) for _ in group]
         erased = any(
             ledger.erases(ticket.batch)
             for ticket, verdict in zip(group, verdicts, strict=True)
             if isinstance(verdict, int)
         )
+        self._erased = self._erased or erased
         self._on_commit(erased)
         return verdicts
 
