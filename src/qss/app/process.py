@@ -1,8 +1,9 @@
-"""What a process that holds keys asks of the operating system before it holds any."""
+"""What a process that holds keys asks of the operating system before it holds any, and of the interpreter later."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import sys
 
@@ -20,3 +21,9 @@ def harden_process() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard and hard != resource.RLIM_INFINITY:  # macOS says infinity, and refuses it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def settle_memory() -> None:
+    """Spare later garbage collections what there is by now: it lives as long as the process, and is most of it."""
+    gc.collect()
+    gc.freeze()

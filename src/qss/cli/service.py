@@ -165,6 +165,7 @@ def _reload(service: Service[Any], running: Running[Any], config: Path) -> None:
 async def _run(service: Service[Any], configuration: object, config: Path, hung_up: list[int]) -> None:
     import structlog
 
+    from qss.app.process import settle_memory
     from qss.app.service_manager import READY, STOPPING, notify
 
     log = structlog.get_logger("qss")
@@ -175,6 +176,7 @@ async def _run(service: Service[Any], configuration: object, config: Path, hung_
         loop.add_signal_handler(signum, stopped.set)
     async with service.running(configuration) as running:
         loop.add_signal_handler(signal.SIGHUP, _reload, service, running, config)
+        settle_memory()
         log.info("serving", **name, **running.listening())
         notify(READY)
         if hung_up:  # the configuration may have been edited after this start had read it
