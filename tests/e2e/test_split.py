@@ -37,11 +37,16 @@ def test_a_module_in_its_node_meets_one_that_is_a_process(tmp_path: Path, apart:
             return toml
         (module,) = (one for one in networks[0].modules if one.name == f"{site}/1")
         device = 'device = { type = "simulator", rate_bps = 400000 }'
-        sync = f'\nsync = "127.0.0.1:{module.sync}"' if site == A else ""
+        sync = f'\npeer_module = "{module.peer_module}"'
+        if site == A:
+            sync += f'\nsync = "127.0.0.1:{module.sync}"'
         return toml.replace(f'module = "{module.name}"', device + sync, 1)
 
     def prepare(network: Network) -> None:
         networks.append(network)
+        module = network.configuration(A1 if apart == A else B1)
+        without = "\n".join(line for line in module.read_text("utf-8").splitlines() if "peer_module" not in line)
+        module.write_text(without, encoding="utf-8")
         if apart == A:  # then B's module listens where B's node does
             path = network.configuration(A1)
             direct = f'[sync]\naddress = "127.0.0.1:{network.modules[0].sync}"'

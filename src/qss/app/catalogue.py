@@ -85,7 +85,7 @@ def device_of(table: tables.DeviceTable) -> Device:
         case tables.CourieredKey():
             return FileDevice(
                 table.path,
-                state=table.state,
+                state=table.state_folder,
                 used=Used(table.used),
                 rate_bps=table.rate_bps,
                 block_bytes=table.block_bytes,

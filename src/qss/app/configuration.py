@@ -14,6 +14,7 @@ from qss.app.site_tables import (
     ANY_SAE,
     MODULE_IS,
     PARTY_IS,
+    PEER_MODULE_IS,
     QKS_ID_IS,
     SAE_ID_IS,
     CourieredKey,
@@ -141,39 +142,57 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
 def _devices(configuration: SiteConfiguration) -> Iterator[Fault]:
     for key, device in configuration.devices:
         yield from device_faults(key, device)
-    couriered = [
-        (key, device.path.absolute()) for key, device in configuration.devices if isinstance(device, CourieredKey)
-    ]
-    if path := _repeated(path for _, path in couriered):
-        yield f"{couriered[path[0]][0]}.path", shown(path[1]) + " again", "key of its own for each device pair"
+    taken: list[tuple[str, Path]] = []
+    for key, device in configuration.devices:
+        if isinstance(device, CourieredKey):
+            own = [(f"{key}.path", device.path.resolve()), (f"{key}.state", device.state_folder.resolve())]
+            for name, path in own:
+                for other, there in taken:
+                    if path.is_relative_to(there) or there.is_relative_to(path):
+                        allowed = f"a place apart from {other}, which is {there}: each device pair has key of its own"
+                        yield name, shown(str(path)), allowed
+            taken += own
 
 
 def _modules(configuration: SiteConfiguration) -> Iterator[Fault]:
-    """Each link has device pairs, in one form; each of them a UUID, and a module that is here or has a name."""
+    """Each link has device pairs, in one form; no two of them have the same UUID or module."""
     named: list[tuple[str, LinkModule]] = []
     for i, link in enumerate(configuration.links):
         if link.device is None and not link.modules:
             yield f"links[{i}].device", "nothing", "the link's device, or else [[links.modules]] for each device pair"
         if link.device is not None and link.modules:
             yield f"links[{i}].modules", "device as well", "device, or [[links.modules]] for each device pair, not both"
-        named += [(f"links[{i}].modules[{j}]" if link.modules else f"links[{i}]", m) for j, m in enumerate(link.pairs)]
-    for key, module in named:
-        if (module.device is None) == (module.module is None):
-            found = "neither device nor module" if module.device is None else "both device and module"
-            yield key, found, "device for a module in this process, or module for one that registers under that name"
-        if module.sync is not None and module.module is not None:
-            yield f"{key}.sync", shown(str(module.sync)), "nothing: a module of its own process has it in its own file"
-        if module.sync is not None and module.sync.port == 0:
-            yield f"{key}.sync", shown(str(module.sync)), "the port that the other module listens on, 1 to 65535"
-        if module.module is not None and not _is_own(module.module, configuration.site.id):
-            yield f"{key}.module", shown(module.module), MODULE_IS
+        for j, module in enumerate(link.pairs):
+            key = f"links[{i}].modules[{j}]" if link.modules else f"links[{i}]"
+            named.append((key, module))
+            yield from _module(key, module, configuration.site.id, link.peer)
     if uuid := _repeated(module.uuid for _, module in named):
         yield f"{named[uuid[0]][0]}.uuid", f"{uuid[1]} again", "a UUID of its own for each device pair"
     if name := _repeated(module.module or module for _, module in named):
         yield f"{named[name[0]][0]}.module", f"{name[1]} again", "one device pair for each module"
 
 
-def _is_own(module: QkdmId, site: QksId) -> bool:
+def _module(key: str, module: LinkModule, here: QksId, peer: QksId) -> Iterator[Fault]:
+    """A device pair has a module at this end that is here or has a name, and one at the other end."""
+    if (module.device is None) == (module.module is None):
+        found = "neither device nor module" if module.device is None else "both device and module"
+        yield key, found, "device for a module in this process, or module for one that registers under that name"
+    if module.module is not None:
+        if not is_module_of(here, module.module):
+            yield f"{key}.module", shown(module.module), MODULE_IS
+        for name, value in (("peer_module", module.peer_module), ("sync", module.sync)):
+            if value is not None:
+                yield f"{key}.{name}", shown(str(value)), "nothing: a module of its own process has it in its own file"
+    elif module.peer_module is not None and not is_module_of(peer, module.peer_module):
+        yield f"{key}.peer_module", shown(module.peer_module), PEER_MODULE_IS
+    elif module.peer_module is None and module.sync is not None:
+        yield f"{key}.peer_module", "nothing", "the name of the module that answers at `sync`, such as B/1"
+    if module.sync is not None and module.sync.port == 0:
+        yield f"{key}.sync", shown(str(module.sync)), "the port that the other module listens on, 1 to 65535"
+
+
+def is_module_of(site: QksId, module: QkdmId) -> bool:
+    """Tell whether `module` is a module's name, and one of that site."""
     try:
         return site_of_module(parse_qkdm_id(module)) == site
     except InvalidIdentifier:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Protocol
 
 from qss.model.addresses import Address
-from qss.model.certificates import PeerCertificate, site_behind, site_of
+from qss.model.certificates import in_words, name_in, site_of
 from qss.model.errors import ListenError, Unauthorised
-from qss.model.identifiers import PairId, QksId
-from qss.runtime.connecting import call_site, keep_connected
+from qss.model.identifiers import PairId, QkdmId, QksId
+from qss.runtime.connecting import call_peer, keep_connected
 from qss.runtime.module import QkdModule
 from qss.runtime.tasks import Tasks
 from qss.transport.connection import Connection
@@ -46,40 +46,45 @@ def sync_path(pair: PairId) -> str:
 def dial(
     tasks: Tasks,
     context: ssl.SSLContext,
-    site: QksId,
+    peer: QksId | QkdmId,
     address: Address,
     path: str,
     protocol: Spoken,
     serve: Serve,
-    whose: Callable[[PeerCertificate], QksId] = site_of,
 ) -> None:
-    """Keep a connection to `site`, or to a module of it if `whose` is `site_behind`."""
+    """Keep a connection to `peer`."""
     url = f"wss://{address}{path}"
-    call = partial(call_site, site, url, context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES, whose)
-    tasks.start(keep_connected(site, call, serve), f"connection to {site}{path}")
+    call = partial(call_peer, peer, url, context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES)
+    tasks.start(keep_connected(peer, call, serve), f"connection to {peer}{path}")
 
 
 def dial_sync(
-    tasks: Tasks, context: ssl.SSLContext, peer: QksId, address: Address, pair: PairId, module: QkdModule
+    tasks: Tasks, context: ssl.SSLContext, peer: QksId | QkdmId, address: Address, pair: PairId, module: QkdModule
 ) -> None:
-    """Keep a Sync connection to the module at the other end, in the neighbour's process or one of its own."""
-    dial(tasks, context, peer, address, sync_path(pair), sync, module.serve, site_behind)
+    """Keep a Sync connection to `peer`: the module at the other end, or the neighbour if that has it in its process."""
+    dial(tasks, context, peer, address, sync_path(pair), sync, module.serve)
 
 
-def sync_route(peer: QksId, module: QkdModule) -> Route:
-    """Return the route that takes Sync of the module at the other end, in the neighbour's process or one of its own."""
-    return Route((sync.SUBPROTOCOL,), partial(serve_peer, {peer: module.serve}, site_behind), sync.MAX_FRAME_BYTES)
+def sync_route(peer: QksId | QkdmId, module: QkdModule) -> Route:
+    """Return the route that takes Sync of `peer`, as `dial_sync` has it, and of nobody else."""
+    return Route((sync.SUBPROTOCOL,), partial(_serve_sync, peer, module), sync.MAX_FRAME_BYTES)
 
 
-async def serve_peer(
-    serving: dict[QksId, Serve], whose: Callable[[PeerCertificate], QksId], connection: Connection
-) -> None:
-    """Hand a connection to whoever serves the site that its certificate stands for."""
-    peer = whose(connection.peer)
-    if peer not in serving:
+async def _serve_sync(peer: QksId | QkdmId, module: QkdModule, connection: Connection) -> None:
+    found = name_in(connection.peer)
+    if found != peer:
         raise Unauthorised(
-            f"site {peer} is no neighbour on this path; configure a link to it, with its device pairs' UUIDs"
+            f"{in_words(found)} does not have the other end of this device pair, but {in_words(peer)}; "
+            "correct peer_module, or the pair's UUID, if it should"
         )
+    await module.serve(connection)
+
+
+async def serve_neighbour(serving: dict[QksId, Serve], connection: Connection) -> None:
+    """Hand a connection to whoever serves the site that its certificate names."""
+    peer = site_of(connection.peer)
+    if peer not in serving:
+        raise Unauthorised(f"site {peer} is no neighbour that calls this site; configure a link to it")
     await serving[peer](connection)
 
 

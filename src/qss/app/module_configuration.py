@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from qss.app.configuration import Fault, device_faults
+from qss.app.configuration import Fault, device_faults, is_module_of
 from qss.app.module_tables import NAME_IS, ModuleConfiguration
-from qss.app.site_tables import QKS_ID_IS, SAE_ID_IS, SeededSimulator
+from qss.app.site_tables import PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS, SeededSimulator
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
 from qss.model.identifiers import QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module
@@ -67,6 +67,9 @@ def _module(configuration: ModuleConfiguration) -> Iterator[Fault]:
     here: QksId = site_of_module(configuration.module.id)
     if configuration.module.peer == here:
         yield "module.peer", shown(here), "another site than the module's own: a device pair leads to a neighbour"
+    other = configuration.module.peer_module
+    if other is not None and not is_module_of(configuration.module.peer, other):
+        yield "module.peer_module", shown(other), PEER_MODULE_IS
     identity = configuration.southbound.identity
     if len(set(identity)) < len(identity):
         yield "southbound.identity", shown(list(identity)), "each certificate field once"

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from qss.app.site_tables import DeviceTable, QksName, SaeName, Table, Tls
+from qss.app.site_tables import DeviceTable, PeerModule, QksName, SaeName, Table, Tls
 from qss.model.addresses import Address
 from qss.model.identifiers import PairId, QkdmId
 
@@ -22,11 +22,15 @@ OwnName = Annotated[QkdmId, Meta(description=NAME_IS)]
 
 
 class Module(Table, frozen=True, kw_only=True):
-    """This module: its name, the device pair that it has one end of, and the site at the other end."""
+    """This module: its name, the device pair that it has one end of, and the site and module at the other end.
+
+    `peer_module` None: that one runs in the process of its site.
+    """
 
     id: OwnName
     pair: UUID
     peer: QksName
+    peer_module: PeerModule | None = None
 
     @property
     def pair_id(self) -> PairId:

@@ -29,7 +29,7 @@ from qss.app.connecting import (
     dial,
     dial_sync,
     listening_as,
-    serve_peer,
+    serve_neighbour,
     sync_path,
     sync_route,
 )
@@ -134,7 +134,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
                 for pair in link.pairs:
                     if pair.pair in modules.here:
                         address, module = pair.sync or link.address, modules.here[pair.pair]
-                        dial_sync(tasks, contexts.client, link.peer, address, pair.pair, module)
+                        dial_sync(tasks, contexts.client, pair.peer_module or link.peer, address, pair.pair, module)
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound.identity)
@@ -193,15 +193,13 @@ def _routes(configuration: tables.SiteConfiguration, site: Site, modules: SiteMo
     """
     callers = [link for link in configuration.links if link.peer < configuration.site.id]
     routes = {
-        sync_path(pair.pair): sync_route(link.peer, modules.here[pair.pair])
+        sync_path(pair.pair): sync_route(pair.peer_module or link.peer, modules.here[pair.pair])
         for link in callers
         for pair in link.pairs
         if pair.pair in modules.here
     }
     links: dict[QksId, Serve] = {link.peer: site.links[link.peer].serve for link in callers}
-    routes[EXTERNAL_PATH] = Route(
-        (external.SUBPROTOCOL,), partial(serve_peer, links, site_of), external.MAX_FRAME_BYTES
-    )
+    routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(serve_neighbour, links), external.MAX_FRAME_BYTES)
     routes[QRP_PATH] = Route((qrp.SUBPROTOCOL,), modules.registrations.serve, qrp.MAX_FRAME_BYTES)
     return routes
 

@@ -32,11 +32,13 @@ QKS_ID_IS = "a QKS ID: 1 to 63 letters, digits, '.', '-' or '_', the first a let
 SAE_ID_IS = "an SAE ID: 1 to 255 printable ASCII characters, no spaces"
 PARTY_IS = 'the id of one of the [[saes]], or "*" for any'
 
+PEER_MODULE_IS = "a QKD module of the site at the other end, such as B/1"
 MODULE_IS = "a QKD module of this site: its QKS ID, '/' and 1 to 63 letters, digits, '.', '-' or '_', such as A/1"
 
 QksName = Annotated[QksId, Meta(description=QKS_ID_IS)]
 SaeName = Annotated[SaeId, Meta(description=SAE_ID_IS)]
 ModuleName = Annotated[QkdmId, Meta(description=MODULE_IS)]
+PeerModule = Annotated[QkdmId, Meta(description=PEER_MODULE_IS)]
 Party = Annotated[SaeId, Meta(description=PARTY_IS)]
 CredentialName = Annotated[
     str,
@@ -221,6 +223,11 @@ class CourieredKey(Table, frozen=True, kw_only=True, tag="file", tag_field="type
     block_bytes: Annotated[int, Meta(ge=1024, le=65_536)] = 16_384
     warn_bits: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
 
+    @property
+    def state_folder(self) -> Path:
+        """Where it is remembered how far the key is used."""
+        return self.state or self.path.with_name(f"{self.path.name}.state")
+
 
 class _Box(Table, frozen=True, kw_only=True):
     """How a vendor's box is reached, and who we are there. What it is said to yield counts until it was measured."""
@@ -260,13 +267,15 @@ DeviceTable = Simulator | SeededSimulator | CourieredKey | Etsi014 | Etsi004
 class LinkModule(Table, frozen=True, kw_only=True):
     """This end of one device pair of a link. `uuid` is the pair's, the same at both ends.
 
-    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`. `sync`
-    is where the module at the other end answers Sync, if that is not the neighbour's `address`.
+    Its module runs in this process and wraps `device`, or in a process of its own, which registers as `module`. With
+    `device`, `peer_module` is the module at the other end, if that is a process of its own, and `sync` is where it
+    answers Sync.
     """
 
     uuid: UUID
     device: DeviceTable | None = None
     module: ModuleName | None = None
+    peer_module: PeerModule | None = None
     sync: Address | None = None
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qss.model.errors import InvalidIdentifier, Unauthorised
-from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, site_of_module
+from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id
 
 SITE_SCHEME = "qks:"
 """What a site's URI begins with."""
@@ -60,14 +60,19 @@ def module_of(certificate: PeerCertificate) -> QkdmId:
     return _one(certificate, is_module_uri, MODULE_SCHEME, "module", "A/1", parse_qkdm_id)
 
 
-def site_behind(certificate: PeerCertificate) -> QksId:
-    """Return the site that `certificate` stands for: a site's own, or that of a QKD module.
+def name_in(certificate: PeerCertificate) -> QksId | QkdmId:
+    """Return whom `certificate` names: a site, or a QKD module. No name can be both: only a module's has a slash.
 
     Raises `Unauthorised` as `site_of` and `module_of` do.
     """
     if any(is_module_uri(uri) for uri in certificate.uris):
-        return site_of_module(module_of(certificate))
+        return module_of(certificate)
     return site_of(certificate)
+
+
+def in_words(name: QksId | QkdmId) -> str:
+    """Return `name` with what it is the name of, such as "site A" or "module A/1"."""
+    return f"module {name}" if "/" in name else f"site {name}"
 
 
 def _one[T](

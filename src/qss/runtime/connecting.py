@@ -1,4 +1,4 @@
-"""Keeping a connection to a neighbour: call, serve, and call again."""
+"""Keeping a connection to a neighbour, or to a module: call, serve, and call again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from qss.model.certificates import PeerCertificate, site_of
+from qss.model.certificates import in_words, name_in
 from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QkdmId, QksId
 from qss.transport.connection import Connection
 from qss.transport.dialling import connect
 
@@ -22,34 +22,26 @@ _LASTING_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
-async def call_site(
-    peer: QksId,
-    url: str,
-    context: ssl.SSLContext,
-    subprotocol: str,
-    max_frame: int,
-    whose: Callable[[PeerCertificate], QksId] = site_of,
+async def call_peer(
+    peer: QksId | QkdmId, url: str, context: ssl.SSLContext, subprotocol: str, max_frame: int
 ) -> Connection:
-    """Return a connection to the site `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`.
-
-    `whose` tells the site that a certificate stands for, or raises `Unauthorised`.
-    """
+    """Return a connection to `peer`, whatever address it has. Raises `ConnectionLost`, `Unauthorised`."""
     connection = await connect(url, context, subprotocols=(subprotocol,), max_frame=max_frame)
     try:
-        _check_site(whose(connection.peer), peer, url)
+        _check_name(name_in(connection.peer), peer, url)
     except Unauthorised:
         await connection.close()
         raise
     return connection
 
 
-def _check_site(found: QksId, peer: QksId, url: str) -> None:
+def _check_name(found: QksId | QkdmId, peer: QksId | QkdmId, url: str) -> None:
     if found != peer:
-        raise Unauthorised(f"{url} is site {found}, not {peer}: correct the link's address")
+        raise Unauthorised(f"{url} is {in_words(found)}, not {in_words(peer)}: correct the address or the name")
 
 
 async def keep_connected(
-    peer: QksId, call: Callable[[], Awaitable[Connection]], serve: Callable[[Connection], Awaitable[None]]
+    peer: QksId | QkdmId, call: Callable[[], Awaitable[Connection]], serve: Callable[[Connection], Awaitable[None]]
 ) -> None:
     """Call and serve for ever; pauses double up to five seconds, and are reset by a connection that lasted."""
     loop = asyncio.get_running_loop()

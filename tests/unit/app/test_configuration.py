@@ -287,6 +287,10 @@ def test_one_pair_may_have_the_uuid_of_its_link(tmp_path: Path) -> None:
     load(write(tmp_path, with_modules({"uuid": LINK_UUID, "device": DEVICE})))
 
 
+HERE = {"uuid": PAIR_UUIDS[0], "device": DEVICE}
+APART = {"uuid": PAIR_UUIDS[0], "module": "A/1"}
+
+
 @pytest.mark.parametrize(
     ("modules", "key", "found"),
     [
@@ -301,6 +305,12 @@ def test_one_pair_may_have_the_uuid_of_its_link(tmp_path: Path) -> None:
         ([{"uuid": PAIR_UUIDS[0], "module": "A/1"}] * 2, "links[0].modules[1].uuid", f"{PAIR_UUIDS[0]} again"),
         ([{"uuid": uuid, "module": "A/1"} for uuid in PAIR_UUIDS], "links[0].modules[1].module", "A/1 again"),
         ([], "links[0].device", "nothing"),
+        ([HERE | {"peer_module": "A/1"}], "links[0].modules[0].peer_module", "'A/1'"),
+        ([HERE | {"peer_module": "B"}], "links[0].modules[0].peer_module", "'B'"),
+        ([HERE | {"sync": "b:1"}], "links[0].modules[0].peer_module", "nothing"),
+        ([HERE | {"sync": "b:0", "peer_module": "B/1"}], "links[0].modules[0].sync", "'b:0'"),
+        ([APART | {"peer_module": "B/1"}], "links[0].modules[0].peer_module", "'B/1'"),
+        ([APART | {"sync": "b:1"}], "links[0].modules[0].sync", "'b:1'"),
     ],
 )
 def test_device_pairs_that_cannot_be_used(
@@ -412,14 +422,26 @@ def test_what_may_be_secret_is_never_shown(tmp_path: Path, key: str, value: obje
     assert "123456789" not in str(error)
 
 
-def test_couriered_key_serves_one_link(tmp_path: Path) -> None:
-    document = changed("links[0].device", {"type": "file", "path": "courier/key"})
-    other = {"peer": "C", "uuid": OTHER_UUID, "device": {"type": "file", "path": str(tmp_path / "courier" / "key")}}
-    document["links"].append(document["links"][0] | other)
+@pytest.mark.parametrize(
+    ("device", "key"),
+    [
+        ({"path": "courier/key"}, "path"),
+        ({"path": "courier"}, "path"),
+        ({"path": "courier/key/more"}, "path"),
+        ({"path": "courier/./key"}, "path"),
+        ({"path": "courier/key.state/key"}, "path"),
+        ({"path": "another", "state": "courier/key"}, "state"),
+        ({"path": "another", "state": "courier/key.state"}, "state"),
+    ],
+)
+def test_couriered_key_serves_one_pair(tmp_path: Path, device: dict[str, str], key: str) -> None:
+    document = changed("links[0].device", {"type": "file", "path": str(tmp_path / "courier" / "key")})
+    document["links"].append(document["links"][0] | {"peer": "C", "uuid": OTHER_UUID})
+    document["links"][1]["device"] = {"type": "file"} | device
     error = refused(write(tmp_path, document))
-    assert error.key == "links[1].device.path"
-    assert "of its own" in error.allowed
-    document["links"][1]["device"]["path"] = "courier/another"
+    assert error.key == f"links[1].device.{key}"
+    assert "links[0].device." in error.allowed
+    document["links"][1]["device"] = {"type": "file", "path": "courier/another"}
     site = load(write(tmp_path, document))
     assert [link.device.path for link in site.links] == [tmp_path / "courier" / name for name in ("key", "another")]
 

@@ -16,6 +16,7 @@ TOML = """
 id = "{id}"
 pair = "9c1be8f4-24d7-4f0a-b1c9-5d2f7a6e8b04"
 peer = "{peer}"
+{peer_module}
 
 [tls]
 authority = "ca.pem"
@@ -39,7 +40,8 @@ REGISTER = '[register]\naddress = "127.0.0.1:8444"\n'
 
 
 def loaded(folder: Path, more: str = REGISTER, **changed: str) -> ModuleConfiguration:
-    values = {"id": "A/1", "peer": "B", "southbound": "", "sync": DIALS, "device": "simulator", "seed": ""} | changed
+    values = dict.fromkeys(("southbound", "seed", "peer_module"), "")
+    values |= {"id": "A/1", "peer": "B", "sync": DIALS, "device": "simulator"} | changed
     (folder / "module.toml").write_text(TOML.format(**values) + more, encoding="utf-8")
     return load(folder / "module.toml")
 
@@ -60,6 +62,8 @@ def test_the_lower_site_dials_and_the_higher_one_listens(tmp_path):
         ("module.id", "a module's name", {"id": "A/1/2"}),
         ("module.peer", "a QKS ID", {"peer": "B/1"}),
         ("module.peer", "another site", {"peer": "A"}),
+        ("module.peer_module", "of the site at the other end", {"peer_module": 'peer_module = "A/2"'}),
+        ("module.peer_module", "of the site at the other end", {"peer_module": 'peer_module = "B"'}),
         ("sync.address", "the site with the lower ID", {"sync": ""}),
         ("sync.address", "the site with the lower ID", {"sync": LISTENS}),
         ("sync.listen", "`address` alone", {"sync": f"{DIALS}\n{LISTENS}"}),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from qss.adapters.identity.certificate import CertificateIdentity
-from qss.app.connecting import serve_peer
+from qss.app.connecting import sync_route
 from qss.app.module_callers import Administrators, Callers
 from qss.app.module_configuration import load
 from qss.app.module_process import ModuleProcess, running
 from qss.app.module_tables import ModuleConfiguration
-from qss.model.certificates import PeerCertificate, site_behind
+from qss.model.certificates import PeerCertificate
 from qss.model.errors import ConfigurationError, ListenError, PkiError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId, SaeId
 from support.connections import memory_pair
@@ -105,23 +105,29 @@ def test_the_module_its_site_and_listed_applications_may_look():
             who.name(named(uri))
 
 
-@pytest.mark.parametrize(
-    ("uri", "served"), [("qks:B", True), ("qkdm:B/7", True), ("qks:A", False), ("qkdm:C/1", False)]
-)
-async def test_sync_takes_the_other_site_and_its_modules_and_nobody_else(uri, served):
+@pytest.mark.parametrize("peer", ["B", "B/1"])
+@pytest.mark.parametrize("uri", ["qks:B", "qkdm:B/1", "qkdm:B/2", "qks:A", "qkdm:C/1"])
+async def test_sync_takes_the_module_at_the_other_end_and_nobody_else(peer, uri):
     ours, _ = memory_pair(b_is=uri)
-    came = []
-
-    async def serve(connection: object) -> None:
-        came.append(connection)
-
-    if served:
-        await serve_peer({B: serve}, site_behind, ours)
-        assert came == [ours]
+    module = Taking()
+    serving = sync_route(peer, module).handler(ours)
+    if uri in (f"qks:{peer}", f"qkdm:{peer}"):
+        await serving
+        assert module.came == [ours]
     else:
-        with pytest.raises(Unauthorised):
-            await serve_peer({B: serve}, site_behind, ours)
-        assert came == []
+        with pytest.raises(Unauthorised, match=f"does not have the other end of this device pair, but .* {peer}; .*"):
+            await serving
+        assert module.came == []
+
+
+class Taking:
+    """A module that notes which connections it is given."""
+
+    def __init__(self) -> None:
+        self.came: list[object] = []
+
+    async def serve(self, connection: object) -> None:
+        self.came.append(connection)
 
 
 # --- life -----------------------------------------------------------------------------------------------------------

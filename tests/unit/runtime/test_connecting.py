@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId
 from qss.runtime import connecting
-from qss.runtime.connecting import call_site, keep_connected
+from qss.runtime.connecting import call_peer, keep_connected
 from support.scripted_connection import ScriptedConnection
 from support.virtual_time import in_virtual_time, settled
 
@@ -156,7 +156,7 @@ def answered_by(monkeypatch, connection):
 async def test_the_site_that_was_meant_is_taken(monkeypatch):
     connection = ScriptedConnection("B")
     asked = answered_by(monkeypatch, connection)
-    assert await call_site(B, "wss://b/x", None, "v1", 99) is connection
+    assert await call_peer(B, "wss://b/x", None, "v1", 99) is connection
     assert asked == [("wss://b/x", ("v1",), 99)]
     assert not connection.closed
 
@@ -167,7 +167,7 @@ async def test_another_site_is_refused_and_its_connection_closed(monkeypatch, na
     connection = ScriptedConnection(name)
     answered_by(monkeypatch, connection)
     with pytest.raises(Unauthorised):
-        await call_site(B, "wss://b/x", None, "v1", 99)
+        await call_peer(B, "wss://b/x", None, "v1", 99)
     await settled()
     assert connection.closed
     assert connection.sent == []
@@ -176,5 +176,5 @@ async def test_another_site_is_refused_and_its_connection_closed(monkeypatch, na
 @in_virtual_time
 async def test_whom_the_address_led_to_is_told(monkeypatch):
     answered_by(monkeypatch, ScriptedConnection("C"))
-    with pytest.raises(Unauthorised, match="wss://b/x is site C, not B: correct the link's address"):
-        await call_site(B, "wss://b/x", None, "v1", 99)
+    with pytest.raises(Unauthorised, match="wss://b/x is site C, not site B: correct the address"):
+        await call_peer(B, "wss://b/x", None, "v1", 99)

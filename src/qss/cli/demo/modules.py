@@ -18,11 +18,12 @@ PORTS_OF_A_LINK = 3
 
 @dataclass(frozen=True)
 class SplitModule:
-    """One module: its device pair's UUID, the site at the other end, and ports."""
+    """One module: its device pair's UUID, the site and module at the other end, and ports."""
 
     name: QkdmId
     pair: str
     peer: QksId
+    peer_module: QkdmId
     southbound: int
     sync: int
     """Where the end with the higher QKS ID listens."""
@@ -38,7 +39,8 @@ class SplitModule:
         stem = f"pki/modules/{self.name}"
         return "\n".join(
             [
-                f'[module]\nid = "{self.name}"\npair = "{self.pair}"\npeer = "{self.peer}"\n',
+                f'[module]\nid = "{self.name}"\npair = "{self.pair}"\n'
+                f'peer = "{self.peer}"\npeer_module = "{self.peer_module}"\n',
                 f'[tls]\nauthority = "pki/ca.pem"\ncertificate = "{stem}.pem"\nkey = "{stem}.key"\n',
                 f'[southbound]\nlisten = "127.0.0.1:{self.southbound}"\n',
                 f'[sync]\n{sync} = "127.0.0.1:{self.sync}"\n',
@@ -55,7 +57,8 @@ def split_modules(links: Iterable[tuple[QksId, QksId]], ports: Iterable[int]) ->
     made = []
     for link in links:
         pair, sync = str(uuid4()), next(free)
-        for site, peer in (link, link[::-1]):
-            numbers[site] += 1
-            made.append(SplitModule(parse_qkdm_id(f"{site}/{numbers[site]}"), pair, peer, next(free), sync))
+        numbers.update(link)
+        names = [parse_qkdm_id(f"{site}/{numbers[site]}") for site in link]
+        for name, peer, other in zip(names, link[::-1], names[::-1], strict=True):
+            made.append(SplitModule(name, pair, peer, other, next(free), sync))
     return made
