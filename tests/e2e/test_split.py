@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,24 @@ def test_a_module_s_certificate_opens_nothing_but_its_registration(split: Runnin
     pair = split.network.pki.module(A1)
     assert split.curl(pair, f"/api/v1/keys/{BOB}/enc_keys", site=A).status == 401
     assert split.admin(A, "/status", pair)[0] == 403
+
+
+def test_another_module_of_the_site_takes_no_modules_place(split: RunningNetwork) -> None:
+    """It is refused by the key server, and by the module at the other end, whose stream goes on."""
+    network, impostor = split.network, QkdmId("A/9")
+    network.pki.issue_module(impostor, ["localhost"], 1)
+    (own,) = (module for module in network.modules if module.name == A1)
+    toml = replace(own, name=impostor, southbound=0).toml(network.ports[A].external, 'type = "simulator"\nrate_bps = 1')
+    network.configuration(impostor).write_text(toml, encoding="utf-8")
+    until_more_key(split)
+    ended = sum(event["event"] == "key stream ended" for event in split.events(B1))
+    split.start(impostor)
+    refusal = "module A/9 does not have the other end of this device pair, but module A/1"
+    for name, words in ((B1, refusal), (impostor, f"not configured for module {impostor}")):
+        split.until(lambda n=name, w=words: any(w in str(event) for event in split.events(n)), f"a refusal at {name}")
+    split.kill(impostor)
+    until_more_key(split)
+    assert sum(event["event"] == "key stream ended" for event in split.events(B1)) == ended
 
 
 def test_a_module_that_stops_says_so_and_ends_with_0(split: RunningNetwork) -> None:

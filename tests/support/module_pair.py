@@ -49,6 +49,8 @@ class ModuleEnd:
     """Frames passed on to the device, which it has not taken."""
     tags_said: set[tuple[StreamId, int]] = field(default_factory=set)
     waiting: int = 0
+    silences: list[float] = field(default_factory=list)
+    """How long the device had owed a block whenever that was told."""
 
 
 class ModulePair:
@@ -223,6 +225,8 @@ class ModulePair:
                 end.untaken += 1
             case ev.MaySend():
                 assert end.core.may_send
+            case ev.TellSilence(seconds):
+                end.silences.append(seconds)
             case ev.Disconnect():
                 self.cut()
 

@@ -125,9 +125,9 @@ class RunningNetwork:
             return str(error).startswith(f"{site} ended ")
         return False
 
-    def events(self, site: QksId) -> list[dict[str, Any]]:
-        """The node's log."""
-        return [json.loads(line) for line in self.nodes.log(site).read_text(encoding="utf-8").splitlines()]
+    def events(self, name: Name) -> list[dict[str, Any]]:
+        """The log of a node or module."""
+        return [json.loads(line) for line in self.nodes.log(name).read_text(encoding="utf-8").splitlines()]
 
     # --- applications ---------------------------------------------------------------------------------------------
 

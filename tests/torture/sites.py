@@ -18,7 +18,7 @@ TIMEOUT_S = 5.0
 
 _HOST = "127.0.0.1"
 _RATE_BPS = 1_000_000
-_CAPACITY_BITS = 10_000_000
+CAPACITY_BITS = 10_000_000
 
 
 def road_between(network: Network, ends: tuple[QksId, QksId]) -> Road:
@@ -52,7 +52,7 @@ def rewire(network: Network, roads: Sequence[Road]) -> None:
                 direct = f'address = "{_HOST}:{network.ports[end].external}"'
                 toml = toml.replace(direct, f'address = "{road.door(end)}"')
         toml = re.sub("rate_bps = [0-9]+", f"rate_bps = {_RATE_BPS}", toml)
-        toml = re.sub("capacity_bits = [0-9]+", f"capacity_bits = {_CAPACITY_BITS}", toml)
+        toml = re.sub("capacity_bits = [0-9]+", f"capacity_bits = {CAPACITY_BITS}", toml)
         toml = toml.replace("[external]\n", "[external]\nreply_timeout_s = 1\n")
         path.write_text(toml, encoding="utf-8")
 

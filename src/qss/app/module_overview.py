@@ -10,10 +10,12 @@ from qss import __version__
 from qss.app.module_states import module_state
 from qss.app.module_tables import ModuleConfiguration
 from qss.core.module import Phase
+from qss.model.errors import BadRequest
 from qss.model.identifiers import QkdmId
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.runtime.module import QkdModule
 from qss.runtime.module.registering import Registering
-from qss.servers.admin_door import Views
+from qss.servers.admin_door import Views, device_actions
 from qss.servers.etsi004 import Etsi004Server
 from qss.wire.metrics import Sample
 from qss.wire.module_status import ModuleProcessStatus, module_process_samples, render_module_status
@@ -46,7 +48,13 @@ class ModuleOverview:
 
     def views(self) -> Views:
         """Return what Admin shows."""
-        return Views(self._alive, self._ready, lambda: render_module_status(self.status()), self._samples)
+        return Views(
+            self._alive,
+            self._ready,
+            lambda: render_module_status(self.status()),
+            self._samples,
+            device_actions(self._adjust_device),
+        )
 
     def status(self) -> ModuleProcessStatus:
         """Return the module's status."""
@@ -62,6 +70,11 @@ class ModuleOverview:
             exchange=status.exchange,
             module=module_state(status),
         )
+
+    def _adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        if pair != str(self._table.pair_id):
+            raise BadRequest(f"this module has one end of pair {self._table.pair_id}, and of no other")
+        return self._module.adjust_device(change)
 
     def _alive(self) -> bool:
         return not self._failed.done()

@@ -8,7 +8,7 @@ from qss.core.module import Phase
 from qss.model.health import HealthTest
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
-from qss.wire.qrp import DeviceCard, PairState, StreamPhase
+from qss.wire.qrp import OWED_S, DeviceCard, PairState, StreamPhase
 from qss.wire.status import DeviceState, ModuleState
 
 OUTCOMES = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
@@ -23,6 +23,7 @@ def module_state(status: ModuleStatus) -> ModuleState:
         security=status.security,
         device=_device(status.device),
         bits=_bits({outcome: getattr(status.counts, outcome) for outcome in OUTCOMES}),
+        owed_s=int(status.owed_s),
         health_failures=_failures({str(test): count for test, count in status.counts.unhealthy.items()}),
     )
 
@@ -35,6 +36,7 @@ def told_state(state: PairState) -> ModuleState:
         security=state.security,
         device=_device(state.device),
         bits=_bits(state.counts),
+        owed_s=state.counts.get(OWED_S, 0),
         health_failures=_failures(state.unhealthy),
     )
 

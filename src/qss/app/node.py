@@ -41,7 +41,6 @@ from qss.app.site_modules import SiteModules
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
-from qss.model.certificates import site_of
 from qss.model.identifiers import QksId
 from qss.runtime.key_server import KeyServer
 from qss.runtime.site import LinkPlan, Site

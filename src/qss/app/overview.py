@@ -101,7 +101,7 @@ class Overview:
             known = ", ".join(modules) or "none"
             raise BadRequest(
                 f"no device pair of this UUID has its module in this process: those that have are {known}. "
-                "What a module in a process of its own simulates is changed in its configuration, and by a restart"
+                "A module in a process of its own is asked at its own Admin interface"
             )
         return modules[pair].adjust_device(change)
 

@@ -34,10 +34,12 @@ def command(  # the options of a change are in `change`
     as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
     **change: Any,  # noqa: ANN401 - numbers and flags, by the options above
 ) -> None:
-    """Show the settings of the simulated device of PAIR (the link's UUID), and change those that are given.
+    """Show the settings of the simulated device of PAIR, and change those that are given.
 
-    --url is that of the Admin interface of the site with the lower ID of the two, and the certificate that of the site
-    or of an administrator. Changes are lost when the node is restarted.
+    PAIR is the device pair's UUID; the only pair of a link may have the link's.
+
+    --url is that of the Admin interface of the site with the lower ID of the two, or of its module if that is a process
+    of its own; the certificate is that of the site or of an administrator. Changes are lost with the process.
     """
     import asyncio
 

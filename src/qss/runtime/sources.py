@@ -45,6 +45,7 @@ class Sources:
         self._attached = dict(attached)
         self._feeds: dict[StreamId, tuple[KeySource, Feed]] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
+        self._refusals: dict[PairId, str] = {}  # why a pair had no key stream the last time
         self._numbers = itertools.count(1)
         self._calls = Tasks(defect)
         self._feeding = Tasks(defect)
@@ -127,7 +128,9 @@ class Sources:
         try:
             opened = await source.open_connect(settings.here, settings.peer, stream, chunk_bytes)
         except (DeviceError, ConnectionLost) as error:
-            self._log.info("no key stream", pair=str(pair), reason=str(error))
+            if self._refusals.get(pair) != str(error):  # once for each cause, not once for each attempt
+                self._refusals[pair] = str(error)
+                self._log.info("no key stream", pair=str(pair), reason=str(error))
             self._handle(ev.SourceEnded(pair, stream))
             return
         if self._attached.get(pair) is not source or (stream is None and self._knows(opened.stream)):
@@ -137,6 +140,8 @@ class Sources:
             await source.close(opened.stream)
             self._handle(ev.SourceEnded(pair, stream))
             return
+        self._refusals.pop(pair, None)
+        self._log.info("key stream opened", pair=str(pair), stream=str(opened.stream), chunk_bytes=opened.chunk_bytes)
         self._handle(ev.SourceOpened(pair, opened.stream, opened.chunk_bytes))
         feed = Feed(
             source,

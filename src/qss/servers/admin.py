@@ -19,10 +19,9 @@ from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
-from qss.servers.admin_door import AdminDoor, Views
+from qss.servers.admin_door import AdminDoor, Views, device_actions
 from qss.servers.counts import RequestCounts
 from qss.servers.messages import JSON, Request, Response
-from qss.wire.device import parse_change, render_settings
 from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.metrics import Sample
 from qss.wire.recall import parse_recall, render_recalled
@@ -92,7 +91,7 @@ class Admin:
                 service.ready,
                 lambda: render_status(service.status()),
                 lambda: chain(service.metrics(), counts.samples()),
-                {"/recall": self._recall, "/exchange": self._exchange, "/devices/": self._adjust},
+                {"/recall": self._recall, "/exchange": self._exchange, **device_actions(service.adjust_device)},
             ),
         )
 
@@ -121,13 +120,6 @@ class Admin:
         named = [str(key_id) for key_id in scope.key_ids]
         _log.warning("keys recalled", audit=True, by=who, keys=str(scope), key_ids=named, burned_bits=dict(bits))
         return Response(200, JSON, render_recalled(bits))
-
-    async def _adjust(self, who: str, pair: str, body: bytes) -> Response:
-        change = parse_change(body)
-        settings = self._service.adjust_device(pair, change)
-        if change:
-            _log.warning("a simulated device was set", audit=True, by=who, pair=pair, change=dict(change))
-        return Response(200, JSON, render_settings(settings))
 
     async def _exchange(self, who: str, _: str, body: bytes) -> Response:
         pair, on = parse_exchange(body)

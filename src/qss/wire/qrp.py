@@ -35,6 +35,9 @@ MAX_PAIRS = 16
 MAX_COUNTS = 64
 """Most counters of one pair."""
 
+OWED_S = "owed_s"
+"""The one name among a state's counts that counts nothing: for how many seconds the device has owed a block."""
+
 MAX_TEXT = 500
 """Most characters of a reason."""
 

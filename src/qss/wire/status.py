@@ -39,6 +39,7 @@ DEVICE_RATE = Metric("qss_device_rate_bps", "gauge", "Bits per second that a dev
 DEVICE_QBER = Metric("qss_device_qber_ratio", "gauge", "Quantum bit error rate that a device reports, 0 to 1.")
 DEVICE_SEEDED = Metric("qss_device_seeded", "gauge", "1 if a device's bits are predictable: seeded, for tests.")
 DEVICE_LOST = Metric("qss_device_lost_bits_total", "counter", "Bits that a device had and did not keep.")
+DEVICE_OWED = Metric("qss_device_owed_seconds", "gauge", "For how long a device has owed the block it was asked for.")
 DEVICE_LEFT = Metric("qss_device_left_bits", "gauge", "Bits that a device can still yield at all, if it has an end.")
 HEALTH_FAILURES = Metric(
     "qss_device_health_failures_total",
@@ -96,6 +97,8 @@ class ModuleState(msgspec.Struct, frozen=True, kw_only=True):
     """How the Sync connection is protected."""
     device: DeviceState
     bits: Mapping[str, int]
+    owed_s: int
+    """For how many seconds the device has owed the block that it was asked for."""
     health_failures: Mapping[str, int]
     """Streams that each health test ended, since the process began."""
 
@@ -202,6 +205,7 @@ def module_samples(labels: tuple[tuple[str, str], ...], module: ModuleState) -> 
         yield Sample(DEVICE_QBER, labels, device.qber)
     yield Sample(DEVICE_SEEDED, labels, int(device.seeded))
     yield Sample(DEVICE_LOST, labels, device.lost_bits)
+    yield Sample(DEVICE_OWED, labels, module.owed_s)
     if device.left_bits is not None:
         yield Sample(DEVICE_LEFT, labels, device.left_bits)
     for test, failures in module.health_failures.items():

@@ -11,6 +11,7 @@ import pytest
 
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.model.identifiers import QksId, SaeId
+from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.pki.contexts import probe_context
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
@@ -41,6 +42,9 @@ class Service:
 
     def metrics(self):
         return status_samples(STATUS)
+
+    def adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
+        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from qss.app.module_callers import Administrators, Callers
 from qss.app.module_configuration import load
 from qss.app.module_process import ModuleProcess, running
 from qss.app.module_tables import ModuleConfiguration
+from qss.client import AdminClient, KeyServerRefused
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import ConfigurationError, ListenError, PkiError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId, SaeId
@@ -142,6 +143,19 @@ async def test_it_listens_and_stops(tmp_path, pki):
             async with running(configured(tmp_path, pki, port=port)):
                 pass
     assert process.failed.cancelled()
+
+
+async def test_its_simulator_is_set_at_its_admin(tmp_path, pki):
+    configuration = configured(tmp_path, pki)
+    site = pki.site("A")
+    async with running(configuration) as process:
+        url = f"https://localhost:{process.addresses['admin'].port}"
+        async with AdminClient(url, site.certificate, site.key, pki.authority) as client:
+            pair = str(configuration.module.pair_id)
+            assert (await client.adjust_device(pair, {"rate_bps": 5000.0})).rate_bps == 5000
+            assert (await client.adjust_device(pair, {})).rate_bps == 5000
+            with pytest.raises(KeyServerRefused, match=f"one end of pair {pair}, and of no other"):
+                await client.adjust_device(pair.replace("9", "8"), {"rate_bps": 1.0})
 
 
 async def test_another_modules_certificate_keeps_it_from_starting(tmp_path, pki):

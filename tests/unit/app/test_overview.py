@@ -91,7 +91,9 @@ async def site():
 @pytest.fixture
 async def overview(site):
     device = DeviceStatus("simulator", True, 1e6, 0.02, True, True, lost_bits=7, left_bits=9, note="runs low")
-    module = SimpleNamespace(status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, device))
+    module = SimpleNamespace(
+        status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, 7.5, device)
+    )
     pairs = LinkModule(uuid=HERE, device=Simulator(rate_bps=1e6)), LinkModule(uuid=ELSEWHERE, module=QkdmId("A/2"))
     link = SimpleNamespace(peer=B, uuid=UUID(int=1), pairs=pairs)
     configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=UUID(int=1)), links=(link,))

@@ -363,6 +363,39 @@ def test_an_end_that_has_no_room_owes_no_verdict(pair):
     assert len(pair.a.accepted[stream]) == 1
 
 
+# --- a device that yields nothing ---------------------------------------------------------------------------------
+
+
+def test_a_device_that_owes_a_block_for_long_is_told_once_for_each_block(pair):
+    pair.running()
+    pair.pass_time(59)
+    assert pair.a.core.owed_s(pair.now) == 59
+    assert pair.a.silences == []
+    for _ in range(3):
+        pair.pass_time(1)
+    assert pair.a.silences == pair.b.silences == [60]
+    assert pair.a.core.owed_s(pair.now) == 62
+    pair.produce(pair.a)
+    assert pair.a.core.owed_s(pair.now) == 0
+    pair.pass_time(61)
+    assert pair.a.silences == [60, 61]
+    assert pair.b.silences == [60]
+
+
+def test_a_device_that_was_not_asked_owes_nothing(pair):
+    stream = pair.running()
+    for _ in range(BLOCKS_IN_CHECK):
+        pair.produce(pair.a)
+    pair.pass_time(3600)
+    assert pair.a.core.owed_s(pair.now) == 0
+    pair.close(pair.b)
+    pair.pass_time(3600)
+    assert pair.b.core.owed_s(pair.now) == 0
+    assert pair.a.silences == []
+    assert pair.b.silences == [3600]
+    assert stream in pair.b.ended
+
+
 # --- limits -------------------------------------------------------------------------------------------------------
 
 

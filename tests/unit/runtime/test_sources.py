@@ -118,6 +118,23 @@ async def test_a_source_that_cannot_open_is_told() -> None:
     await core.hears(ev.SourceEnded(PAIR, STREAM))
 
 
+async def test_why_there_is_no_stream_is_logged_once_for_each_cause() -> None:
+    source = Source(able=False)
+    core = Core(attached=source)
+    with structlog.testing.capture_logs() as logs:
+        for able in (False, False, True, False):
+            source.able = able
+            core.heard.clear()
+            core.sources.open(PAIR, None, None)
+            await core.hears(ev.SourceOpened(PAIR, STREAM, 4) if able else ev.SourceEnded(PAIR, None))
+            core.sources.close(PAIR, STREAM)
+    assert [log["event"] for log in logs if log["event"] != "key stream ended"] == [
+        "no key stream",
+        "key stream opened",
+        "no key stream",
+    ]
+
+
 async def test_a_pair_that_was_detached_before_its_source_was_asked_is_told() -> None:
     core = Core(attached=Source())
     core.sources.open(PAIR, STREAM, 4)

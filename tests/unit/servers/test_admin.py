@@ -82,6 +82,7 @@ STATUS = SiteStatus(
                             left_bits=5,
                         ),
                         bits={"read": 8192, "check": 384},
+                        owed_s=7,
                         health_failures={"cycle": 2},
                     ),
                 ),
@@ -253,6 +254,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_device_lost_bits_total Bits that a device had and did not keep.\n"
         "# TYPE qss_device_lost_bits_total counter\n"
         'qss_device_lost_bits_total{peer="B",pair="p"} 512\n'
+        "# HELP qss_device_owed_seconds For how long a device has owed the block it was asked for.\n"
+        "# TYPE qss_device_owed_seconds gauge\n"
+        'qss_device_owed_seconds{peer="B",pair="p"} 7\n'
         "# HELP qss_device_left_bits Bits that a device can still yield at all, if it has an end.\n"
         "# TYPE qss_device_left_bits gauge\n"
         'qss_device_left_bits{peer="B",pair="p"} 5\n'

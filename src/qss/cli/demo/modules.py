@@ -39,7 +39,7 @@ class SplitModule:
         stem = f"pki/modules/{self.name}"
         return "\n".join(
             [
-                f'[module]\nid = "{self.name}"\npair = "{self.pair}"\n'
+                f'[module]\nid = "{self.name}"\npair = "{self.pair}"',
                 f'peer = "{self.peer}"\npeer_module = "{self.peer_module}"\n',
                 f'[tls]\nauthority = "pki/ca.pem"\ncertificate = "{stem}.pem"\nkey = "{stem}.key"\n',
                 f'[southbound]\nlisten = "127.0.0.1:{self.southbound}"\n',

@@ -217,6 +217,13 @@ class MaySend:
 
 
 @dataclass(frozen=True, slots=True)
+class TellSilence:
+    """Tell the operator that the device has owed a block for so long; once for each block."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect:
     """End the connection: the peer does not keep the protocol."""
 
@@ -234,6 +241,7 @@ Effect = (
     | EndStream
     | ToDevice
     | MaySend
+    | TellSilence
     | Disconnect
 )
 

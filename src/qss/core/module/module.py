@@ -31,6 +31,8 @@ class ModuleSettings:
     """How long a verdict may be due (Sync 4.6)."""
     held_bytes: int = 4 * 1024 * 1024
     """The device is read while blocks in check and chunks not yet pulled are less than this."""
+    silence_s: float = 60.0
+    """How long the device may owe a block before that is told."""
 
 
 class Module:
@@ -58,6 +60,8 @@ class Module:
         self._blocks = BlockChecks(self._counts, self._messages, self._effects)
         self._window = DeviceWindow()
         self._reading = False
+        self._asked_at = 0.0
+        self._silence_told = False
         self._stalled = False
         self._tagging: int | None = None
 
@@ -142,6 +146,10 @@ class Module:
         if self._peer_open is None or (self._peer_phase is PeerPhase.JOINED and self._phase is not Phase.RUNNING):
             return None
         return self._announcement
+
+    def owed_s(self, now: float) -> float:
+        """Return for how many seconds the device has owed the block that it was asked for; 0 if it owes none."""
+        return now - self._asked_at if self._reading and self._tagging is None else 0.0
 
     @property
     def may_send(self) -> bool:
@@ -314,6 +322,7 @@ class Module:
             self._stalled = True
             return
         self._reading, self._stalled = True, False
+        self._asked_at, self._silence_told = self._now, False
         self._effects.append(ev.ReadBlock())
 
     def _block_read(self, event: ev.BlockRead) -> None:
@@ -381,3 +390,7 @@ class Module:
             reason = f"the other end gave no verdict within {self._settings.verdict_timeout_s:g} s"  # Sync 4.6
             self._close(reason)
             self._effects.append(ev.Disconnect(reason))
+        silent = self.owed_s(self._now) >= self._settings.silence_s
+        if silent and not self._silence_told:
+            self._silence_told = True
+            self._effects.append(ev.TellSilence(self.owed_s(self._now)))

@@ -30,7 +30,7 @@ from qss.ports.device import Device, DeviceRole, RawBlock
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module.adapter_faults import adapter_faults
 from qss.runtime.module.adjusting import adjusted
-from qss.runtime.module.channel import SyncChannel
+from qss.runtime.module.channel import DeviceRun, SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
 from qss.runtime.module.status import ModuleStatus
 from qss.runtime.outbox import Outbox
@@ -46,15 +46,6 @@ _TICK_S = 0.2
 _STREAM_ENTROPY_BYTES = 16
 
 _log = structlog.get_logger(__name__)
-
-
-class _Run:
-    """The device at work for one stream."""
-
-    def __init__(self, channel: SyncChannel) -> None:
-        self.channel = channel
-        self.wanted = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
 
 
 class QkdModule:
@@ -81,7 +72,7 @@ class QkdModule:
         self._clock = clock
         self._core = Module(sync.End(role.value), settings or ModuleSettings())
         self._queue: ChunkQueue | None = None
-        self._run: _Run | None = None
+        self._run: DeviceRun | None = None
         self._device_free = asyncio.Lock()
         self._runs = Tasks(defect)
         self._tasks = Tasks(defect)
@@ -223,6 +214,7 @@ class QkdModule:
             None if self._queue is None else self._queue.chunk_bytes,
             self._session.security,
             self._core.counts,
+            self._core.owed_s(self._clock()),
             self._device.status(),
         )
 
@@ -319,6 +311,10 @@ class QkdModule:
                 self._running.channel.put(self._frames.pop(handle))
             case ev.MaySend():
                 self._running.channel.wake()
+            case ev.TellSilence(seconds):
+                self._log.warning(
+                    f"the device has yielded nothing for {seconds:.0f} s; check it, unless its rate is that low"
+                )
             case ev.Disconnect(reason):
                 self._session.disconnect(reason)
             case _:
@@ -330,7 +326,7 @@ class QkdModule:
         return self._queue
 
     @property
-    def _running(self) -> _Run:
+    def _running(self) -> DeviceRun:
         assert self._run is not None
         return self._run
 
@@ -338,7 +334,7 @@ class QkdModule:
 
     def _start_device(self) -> None:
         channel = SyncChannel(lambda: self._core.may_send, self._send_frame, lambda: self._handle(ev.FrameTaken()))
-        run = self._run = _Run(channel)
+        run = self._run = DeviceRun(channel)
         run.task = self._runs.start(self._drive(run), "QKD device")
 
     def _stop_device(self) -> None:
@@ -351,13 +347,15 @@ class QkdModule:
         self._handle(ev.FrameSent())
         self._session.send((sync.Device(frame),))
 
-    async def _drive(self, run: _Run) -> None:
+    async def _drive(self, run: DeviceRun) -> None:
         """Read the device for one stream, as the core asks, until the stream is ended by either of them."""
         reason = "its adapter failed"
         async with self._device_free:
             try:
                 with adapter_faults(self._log):
                     await self._device.start(run.channel, self._role)
+                if run is self._run:
+                    self._log.info("key stream runs", stream=str(self._open_queue.stream))
                 while True:
                     await run.wanted.wait()
                     run.wanted.clear()

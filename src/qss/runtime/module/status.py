@@ -22,4 +22,6 @@ class ModuleStatus:
     security: str | None
     """How the Sync connection is secured; None without one."""
     counts: Counts
+    owed_s: float
+    """For how long the device has owed the block that it was asked for."""
     device: DeviceStatus
