@@ -369,6 +369,32 @@ async def test_a_box_that_gives_a_key_id_again_ends_the_stream(boxes, channels) 
     assert "a key ID a second time" in master
 
 
+async def test_a_box_that_gives_a_key_id_of_an_earlier_stream_again_ends_the_stream(boxes, channels) -> None:
+    """As one that was reset would, or one that forgets what it has given."""
+    given: list[dict[str, str]] = []
+    again = False
+
+    async def odd(ours, request):
+        response = await ours(request)
+        if not request.path.endswith("/enc_keys"):
+            return response
+        if again:
+            return await changed(response, lambda answered: answered.__setitem__(0, given[0]))
+        given.extend(json.loads(response.body)["keys"])
+        return response
+
+    boxes[0].oddity = odd
+    async with pair(boxes, channels) as devices:
+        await same(devices)
+        again = True
+        for device in devices:
+            await device.stop()
+        for device, channel, role in zip(devices, type(channels[0]).pair(), DeviceRole, strict=True):
+            await device.start(channel, role)
+        master, _ = await ending(devices)
+    assert "a key ID a second time" in master
+
+
 async def test_a_slow_box_is_asked_again_and_given_up_in_time(boxes, channels) -> None:
     slow = 1
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.adapters.devices import key_blocks
-from qss.adapters.devices.key_blocks import KeyBlocks
+from qss.adapters.devices.key_blocks import KeyBlocks, no_ids
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import KeyId
 from qss.model.key_material import KeyMaterial
@@ -99,6 +99,16 @@ def test_a_key_id_that_comes_again_ends_it() -> None:
     blocks.dropped()
     with pytest.raises(DeviceError, match="second time"):
         blocks.offered(ids(2, 3))
+
+
+def test_a_key_id_of_an_earlier_stream_ends_it() -> None:
+    known = no_ids()
+    KeyBlocks(32, 1024, 128, known).offered(ids(0, 3))
+    later = KeyBlocks(32, 1024, 128, known)
+    later.offered(ids(3, 1))
+    later.dropped()
+    with pytest.raises(DeviceError, match="second time"):
+        later.offered(ids(2, 1))
 
 
 def test_key_ids_are_remembered_up_to_a_limit(monkeypatch) -> None:

@@ -12,12 +12,13 @@ module, like that of every device. Refused: to go on with a box that gives a key
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import structlog
 
-from qss.adapters.devices.key_blocks import KeyBlocks
+from qss.adapters.devices.key_blocks import KeyBlocks, no_ids
 from qss.adapters.devices.patience import Patience, until_answered
 from qss.client.errors import KeyServerRefused
 from qss.client.vendor_box import VendorBox
@@ -88,6 +89,7 @@ class Etsi014Device:
         self._patience = patience or Patience()
         self._rate_bps = rate_bps
         self._dropped_bytes = 0
+        self._known = no_ids()
         self._end: _Master | _Slave | None = None
         self._blocks: KeyBlocks | None = None
         self._note = ""
@@ -121,7 +123,7 @@ class Etsi014Device:
             raise DeviceError("the device is not running; start it")
         try:
             if self._blocks is None:
-                self._blocks = await end.agree()
+                self._blocks = await end.agree(self._known)
                 self._began = asyncio.get_running_loop().time()
             while (block := self._blocks.take()) is None:
                 await end.add_to(self._blocks)
@@ -190,7 +192,7 @@ class _Master:
         self._size: int | None = None
         self._key_bytes = 0
 
-    async def agree(self) -> KeyBlocks:
+    async def agree(self, known: deque[KeyId]) -> KeyBlocks:
         """Boxes 2.1 and 2.2: learn what the box offers, tell the slave, and wait until its box has answered."""
         limits = (await until_answered(self.box.offer, self._patience, self._tell)).limits
         bits = _key_bits(limits, self._key_bits)
@@ -200,7 +202,7 @@ class _Master:
         _check_names(self._names, ready.sae)
         most = min(limits.max_key_per_request, ready.max_keys, MAX_OFFERED)
         self._key_bytes = bits // 8
-        return KeyBlocks(self._key_bytes, self._block_bytes, most)
+        return KeyBlocks(self._key_bytes, self._block_bytes, most, known)
 
     async def add_to(self, blocks: KeyBlocks) -> None:
         """Boxes 2.3: get keys, offer them, and hear whether the slave has them too."""
@@ -247,14 +249,14 @@ class _Slave:
         self._tell = tell
         self._key_bytes = 0
 
-    async def agree(self) -> KeyBlocks:
+    async def agree(self, known: deque[KeyId]) -> KeyBlocks:
         """Boxes 2.1 and 2.2: hear what the master will offer, once this end's box has answered."""
         most = await until_answered(self._most_keys, self._patience, self._tell)
         await self._channel.send(encode(Ready(self._names[0], min(most, MAX_OFFERED))))
         terms = decode(await self._channel.receive(), Terms)
         _check_names(self._names, terms.sae)
         self._key_bytes = terms.key_bytes
-        return KeyBlocks(terms.key_bytes, terms.block_bytes, MAX_OFFERED)
+        return KeyBlocks(terms.key_bytes, terms.block_bytes, MAX_OFFERED, known)
 
     async def _most_keys(self) -> int:
         """Return how many keys the box serves in one request, if it tells a slave."""

@@ -21,11 +21,19 @@ REMEMBERED_IDS = 4096
 """How many of the latest key IDs are known again."""
 
 
+def no_ids() -> deque[KeyId]:
+    """Return what a device knows of key IDs before it was given any."""
+    return deque(maxlen=REMEMBERED_IDS)
+
+
 class KeyBlocks:
     """The keys of one key stream at one end. Sizes in bytes."""
 
-    def __init__(self, key_bytes: int, block_bytes: int, max_keys: int) -> None:
-        """Make blocks of at least `block_bytes` from keys of `key_bytes`, at most `max_keys` from one request."""
+    def __init__(self, key_bytes: int, block_bytes: int, max_keys: int, known: deque[KeyId] | None = None) -> None:
+        """Make blocks of at least `block_bytes` from keys of `key_bytes`, at most `max_keys` from one request.
+
+        `known` are the IDs of earlier key streams, from `no_ids`; those of this one are added.
+        """
         self._key_bytes = key_bytes
         self._block_bytes = block_bytes
         self._max_keys = max_keys
@@ -33,7 +41,7 @@ class KeyBlocks:
         self._offered: tuple[KeyId, ...] | None = None
         self._parts: list[KeyMaterial] = []
         self._length = 0
-        self._known: deque[KeyId] = deque(maxlen=REMEMBERED_IDS)
+        self._known = no_ids() if known is None else known
         self.dropped_bytes = 0
         """Key that one end alone had."""
         self.dropped_in_a_row = 0
