@@ -2,8 +2,8 @@
 
 A checkpoint is due at once when the log has grown large, and within a few seconds after bytes were erased, because the
 log still holds them. The thread copies with a connection of its own (passive: it blocks nobody); what remains is
-little: the writer copies that between two transactions, and begins the log anew. A checkpoint that fails is due again
-later.
+little: the writer copies that between two transactions, and begins the log anew. Until it has answered, no further one
+is begun, which would be in its way. A checkpoint that fails is due again later.
 
 Refused here: touching rows.
 """
@@ -41,18 +41,28 @@ class Checkpointer:
         self._erasure_delay_s = erasure_delay_s
         self._changed = threading.Condition()
         self._due: float | None = None
+        self._under_way = False
         self._closing = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="qss-store-checkpointer", daemon=True)
         self._thread.start()
 
     def due_now(self) -> None:
-        """Checkpoint at once: the log is large."""
-        self._be_due(time.monotonic())
+        """Checkpoint at once, if none is under way: the log is large."""
+        if not self._under_way:
+            self._be_due(time.monotonic())
 
     def due_soon(self) -> None:
         """Checkpoint within the erasure delay: bytes were erased, or another one is needed."""
         self._be_due(time.monotonic() + self._erasure_delay_s)
+
+    def log_ended(self, *, again: bool) -> None:
+        """The writer has begun the log anew, or could not; if `again` it has to be begun anew soon."""
+        with self._changed:
+            self._under_way = False
+            self._changed.notify()
+        if again:
+            self.due_soon()
 
     def close(self) -> None:
         """End; a checkpoint under way is finished. Blocks; not for the event loop's thread."""
@@ -73,13 +83,11 @@ class Checkpointer:
         while self._wait_until_due():
             try:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.BusyError:  # the writer's, which copies what remained of the last one
-                self.due_soon()
             except apsw.Error as error:
                 if not self._failing:
                     _log.warning("checkpoint failed, to be repeated", reason=str(store_error(error, self._path)))
                 self._failing = True
-                self.due_soon()
+                self.log_ended(again=True)
             else:
                 self._failing = False
                 self._end_log()
@@ -87,9 +95,9 @@ class Checkpointer:
     def _wait_until_due(self) -> bool:
         with self._changed:
             while not self._closing:
-                left = None if self._due is None else self._due - time.monotonic()
+                left = None if self._due is None or self._under_way else self._due - time.monotonic()
                 if left is not None and left <= 0:
-                    self._due = None
+                    self._due, self._under_way = None, True
                     return True
                 self._changed.wait(left)
         return False

@@ -18,6 +18,9 @@ from qss.model.errors import StoreUnavailable
 ROOM_BYTES = 256 << 10
 """By how much the log is lengthened, once half of that is left."""
 
+LARGE_COMMIT_BYTES = ROOM_BYTES // 8
+"""Commits that write more than this lengthen the log themselves: room for them is used up before it has paid."""
+
 _ZEROS = bytes(ROOM_BYTES)
 _HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 
@@ -40,12 +43,12 @@ class LogRoom:
 
     def note(self, pages: int) -> None:
         """Hear after a commit how many pages are in the log now."""
-        used = pages and _HEADER_BYTES + pages * self._frame_bytes
+        used = _HEADER_BYTES + pages * self._frame_bytes if pages else 0
         self._grown, self._used = used - self._used, used
 
     @property
-    def begun(self) -> bool:
-        """Whether something was committed since the log began anew."""
+    def is_written(self) -> bool:
+        """Whether the log has anything in it, as far as is known: at the start it may be what was there before."""
         return self._used > 0
 
     def trim(self) -> None:
@@ -57,7 +60,7 @@ class LogRoom:
         """Lengthen the log if the next commits would. What the disk has against it, it says to them."""
         with suppress(OSError):
             length = os.fstat(self._file).st_size
-            if length - self._used >= ROOM_BYTES // 2 or self._grown > ROOM_BYTES // 8:
+            if length - self._used >= ROOM_BYTES // 2 or self._grown > LARGE_COMMIT_BYTES:
                 return
             os.pwrite(self._file, _ZEROS, max(length, self._used))
             os.fdatasync(self._file)

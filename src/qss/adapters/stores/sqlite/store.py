@@ -34,8 +34,8 @@ MAX_WAITING_READS = 1 << 17
 class SqliteStore:
     """The store of `site` in the existing file `path`. Implements `qss.ports.store.Store`.
 
-    `start` may be called again, and after `close`: each begins a new incarnation. `erasure_delay_s` bounds how long
-    erased bytes may stay in the log.
+    `start` may be called again, and after `close`: each begins a new incarnation. Erased bytes are gone from the
+    log within twice `erasure_delay_s`, and what it takes to copy it twice.
     """
 
     def __init__(self, path: Path, site: QksId, *, erasure_delay_s: float = ERASURE_DELAY_S) -> None:
@@ -109,7 +109,14 @@ class _Session:
         self._checkpointer = Checkpointer(checkpointing, path, lambda: self.writer.end_log(), erasure_delay_s)
         self._large_log_pages = LARGE_LOG_BYTES // _page_bytes(writing)
         self._room = opened.room
-        self.writer = Writer(writing, path, self._room, self._committed, self._checkpointer.due_soon)
+        self.writer = Writer(
+            writing,
+            path,
+            self._room,
+            self._committed,
+            self._checkpointer.due_soon,
+            lambda again: self._checkpointer.log_ended(again=again),
+        )
         writing.set_wal_hook(self._log_grew)
         self._checkpointer.due_soon()  # a process that was killed may have left erased bytes in the log
 

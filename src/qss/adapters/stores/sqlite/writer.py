@@ -5,7 +5,7 @@ so the cost of a sync is divided among them. Each batch gets a verdict of its ow
 failing disk is the verdict of them all. Between transactions, and only there, the log is begun anew (`checkpointer`).
 
 A log that begins anew keeps its length, because to overwrite it costs less than to lengthen it again. What erased bytes
-it has then are overwritten by the next commits, or cut off behind them the next time.
+it has then are overwritten by the next commits, or cut off behind them when it begins anew again, soon after.
 
 Refused here: retries. Whoever submitted a batch that failed knows what it meant. If the disk failed while the end of a
 transaction was being synced, that transaction may be found whole after a crash; a caller must not count on either.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+import structlog
 
 from qss.adapters.stores.sqlite import ledger
 from qss.adapters.stores.sqlite.faults import store_error
@@ -37,8 +38,10 @@ MAX_WAITING_BYTES = 256 << 20
 """Sealed bytes that may wait for the disk; a single batch may not have more. A link has about 2 MiB at most."""
 
 _MAX_GROUP = 512
-# A program that reads the store for long must not hold up commits: cutting the log waits no longer than this for it.
-_CUT_BUSY_MS = 50
+# A program that reads the store for long must not hold up commits: the log's new beginning waits no longer for it.
+_RESTART_BUSY_MS = 50
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,10 @@ _Verdict = int | QssError
 
 
 class Writer:
-    """Owns the writing connection. `on_commit(erased)` and `on_remains()` are called in the writer's thread.
+    """Owns the writing connection. What it calls back it calls in the writer's thread.
 
-    `on_remains` tells that the log has to be begun anew again soon: it could not be, or erased bytes may be left in it.
+    `on_commit(erased)` follows each transaction, `on_trouble()` one that failed, `on_log_end(again)` each `end_log`:
+    `again` if the log has to be begun anew soon, because it could not be, or because erased bytes may be left in it.
 
     It makes room in the log itself, and has to hear from SQLite's hook how long that is.
     """
@@ -69,19 +73,23 @@ class Writer:
         path: Path,
         room: LogRoom,
         on_commit: Callable[[bool], None],
-        on_remains: Callable[[], None],
+        on_trouble: Callable[[], None],
+        on_log_end: Callable[[bool], None],
     ) -> None:
         self._connection = connection
         self._path = path
         self._room = room
         self._on_commit = on_commit
-        self._on_remains = on_remains
+        self._on_trouble = on_trouble
+        self._on_log_end = on_log_end
         self._loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
         self._waiting: deque[_Ticket] = deque()
         self._waiting_bytes = 0
         self._log_ends = False
-        self._erased = True  # the log may be of a process that was killed
+        self._erased = True  # bytes that are in the log: it may be of a process that was killed
+        self._erased_behind = False  # bytes that may be behind its end
+        self._failing = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="qss-store-writer", daemon=True)
         self._thread.start()
@@ -140,28 +148,37 @@ class Writer:
             self._room.make()
 
     def _begin_log_anew(self) -> None:
-        begun = self._room.begun
-        self._connection.set_busy_timeout(_CUT_BUSY_MS)
         try:
-            if begun:
-                self._room.trim()
+            self._restart_log()
+        except (apsw.Error, OSError) as error:
+            if not self._failing:
+                reason = str(store_error(error, self._path)) if isinstance(error, apsw.Error) else str(error)
+                _log.warning("the log could not be begun anew, to be repeated", reason=reason)
+            self._failing = again = True
+        else:
+            self._failing, again = False, self._erased_behind
+        self._on_log_end(again)
+
+    def _restart_log(self) -> None:
+        written = self._room.is_written
+        if written and self._erased_behind:
+            self._room.trim()
+            self._erased_behind = False
+        self._connection.set_busy_timeout(_RESTART_BUSY_MS)
+        try:
             self._connection.wal_checkpoint(
-                mode=apsw.SQLITE_CHECKPOINT_RESTART if begun else apsw.SQLITE_CHECKPOINT_TRUNCATE
+                mode=apsw.SQLITE_CHECKPOINT_RESTART if written else apsw.SQLITE_CHECKPOINT_TRUNCATE
             )
-            self._room.note(0)
-            remains, self._erased = begun and self._erased, False
-        except (apsw.Error, OSError):
-            remains = True
         finally:
             self._connection.set_busy_timeout(BUSY_MS)
-        if remains:
-            self._on_remains()
+        self._room.note(0)
+        self._erased, self._erased_behind = False, written and self._erased
 
     def _commit(self, group: list[_Ticket]) -> list[_Verdict]:
         try:
             verdicts = self._transaction(group)
         except Exception as error:  # noqa: BLE001 - the thread must live, and whoever waits must hear
-            self._on_remains()
+            self._on_trouble()
             return [self._failure(error) for _ in group]
         erased = any(
             ledger.erases(ticket.batch)
