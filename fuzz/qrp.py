@@ -25,6 +25,7 @@ _STATE = qrp.PairState(
     chunk_bytes=64,
     security="TLSv1.3",
     device=_CARD,
+    owed_s=7,
     counts={"read": 1024},
     unhealthy={"cycle": 1},
 )

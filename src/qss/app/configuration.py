@@ -8,6 +8,7 @@ configuration is used as it stands or refused; what is odd but usable is in `not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 
 from qss.app.site_tables import (
@@ -142,16 +143,19 @@ def _links(configuration: SiteConfiguration) -> Iterator[Fault]:
 def _devices(configuration: SiteConfiguration) -> Iterator[Fault]:
     for key, device in configuration.devices:
         yield from device_faults(key, device)
+    yield from _couriered([(key, each) for key, each in configuration.devices if isinstance(each, CourieredKey)])
+
+
+def _couriered(devices: Iterable[tuple[str, CourieredKey]]) -> Iterator[Fault]:
+    """Neither key nor state of one device lies where another's does, or within that."""
     taken: list[tuple[str, Path]] = []
-    for key, device in configuration.devices:
-        if isinstance(device, CourieredKey):
-            own = [(f"{key}.path", device.path.resolve()), (f"{key}.state", device.state_folder.resolve())]
-            for name, path in own:
-                for other, there in taken:
-                    if path.is_relative_to(there) or there.is_relative_to(path):
-                        allowed = f"a place apart from {other}, which is {there}: each device pair has key of its own"
-                        yield name, shown(str(path)), allowed
-            taken += own
+    for key, device in devices:
+        own = [(f"{key}.path", device.path.resolve()), (f"{key}.state", device.state_folder.resolve())]
+        for (name, path), (other, there) in product(own, taken):
+            if path.is_relative_to(there) or there.is_relative_to(path):
+                allowed = f"a place apart from {other}, which is {there}: each device pair has key of its own"
+                yield name, shown(str(path)), allowed
+        taken += own
 
 
 def _modules(configuration: SiteConfiguration) -> Iterator[Fault]:
@@ -185,8 +189,12 @@ def _module(key: str, module: LinkModule, here: QksId, peer: QksId) -> Iterator[
                 yield f"{key}.{name}", shown(str(value)), "nothing: a module of its own process has it in its own file"
     elif module.peer_module is not None and not is_module_of(peer, module.peer_module):
         yield f"{key}.peer_module", shown(module.peer_module), PEER_MODULE_IS
-    elif module.peer_module is None and module.sync is not None:
+    elif here < peer and module.peer_module is None and module.sync is not None:
         yield f"{key}.peer_module", "nothing", "the name of the module that answers at `sync`, such as B/1"
+    elif here < peer and module.peer_module is not None and module.sync is None:
+        yield f"{key}.sync", "nothing", f"host:port where {module.peer_module} answers Sync, which this site dials"
+    elif here > peer and module.sync is not None:
+        yield f"{key}.sync", shown(str(module.sync)), "nothing: this site has the higher ID, so it is the one called"
     if module.sync is not None and module.sync.port == 0:
         yield f"{key}.sync", shown(str(module.sync)), "the port that the other module listens on, 1 to 65535"
 

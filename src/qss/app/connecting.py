@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from qss.model.addresses import Address
-from qss.model.certificates import in_words, name_in, site_of
+from qss.model.certificates import name_in, site_of, titled
 from qss.model.errors import ListenError, Unauthorised
 from qss.model.identifiers import PairId, QkdmId, QksId
 from qss.runtime.connecting import call_peer, keep_connected
@@ -74,8 +74,8 @@ async def _serve_sync(peer: QksId | QkdmId, module: QkdModule, connection: Conne
     found = name_in(connection.peer)
     if found != peer:
         raise Unauthorised(
-            f"{in_words(found)} does not have the other end of this device pair, but {in_words(peer)}; "
-            "correct peer_module, or the pair's UUID, if it should"
+            f"{titled(found)} called, but the other end of this device pair is {titled(peer)}'s; "
+            "if that is not so, correct peer_module, or the pair's UUID"
         )
     await module.serve(connection)
 
@@ -84,7 +84,10 @@ async def serve_neighbour(serving: dict[QksId, Serve], connection: Connection) -
     """Hand a connection to whoever serves the site that its certificate names."""
     peer = site_of(connection.peer)
     if peer not in serving:
-        raise Unauthorised(f"site {peer} is no neighbour that calls this site; configure a link to it")
+        raise Unauthorised(
+            f"site {peer} is no neighbour that calls this site: either there is no link to it, or it has the higher ID "
+            "and is the one that is called"
+        )
     await serving[peer](connection)
 
 

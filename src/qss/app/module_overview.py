@@ -1,4 +1,4 @@
-"""What a module in a process of its own tells its administrators: readiness, status and metrics."""
+"""What a module in a process of its own tells its administrators: readiness, status and metrics. And its simulator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from qss.model.identifiers import QkdmId
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.runtime.module import QkdModule
 from qss.runtime.module.registering import Registering
-from qss.servers.admin_door import Views, device_actions
+from qss.servers.admin_door import Views
+from qss.servers.devices import DEVICES_PATH, device_action
 from qss.servers.etsi004 import Etsi004Server
 from qss.wire.metrics import Sample
 from qss.wire.module_status import ModuleProcessStatus, module_process_samples, render_module_status
@@ -47,13 +48,13 @@ class ModuleOverview:
         return self._table.id
 
     def views(self) -> Views:
-        """Return what Admin shows."""
+        """Return what Admin shows, and does."""
         return Views(
             self._alive,
             self._ready,
             lambda: render_module_status(self.status()),
             self._samples,
-            device_actions(self._adjust_device),
+            {DEVICES_PATH: device_action(self._adjust_device)},
         )
 
     def status(self) -> ModuleProcessStatus:
@@ -73,7 +74,10 @@ class ModuleOverview:
 
     def _adjust_device(self, pair: str, change: SettingsChange) -> SimulatorSettings:
         if pair != str(self._table.pair_id):
-            raise BadRequest(f"this module has one end of pair {self._table.pair_id}, and of no other")
+            raise BadRequest(
+                f"this module has one end of pair {self._table.pair_id}, and of no other: "
+                "ask the Admin of the module, or site, that has this one"
+            )
         return self._module.adjust_device(change)
 
     def _alive(self) -> bool:

@@ -137,8 +137,7 @@ async def _start_sync(
     tasks: Tasks,
 ) -> None:
     """Dial the module at the other end, or listen for it (Sync 1.1)."""
-    peer = configuration.module.peer_module or configuration.module.peer
-    pair, table = configuration.module.pair_id, configuration.sync
+    peer, pair, table = configuration.module.far_end, configuration.module.pair_id, configuration.sync
     if table.address is not None:
         dial_sync(tasks, prepared.client, peer, table.address, pair, module)
         return

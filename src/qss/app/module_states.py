@@ -8,7 +8,7 @@ from qss.core.module import Phase
 from qss.model.health import HealthTest
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
-from qss.wire.qrp import OWED_S, DeviceCard, PairState, StreamPhase
+from qss.wire.qrp import DeviceCard, PairState, StreamPhase
 from qss.wire.status import DeviceState, ModuleState
 
 OUTCOMES = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
@@ -36,7 +36,7 @@ def told_state(state: PairState) -> ModuleState:
         security=state.security,
         device=_device(state.device),
         bits=_bits(state.counts),
-        owed_s=state.counts.get(OWED_S, 0),
+        owed_s=state.owed_s,
         health_failures=_failures(state.unhealthy),
     )
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from qss.app.site_tables import DeviceTable, PeerModule, QksName, SaeName, Table, Tls
 from qss.model.addresses import Address
-from qss.model.identifiers import PairId, QkdmId
+from qss.model.identifiers import PairId, QkdmId, QksId
 
 NAME_IS = "a module's name: its site's QKS ID, '/' and 1 to 63 letters, digits, '.', '-' or '_', such as A/1"
 
@@ -31,6 +31,11 @@ class Module(Table, frozen=True, kw_only=True):
     pair: UUID
     peer: QksName
     peer_module: PeerModule | None = None
+
+    @property
+    def far_end(self) -> QksId | QkdmId:
+        """Who is at the other end: a module that is a process of its own, or the site that has it in its process."""
+        return self.peer_module or self.peer
 
     @property
     def pair_id(self) -> PairId:
@@ -63,7 +68,7 @@ class Register(Table, frozen=True, kw_only=True):
 
 
 class Admin(Table, frozen=True, kw_only=True):
-    """Liveness, readiness, status and metrics of the module."""
+    """Liveness, readiness, status and metrics of the module, and the settings of its simulator."""
 
     listen: Address
     administrators: tuple[SaeName, ...] = ()

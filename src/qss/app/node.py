@@ -133,7 +133,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
                 for pair in link.pairs:
                     if pair.pair in modules.here:
                         address, module = pair.sync or link.address, modules.here[pair.pair]
-                        dial_sync(tasks, contexts.client, pair.peer_module or link.peer, address, pair.pair, module)
+                        dial_sync(tasks, contexts.client, link.far_end(pair), address, pair.pair, module)
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound.identity)
@@ -192,7 +192,7 @@ def _routes(configuration: tables.SiteConfiguration, site: Site, modules: SiteMo
     """
     callers = [link for link in configuration.links if link.peer < configuration.site.id]
     routes = {
-        sync_path(pair.pair): sync_route(pair.peer_module or link.peer, modules.here[pair.pair])
+        sync_path(pair.pair): sync_route(link.far_end(pair), modules.here[pair.pair])
         for link in callers
         for pair in link.pairs
         if pair.pair in modules.here

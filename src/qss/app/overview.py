@@ -116,6 +116,7 @@ def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkSta
         uuid=str(configured.uuid),
         up=link.up,
         security=runner.security,
+        capacity_bits=configured.capacity_bits,
         streams=(
             *(_live(record) for record in link.streams),
             _balance(PAST, link.peer.past_ingested, 0, link.peer.past),

@@ -304,6 +304,10 @@ class Link(Table, frozen=True, kw_only=True):
         """The link's device pairs at this end."""
         return self.modules if self.device is None else (LinkModule(uuid=self.uuid, device=self.device),)
 
+    def far_end(self, pair: LinkModule) -> QksId | QkdmId:
+        """Who is at the other end of a pair: a module that is a process of its own, or the site whose node has it."""
+        return pair.peer_module or self.peer
+
 
 class Sae(Table, frozen=True, kw_only=True):
     """An application and its home site."""

@@ -11,11 +11,12 @@ repetition count    bytes (4.4.1), across blocks                                
 adaptive proportion bytes in windows of 512 (4.4.2), across blocks                            patterns of up to 16 bytes
 bit balance         the bits of 16 KiB of a block, in turns another part: one binary window   a stuck bit in every byte
 cycle               the last 32 bytes of a block in it, and those of the last block in it     cycles of up to a block
-repeated block      the first 32 bytes of the last 64 blocks, and of one long ago             a block that comes again
+repeated block      the first 32 bytes of the last 64 blocks, and of some long before         a block that comes again
 ==================  ========================================================================  =========================
 
-The last test goes across key streams. "One long ago" is the block whose count was the last power of two, as in Brent's
-algorithm (R. P. Brent, BIT 20, 1980): a device that goes round in a ring of n blocks is found within 3 n of them.
+The last test goes across key streams. "Some long before" are the last blocks whose counts were multiples of 2, of 4, of
+8, and so on: of any 2^k blocks one is known for the 2^k that follow. So a device that begins to go round in a ring of n
+blocks, whenever it does, is found within 3 n of them.
 
 The samples of the two tests of the standard are bytes, not bits, because a device delivers bytes: what breaks in it, a
 buffer or a bus, repeats them, and whole-buffer operations count them faster than the device yields them.
@@ -108,14 +109,14 @@ class HealthState:
     left: int = 0
     beginnings: tuple[bytes, ...] = field(default=(), repr=False)
     """Digests of the first bytes of the last blocks."""
-    anchor: bytes = field(default=b"", repr=False)
-    """That of the block whose count was the last power of two."""
+    landmarks: tuple[bytes, ...] = field(default=(), repr=False)
+    """Those of the last blocks whose counts were multiples of 2^0, 2^1, 2^2, and so on."""
     count: int = 0
     """Blocks that came."""
 
     def restarted(self) -> HealthState:
         """Return what stays after a failure: which blocks came before. The tests of samples begin anew (4.3)."""
-        return HealthState(beginnings=self.beginnings, anchor=self.anchor, count=self.count)
+        return HealthState(beginnings=self.beginnings, landmarks=self.landmarks, count=self.count)
 
 
 def examine(state: HealthState, block: KeyMaterial) -> HealthState:
@@ -131,13 +132,15 @@ def examine(state: HealthState, block: KeyMaterial) -> HealthState:
     beginning = hashlib.sha256(secret[:_BEGINNING]).digest()
     if beginning in state.beginnings:
         raise DeviceUnhealthy(HealthTest.REPEATED_BLOCK, f"a block came again within {REMEMBERED_BLOCKS} blocks")
-    if beginning == state.anchor:
+    if beginning in state.landmarks:
         raise DeviceUnhealthy(HealthTest.REPEATED_BLOCK, "a block came again that had come long before")
     _look_for_cycles(state.tail, secret)
     tail = (state.tail + secret[-_TAIL:])[-_TAIL:]
     remembered = (*state.beginnings[1 - REMEMBERED_BLOCKS :], beginning)
     count = state.count + 1
-    return HealthState(tail, *window, remembered, state.anchor if count & state.count else beginning, count)
+    reached = (count & -count).bit_length()  # powers of two that divide it, 2^0 among them
+    landmarks = (beginning,) * reached + state.landmarks[reached:]
+    return HealthState(tail, *window, remembered, landmarks, count)
 
 
 def _count_repetitions(samples: bytes) -> None:

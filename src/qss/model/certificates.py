@@ -70,7 +70,7 @@ def name_in(certificate: PeerCertificate) -> QksId | QkdmId:
     return site_of(certificate)
 
 
-def in_words(name: QksId | QkdmId) -> str:
+def titled(name: QksId | QkdmId) -> str:
     """Return `name` with what it is the name of, such as "site A" or "module A/1"."""
     return f"module {name}" if "/" in name else f"site {name}"
 

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from qss.model.certificates import in_words, name_in
+from qss.model.certificates import name_in, titled
 from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId
+from qss.runtime.causes import Causes
 from qss.transport.connection import Connection
 from qss.transport.dialling import connect
 
@@ -37,7 +38,9 @@ async def call_peer(
 
 def _check_name(found: QksId | QkdmId, peer: QksId | QkdmId, url: str) -> None:
     if found != peer:
-        raise Unauthorised(f"{url} is {in_words(found)}, not {in_words(peer)}: correct the address or the name")
+        raise Unauthorised(
+            f"{url} is {titled(found)}, not {titled(peer)}: correct that address, or who is said to be there"
+        )
 
 
 async def keep_connected(
@@ -46,7 +49,7 @@ async def keep_connected(
     """Call and serve for ever; pauses double up to five seconds, and are reset by a connection that lasted."""
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE_S
-    reported = ""
+    causes = Causes()
     while True:
         began = loop.time()
         try:
@@ -56,10 +59,10 @@ async def keep_connected(
             finally:
                 await connection.close()
         except (ConnectionLost, RemoteProtocolError, Unauthorised) as error:
-            if str(error) != reported:  # once for each cause, not once for each attempt
+            if causes.is_new(peer, str(error)):
                 _log.warning("no connection", peer=peer, reason=str(error))
-                reported = str(error)
         if loop.time() - began > _LASTING_S:
-            pause, reported = _FIRST_PAUSE_S, ""
+            pause = _FIRST_PAUSE_S
+            causes.over(peer)
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -19,6 +19,7 @@ from qss.model.errors import ConnectionLost, DeviceError, LimitReached
 from qss.model.identifiers import PairId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.ports.key_source import KeySource
+from qss.runtime.causes import Causes
 from qss.runtime.feed import Feed
 from qss.runtime.tasks import Defect, Tasks
 
@@ -45,7 +46,7 @@ class Sources:
         self._attached = dict(attached)
         self._feeds: dict[StreamId, tuple[KeySource, Feed]] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
-        self._refusals: dict[PairId, str] = {}  # why a pair had no key stream the last time
+        self._causes = Causes()
         self._numbers = itertools.count(1)
         self._calls = Tasks(defect)
         self._feeding = Tasks(defect)
@@ -68,6 +69,7 @@ class Sources:
 
     def detach(self, pair: PairId, reason: str) -> None:
         """Let the link take no more key from the source of this pair; its stream ends. No error if there is none."""
+        self._causes.over(pair)
         if self._attached.pop(pair, None) is not None:
             self._log.info("module detached", pair=str(pair), reason=reason)
             self._handle(ev.SourceDetached(pair, reason))
@@ -128,8 +130,7 @@ class Sources:
         try:
             opened = await source.open_connect(settings.here, settings.peer, stream, chunk_bytes)
         except (DeviceError, ConnectionLost) as error:
-            if self._refusals.get(pair) != str(error):  # once for each cause, not once for each attempt
-                self._refusals[pair] = str(error)
+            if self._causes.is_new(pair, str(error)):
                 self._log.info("no key stream", pair=str(pair), reason=str(error))
             self._handle(ev.SourceEnded(pair, stream))
             return
@@ -140,7 +141,7 @@ class Sources:
             await source.close(opened.stream)
             self._handle(ev.SourceEnded(pair, stream))
             return
-        self._refusals.pop(pair, None)
+        self._causes.over(pair)
         self._log.info("key stream opened", pair=str(pair), stream=str(opened.stream), chunk_bytes=opened.chunk_bytes)
         self._handle(ev.SourceOpened(pair, opened.stream, opened.chunk_bytes))
         feed = Feed(

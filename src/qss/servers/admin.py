@@ -19,8 +19,9 @@ from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
-from qss.servers.admin_door import AdminDoor, Views, device_actions
+from qss.servers.admin_door import AdminDoor, Views
 from qss.servers.counts import RequestCounts
+from qss.servers.devices import DEVICES_PATH, device_action
 from qss.servers.messages import JSON, Request, Response
 from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.metrics import Sample
@@ -91,7 +92,11 @@ class Admin:
                 service.ready,
                 lambda: render_status(service.status()),
                 lambda: chain(service.metrics(), counts.samples()),
-                {"/recall": self._recall, "/exchange": self._exchange, **device_actions(service.adjust_device)},
+                {
+                    "/recall": self._recall,
+                    "/exchange": self._exchange,
+                    DEVICES_PATH: device_action(service.adjust_device),
+                },
             ),
         )
 

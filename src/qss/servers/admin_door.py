@@ -13,9 +13,7 @@ import structlog
 
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
-from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.servers.messages import JSON, Request, Response, error_response
-from qss.wire.device import parse_change, render_settings
 from qss.wire.metrics import CONTENT_TYPE, Sample, render_metrics
 
 Action = Callable[[str, str, bytes], Awaitable[Response]]
@@ -39,19 +37,6 @@ class Views:
     """JSON."""
     samples: Callable[[], Iterable[Sample]]
     actions: Mapping[str, Action] = field(default_factory=dict)
-
-
-def device_actions(adjust: Callable[[str, SettingsChange], SimulatorSettings]) -> Mapping[str, Action]:
-    """Return the action that changes settings of simulated devices, which `adjust` does, by the pair's UUID."""
-
-    async def act(who: str, pair: str, body: bytes) -> Response:
-        change = parse_change(body)
-        settings = adjust(pair, change)
-        if change:
-            _log.warning("a simulated device was set", audit=True, by=who, pair=pair, change=dict(change))
-        return Response(200, JSON, render_settings(settings))
-
-    return {"/devices/": act}
 
 
 class AdminDoor:

@@ -35,9 +35,6 @@ MAX_PAIRS = 16
 MAX_COUNTS = 64
 """Most counters of one pair."""
 
-OWED_S = "owed_s"
-"""The one name among a state's counts that counts nothing: for how many seconds the device has owed a block."""
-
 MAX_TEXT = 500
 """Most characters of a reason."""
 
@@ -93,6 +90,7 @@ class DeviceCard(_Structure, frozen=True):
 class PairState(_Structure, frozen=True):
     """One pair's end: whether its exchange is on, its key stream, its device, and where every byte went.
 
+    `owed_s` is for how many seconds the device has owed the block that it was asked for.
     `counts` are bytes and numbers of `core.module.counts`, by their names there; `unhealthy` are key streams that a
     health test ended, by the test's name. A receiver passes over names that it does not know.
     """
@@ -104,6 +102,7 @@ class PairState(_Structure, frozen=True):
     chunk_bytes: Annotated[int, Meta(ge=1, le=2**32 - 1)] | None
     security: Text | None
     device: DeviceCard
+    owed_s: Count
     counts: Counts
     unhealthy: Counts
 

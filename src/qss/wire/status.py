@@ -20,6 +20,7 @@ CERTIFICATE_EXPIRY = Metric(
 STORE_WRITABLE = Metric("qss_store_writable", "gauge", "Whether the store took the last commit: 1 or 0.")
 ANCHOR_WRITABLE = Metric("qss_anchor_writable", "gauge", "Whether the anchor can be written: 1 or 0.")
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
+LINK_CAPACITY = Metric("qss_link_capacity_bits", "gauge", "Bits of key that are kept of a link, as configured.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
 MODULE_ATTACHED = Metric(
     "qss_module_attached", "gauge", "Whether this end's module of a device pair can be asked for key: 1 or 0."
@@ -136,6 +137,8 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The link's, the same at both ends."""
     up: bool
     security: str | None
+    capacity_bits: int
+    """How much key is kept, as configured."""
     streams: tuple[StreamBalance, ...]
     burned: Mapping[str, int]
     pairs: tuple[PairStatus, ...]
@@ -176,6 +179,7 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
     for link in status.links:
         peer = ("peer", link.peer)
         yield Sample(LINK_UP, (peer,), int(link.up))
+        yield Sample(LINK_CAPACITY, (peer,), link.capacity_bits)
         for pair in link.pairs:
             yield from _pair_samples(peer, pair)
         for balance in link.streams:

@@ -309,6 +309,7 @@ APART = {"uuid": PAIR_UUIDS[0], "module": "A/1"}
         ([HERE | {"peer_module": "B"}], "links[0].modules[0].peer_module", "'B'"),
         ([HERE | {"sync": "b:1"}], "links[0].modules[0].peer_module", "nothing"),
         ([HERE | {"sync": "b:0", "peer_module": "B/1"}], "links[0].modules[0].sync", "'b:0'"),
+        ([HERE | {"peer_module": "B/1"}], "links[0].modules[0].sync", "nothing"),
         ([APART | {"peer_module": "B/1"}], "links[0].modules[0].peer_module", "'B/1'"),
         ([APART | {"sync": "b:1"}], "links[0].modules[0].sync", "'b:1'"),
     ],
@@ -319,6 +320,16 @@ def test_device_pairs_that_cannot_be_used(
     error = refused(write(tmp_path, with_modules(*modules)))
     assert (error.key, error.found) == (key, found)
     assert error.allowed
+
+
+def test_the_site_that_is_called_does_not_say_where(tmp_path: Path) -> None:
+    document = with_modules(HERE | {"peer_module": "0/1"})
+    document["links"][0]["peer"] = document["saes"][1]["site"] = "0"
+    assert load(write(tmp_path, document)).links[0].pairs[0].peer_module == "0/1"
+    document["links"][0]["modules"][0]["sync"] = "b:1"
+    error = refused(write(tmp_path, document))
+    assert (error.key, error.found) == ("links[0].modules[0].sync", "'b:1'")
+    assert "higher ID" in error.allowed
 
 
 def test_a_device_and_modules(tmp_path: Path) -> None:

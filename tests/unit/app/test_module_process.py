@@ -116,7 +116,9 @@ async def test_sync_takes_the_module_at_the_other_end_and_nobody_else(peer, uri)
         await serving
         assert module.came == [ours]
     else:
-        with pytest.raises(Unauthorised, match=f"does not have the other end of this device pair, but .* {peer}; .*"):
+        with pytest.raises(
+            Unauthorised, match=f"called, but the other end of this device pair is (site|module) {peer}'s; .*"
+        ):
             await serving
         assert module.came == []
 

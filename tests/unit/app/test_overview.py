@@ -72,6 +72,7 @@ REGISTRATION = Registration(
         None,
         None,
         CARD,
+        5,
         {"read": 7, "unheard_of": 1},
         {"cycle": 2, "unheard-of": 1},
     ),
@@ -95,7 +96,7 @@ async def overview(site):
         status=lambda: ModuleStatus(Phase.RUNNING, True, None, None, "TLSv1.2", COUNTS, 7.5, device)
     )
     pairs = LinkModule(uuid=HERE, device=Simulator(rate_bps=1e6)), LinkModule(uuid=ELSEWHERE, module=QkdmId("A/2"))
-    link = SimpleNamespace(peer=B, uuid=UUID(int=1), pairs=pairs)
+    link = SimpleNamespace(peer=B, uuid=UUID(int=1), pairs=pairs, capacity_bits=1000)
     configuration = SimpleNamespace(site=SimpleNamespace(id=A, uuid=UUID(int=1)), links=(link,))
     known = {PairId.from_uuid(ELSEWHERE): REGISTRATION}
     modules = SimpleNamespace(

@@ -175,13 +175,15 @@ def test_a_bit_that_is_stuck_in_one_part_of_every_block_is_found_in_turn(part):
     assert found(*(block(seed) for seed in range(4))) == (HealthTest.BIT_BALANCE, part)
 
 
+@pytest.mark.parametrize("before", [0, 1, 500, 1023, 1100])
 @pytest.mark.parametrize("blocks", [65, 100, 128, 129, 300])
-def test_a_ring_of_any_length_is_found_within_three_rounds(blocks):
-    ring = [random_bytes(64, seed) for seed in range(blocks)]
-    verdict = found(*ring, *ring, *ring)
+def test_a_ring_of_any_length_is_found_within_three_rounds_whenever_it_begins(blocks, before):
+    good = [random_bytes(64, seed) for seed in range(before)]
+    ring = [random_bytes(64, 10_000 + seed) for seed in range(blocks)]
+    verdict = found(*good, *ring, *ring, *ring)
     assert verdict is not None
     assert verdict[0] is HealthTest.REPEATED_BLOCK
-    assert verdict[1] >= blocks
+    assert verdict[1] >= before + blocks
 
 
 def test_a_block_that_comes_again_is_found_as_long_as_it_is_remembered():

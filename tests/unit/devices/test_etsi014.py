@@ -395,6 +395,31 @@ async def test_a_box_that_gives_a_key_id_of_an_earlier_stream_again_ends_the_str
     assert "a key ID a second time" in master
 
 
+async def test_a_slave_knows_a_key_id_again_also_where_the_master_was_restarted(boxes, channels) -> None:
+    given: list[dict[str, str]] = []
+
+    async def odd(ours, request):
+        response = await ours(request)
+        if not request.path.endswith("/enc_keys"):
+            return response
+        if given:
+            return await changed(response, lambda answered: answered.__setitem__(0, given[0]))
+        given.extend(json.loads(response.body)["keys"])
+        return response
+
+    boxes[0].oddity = odd
+    async with pair(boxes, channels) as (master, slave):
+        await same((master, slave))
+        for device in (master, slave):
+            await device.stop()
+        fresh = Etsi014Device(lambda: boxes[0].client(5.0), Side.MASTER, ALICE, BOB, patience=HASTY)
+        for device, channel, role in zip((fresh, slave), type(channels[0]).pair(), DeviceRole, strict=True):
+            await device.start(channel, role)
+        _, told = await ending((fresh, slave))
+        await fresh.stop()
+    assert "a key ID a second time" in told
+
+
 async def test_a_slow_box_is_asked_again_and_given_up_in_time(boxes, channels) -> None:
     slow = 1
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.adapters.devices import key_blocks
-from qss.adapters.devices.key_blocks import KeyBlocks, no_ids
+from qss.adapters.devices.key_blocks import KeyBlocks, KnownIds
 from qss.model.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import KeyId
 from qss.model.key_material import KeyMaterial
@@ -22,7 +22,7 @@ def keys(first: int, count: int, size: int) -> list[KeyMaterial]:
 
 
 def test_a_block_is_the_fewest_whole_keys_and_is_asked_for_in_parts() -> None:
-    blocks = KeyBlocks(32, 1024, 10)
+    blocks = KeyBlocks(32, 1024, 10, KnownIds())
     asked = []
     while (block := blocks.take()) is None:
         count, first = blocks.next_number, sum(asked)
@@ -36,7 +36,7 @@ def test_a_block_is_the_fewest_whole_keys_and_is_asked_for_in_parts() -> None:
 
 
 def test_keys_that_do_not_divide_the_block_make_it_longer() -> None:
-    blocks = KeyBlocks(1000, 1024, 10)
+    blocks = KeyBlocks(1000, 1024, 10, KnownIds())
     assert blocks.next_number == 2
     blocks.offered(ids(0, 2))
     blocks.held(keys(0, 2, 1000))
@@ -51,7 +51,7 @@ def test_keys_that_do_not_divide_the_block_make_it_longer() -> None:
     st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=200),
 )
 def test_both_ends_make_the_same_blocks_of_what_was_held(size, most, answers) -> None:
-    master, slave = KeyBlocks(size, 1024, most), KeyBlocks(size, 1024, 1024)
+    master, slave = KeyBlocks(size, 1024, most, KnownIds()), KeyBlocks(size, 1024, 1024, KnownIds())
     first, held, dropped, made = 0, b"", 0, b""
     for answered, there in answers:
         count = min(answered, master.next_number)
@@ -77,7 +77,7 @@ def test_both_ends_make_the_same_blocks_of_what_was_held(size, most, answers) ->
 
 
 def test_a_box_with_fewer_keys_is_asked_for_those_until_it_answers() -> None:
-    blocks = KeyBlocks(32, 1024, 128)
+    blocks = KeyBlocks(32, 1024, 128, KnownIds())
     assert blocks.next_number == 32
     blocks.short(5)
     assert blocks.next_number == 5
@@ -92,7 +92,7 @@ def test_a_box_with_fewer_keys_is_asked_for_those_until_it_answers() -> None:
 
 
 def test_a_key_id_that_comes_again_ends_it() -> None:
-    blocks = KeyBlocks(32, 1024, 128)
+    blocks = KeyBlocks(32, 1024, 128, KnownIds())
     with pytest.raises(DeviceError, match="second time"):
         blocks.offered([*ids(0, 1), *ids(0, 1)])
     blocks.offered(ids(0, 3))
@@ -102,7 +102,7 @@ def test_a_key_id_that_comes_again_ends_it() -> None:
 
 
 def test_a_key_id_of_an_earlier_stream_ends_it() -> None:
-    known = no_ids()
+    known = KnownIds()
     KeyBlocks(32, 1024, 128, known).offered(ids(0, 3))
     later = KeyBlocks(32, 1024, 128, known)
     later.offered(ids(3, 1))
@@ -113,7 +113,7 @@ def test_a_key_id_of_an_earlier_stream_ends_it() -> None:
 
 def test_key_ids_are_remembered_up_to_a_limit(monkeypatch) -> None:
     monkeypatch.setattr(key_blocks, "REMEMBERED_IDS", 64)
-    blocks = KeyBlocks(32, 1024, 1)
+    blocks = KeyBlocks(32, 1024, 1, KnownIds())
     for first in range(64):
         blocks.offered(ids(first, 1))
         blocks.dropped()
@@ -127,11 +127,11 @@ def test_key_ids_are_remembered_up_to_a_limit(monkeypatch) -> None:
 def test_more_than_the_block_needs_is_refused() -> None:
     for count in (0, 33):
         with pytest.raises(RemoteProtocolError, match="complete the block"):
-            KeyBlocks(32, 1024, 128).offered(ids(0, count))
+            KeyBlocks(32, 1024, 128, KnownIds()).offered(ids(0, count))
 
 
 def test_what_is_out_of_order_is_a_defect() -> None:
-    blocks = KeyBlocks(32, 1024, 128)
+    blocks = KeyBlocks(32, 1024, 128, KnownIds())
     for settle in (blocks.dropped, lambda: blocks.held([])):
         with pytest.raises(LocalProtocolError):
             settle()
@@ -145,7 +145,7 @@ def test_what_is_out_of_order_is_a_defect() -> None:
 
 
 def test_offers_dropped_in_a_row_are_counted() -> None:
-    blocks = KeyBlocks(32, 1024, 128)
+    blocks = KeyBlocks(32, 1024, 128, KnownIds())
     for first in range(3):
         blocks.offered(ids(first, 1))
         blocks.dropped()

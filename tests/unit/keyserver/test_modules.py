@@ -49,7 +49,7 @@ def register(module: QkdmId, *claims: tuple[PairId, QksId]) -> qrp.Register:
 
 
 def state(pair: PairId) -> qrp.PairState:
-    return qrp.PairState(pair.value, True, qrp.StreamPhase.IDLE, None, None, None, CARD, {"read": 1}, {})
+    return qrp.PairState(pair.value, True, qrp.StreamPhase.IDLE, None, None, None, CARD, 0, {"read": 1}, {})
 
 
 def attach(module: QkdmId, pair: PairId) -> Attach:

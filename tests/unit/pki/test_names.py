@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qss.model.certificates import PeerCertificate, in_words, module_of, name_in, site_of
+from qss.model.certificates import PeerCertificate, module_of, name_in, site_of, titled
 from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.folder import sae_file_stem
@@ -158,7 +158,7 @@ def test_no_modules_name(uris):
 def test_a_certificate_names_a_site_or_a_module():
     assert name_in(PeerCertificate("x", ("qks:A",), ())) == "A"
     assert name_in(PeerCertificate("x", ("qkdm:A/1",), ())) == "A/1"
-    assert [in_words(name) for name in ("A", "A/1")] == ["site A", "module A/1"]
+    assert [titled(name) for name in ("A", "A/1")] == ["site A", "module A/1"]
     for uris in ((), ("sae:alice",), ("qks:A", "qkdm:A/1"), ("qkdm:A",)):
         with pytest.raises(Unauthorised):
             name_in(PeerCertificate("A/1", uris, ()))

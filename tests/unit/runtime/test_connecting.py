@@ -176,5 +176,5 @@ async def test_another_site_is_refused_and_its_connection_closed(monkeypatch, na
 @in_virtual_time
 async def test_whom_the_address_led_to_is_told(monkeypatch):
     answered_by(monkeypatch, ScriptedConnection("C"))
-    with pytest.raises(Unauthorised, match="wss://b/x is site C, not site B: correct the address"):
+    with pytest.raises(Unauthorised, match="wss://b/x is site C, not site B: correct that address"):
         await call_peer(B, "wss://b/x", None, "v1", 99)

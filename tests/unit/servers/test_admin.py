@@ -52,6 +52,7 @@ STATUS = SiteStatus(
             uuid="0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02",
             up=False,
             security=None,
+            capacity_bits=1000,
             streams=(
                 StreamBalance(stream="s", ingested=100, available=40, reserved=30, delivered=15, relayed=10, burned=5),
             ),
@@ -226,6 +227,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
         "# TYPE qss_link_up gauge\n"
         'qss_link_up{peer="B"} 0\n'
+        "# HELP qss_link_capacity_bits Bits of key that are kept of a link, as configured.\n"
+        "# TYPE qss_link_capacity_bits gauge\n"
+        'qss_link_capacity_bits{peer="B"} 1000\n'
         "# HELP qss_module_attached Whether this end's module of a device pair can be asked for key: 1 or 0.\n"
         "# TYPE qss_module_attached gauge\n"
         'qss_module_attached{peer="B",pair="p"} 1\n'

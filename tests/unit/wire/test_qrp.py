@@ -18,11 +18,11 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "qrp.md").read_text(e
 PAIR = b"p" * 16
 CARD = qrp.DeviceCard("simulator", True, 400_000.0, 0.02, True, False, 8, None, "runs low")
 STATE = qrp.PairState(
-    PAIR, True, qrp.StreamPhase.RUNNING, b"s" * 16, 64, "TLSv1.3", CARD, {"read": 1024, "stalls": 0}, {"cycle": 1}
+    PAIR, True, qrp.StreamPhase.RUNNING, b"s" * 16, 64, "TLSv1.3", CARD, 7, {"read": 1024, "stalls": 0}, {"cycle": 1}
 )
 CARD_WIRE = ["simulator", True, 400_000.0, 0.02, True, False, 8, None, "runs low"]
 REGISTER_WIRE = ["register", "A/1", [[PAIR, "B"]], CARD_WIRE, "127.0.0.1", 25575, "0.1.0"]
-STATE_WIRE = [PAIR, True, "running", b"s" * 16, 64, "TLSv1.3", CARD_WIRE, {"read": 1024, "stalls": 0}, {"cycle": 1}]
+STATE_WIRE = [PAIR, True, "running", b"s" * 16, 64, "TLSv1.3", CARD_WIRE, 7, {"read": 1024, "stalls": 0}, {"cycle": 1}]
 ONE_OF_EACH = (
     qrp.Register("A/1", (qrp.Claim(PAIR, "B"),), CARD, "127.0.0.1", 25575, "0.1.0"),
     qrp.Accepted((PAIR,)),
@@ -61,7 +61,7 @@ def test_the_largest_message_fits_into_a_frame() -> None:
     counts = {f"{chr(97 + n // 26)}{chr(97 + n % 26)}".ljust(32, "x"): most for n in range(qrp.MAX_COUNTS)}
     card = qrp.DeviceCard("\U0001f511" * 127, True, 1e15, 1.0, True, True, most, most, "\U0001f511" * qrp.MAX_TEXT)
     state = qrp.PairState(
-        PAIR, True, qrp.StreamPhase.OPENING, PAIR, 2**32 - 1, "\U0001f511" * qrp.MAX_TEXT, card, counts, counts
+        PAIR, True, qrp.StreamPhase.OPENING, PAIR, 2**32 - 1, "\U0001f511" * qrp.MAX_TEXT, card, most, counts, counts
     )
     message = qrp.Information((state,) * qrp.MAX_PAIRS)
     assert qrp.decode(qrp.encode([message])) == (message,)
@@ -95,10 +95,10 @@ def test_trailing_bytes_are_refused(trailing: bytes) -> None:
         [["information", [STATE_WIRE] * (qrp.MAX_PAIRS + 1)]],
         [["information", [changed(STATE_WIRE, 2, "asleep")]]],
         [["information", [changed(STATE_WIRE, 4, 0)]]],
-        [["information", [changed(STATE_WIRE, 7, {"Read": 1})]]],
-        [["information", [changed(STATE_WIRE, 7, {"read": -1})]]],
-        [["information", [changed(STATE_WIRE, 7, {"a" * 33: 1})]]],
-        [["information", [changed(STATE_WIRE, 7, {"a" * (1 + n % 32) + "b" * (n // 32): n for n in range(99)})]]],
+        [["information", [changed(STATE_WIRE, 8, {"Read": 1})]]],
+        [["information", [changed(STATE_WIRE, 8, {"read": -1})]]],
+        [["information", [changed(STATE_WIRE, 8, {"a" * 33: 1})]]],
+        [["information", [changed(STATE_WIRE, 8, {"a" * (1 + n % 32) + "b" * (n // 32): n for n in range(99)})]]],
         [changed(REGISTER_WIRE, 1, "")],
         [changed(REGISTER_WIRE, 1, "A" * 128)],
         [changed(REGISTER_WIRE, 2, [])],

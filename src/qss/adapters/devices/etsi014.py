@@ -12,13 +12,12 @@ module, like that of every device. Refused: to go on with a box that gives a key
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import structlog
 
-from qss.adapters.devices.key_blocks import KeyBlocks, no_ids
+from qss.adapters.devices.key_blocks import KeyBlocks, KnownIds
 from qss.adapters.devices.patience import Patience, until_answered
 from qss.client.errors import KeyServerRefused
 from qss.client.vendor_box import VendorBox
@@ -89,7 +88,7 @@ class Etsi014Device:
         self._patience = patience or Patience()
         self._rate_bps = rate_bps
         self._dropped_bytes = 0
-        self._known = no_ids()
+        self._known = KnownIds()
         self._end: _Master | _Slave | None = None
         self._blocks: KeyBlocks | None = None
         self._note = ""
@@ -192,7 +191,7 @@ class _Master:
         self._size: int | None = None
         self._key_bytes = 0
 
-    async def agree(self, known: deque[KeyId]) -> KeyBlocks:
+    async def agree(self, known: KnownIds) -> KeyBlocks:
         """Boxes 2.1 and 2.2: learn what the box offers, tell the slave, and wait until its box has answered."""
         limits = (await until_answered(self.box.offer, self._patience, self._tell)).limits
         bits = _key_bits(limits, self._key_bits)
@@ -249,7 +248,7 @@ class _Slave:
         self._tell = tell
         self._key_bytes = 0
 
-    async def agree(self, known: deque[KeyId]) -> KeyBlocks:
+    async def agree(self, known: KnownIds) -> KeyBlocks:
         """Boxes 2.1 and 2.2: hear what the master will offer, once this end's box has answered."""
         most = await until_answered(self._most_keys, self._patience, self._tell)
         await self._channel.send(encode(Ready(self._names[0], min(most, MAX_OFFERED))))

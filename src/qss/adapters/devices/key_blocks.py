@@ -21,18 +21,26 @@ REMEMBERED_IDS = 4096
 """How many of the latest key IDs are known again."""
 
 
-def no_ids() -> deque[KeyId]:
-    """Return what a device knows of key IDs before it was given any."""
-    return deque(maxlen=REMEMBERED_IDS)
+class KnownIds:
+    """The latest key IDs that a device was given, over all its key streams."""
+
+    def __init__(self) -> None:
+        self._latest: deque[KeyId] = deque(maxlen=REMEMBERED_IDS)
+
+    def note(self, key_ids: Sequence[KeyId]) -> None:
+        """Take in new ones. Raises `DeviceError` if one of them is known, or comes twice."""
+        if len(set(key_ids)) < len(key_ids) or not set(key_ids).isdisjoint(self._latest):
+            raise DeviceError("the box gave a key ID a second time, so perhaps the key as well; ask its vendor")
+        self._latest.extend(key_ids)
 
 
 class KeyBlocks:
     """The keys of one key stream at one end. Sizes in bytes."""
 
-    def __init__(self, key_bytes: int, block_bytes: int, max_keys: int, known: deque[KeyId] | None = None) -> None:
+    def __init__(self, key_bytes: int, block_bytes: int, max_keys: int, known: KnownIds) -> None:
         """Make blocks of at least `block_bytes` from keys of `key_bytes`, at most `max_keys` from one request.
 
-        `known` are the IDs of earlier key streams, from `no_ids`; those of this one are added.
+        `known` is the device's: no key ID may be among those of its earlier key streams either.
         """
         self._key_bytes = key_bytes
         self._block_bytes = block_bytes
@@ -41,7 +49,7 @@ class KeyBlocks:
         self._offered: tuple[KeyId, ...] | None = None
         self._parts: list[KeyMaterial] = []
         self._length = 0
-        self._known = no_ids() if known is None else known
+        self._known = known
         self.dropped_bytes = 0
         """Key that one end alone had."""
         self.dropped_in_a_row = 0
@@ -66,10 +74,8 @@ class KeyBlocks:
             raise LocalProtocolError("keys were offered while others were")
         if not 1 <= len(key_ids) <= self._missing:
             raise RemoteProtocolError(f"{len(key_ids)} keys were offered where {self._missing} complete the block")
-        if len(set(key_ids)) < len(key_ids) or not set(key_ids).isdisjoint(self._known):
-            raise DeviceError("the box gave a key ID a second time, so perhaps the key as well; ask its vendor")
+        self._known.note(key_ids)
         self._offered = tuple(key_ids)
-        self._known.extend(key_ids)
         self._at_hand = self._max_keys
 
     def held(self, keys: Sequence[KeyMaterial]) -> None:

@@ -32,7 +32,7 @@ class ModuleSettings:
     held_bytes: int = 4 * 1024 * 1024
     """The device is read while blocks in check and chunks not yet pulled are less than this."""
     silence_s: float = 60.0
-    """How long the device may owe a block before that is told."""
+    """How long the device may owe a block before that is told; but no less than four times what one took before."""
 
 
 class Module:
@@ -61,6 +61,7 @@ class Module:
         self._window = DeviceWindow()
         self._reading = False
         self._asked_at = 0.0
+        self._longest_s = 0.0
         self._silence_told = False
         self._stalled = False
         self._tagging: int | None = None
@@ -332,6 +333,7 @@ class Module:
         if event.number != self._blocks.next_number:
             self._close(f"the device yielded block {event.number} after block {self._blocks.next_number - 1}")
             return
+        self._longest_s = max(self._longest_s, self.owed_s(self._now))
         self._tagging = event.length
         self._effects.append(ev.ComputeTags(event.number))
 
@@ -390,7 +392,7 @@ class Module:
             reason = f"the other end gave no verdict within {self._settings.verdict_timeout_s:g} s"  # Sync 4.6
             self._close(reason)
             self._effects.append(ev.Disconnect(reason))
-        silent = self.owed_s(self._now) >= self._settings.silence_s
-        if silent and not self._silence_told:
+        owed_s = self.owed_s(self._now)
+        if owed_s >= max(self._settings.silence_s, 4 * self._longest_s) and not self._silence_told:
             self._silence_told = True
-            self._effects.append(ev.TellSilence(self.owed_s(self._now)))
+            self._effects.append(ev.TellSilence(owed_s))

@@ -68,13 +68,3 @@ class SyncChannel:
         self._frames.clear()
         self._sendable.set()
         self._readable.set()
-
-
-class DeviceRun:
-    """The device at work for one stream."""
-
-    def __init__(self, channel: SyncChannel) -> None:
-        self.channel = channel
-        self.wanted = asyncio.Event()
-        """A block is to be read."""
-        self.task: asyncio.Task[None] | None = None

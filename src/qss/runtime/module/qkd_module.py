@@ -30,8 +30,9 @@ from qss.ports.device import Device, DeviceRole, RawBlock
 from qss.ports.key_source import OpenedStream
 from qss.runtime.module.adapter_faults import adapter_faults
 from qss.runtime.module.adjusting import adjusted
-from qss.runtime.module.channel import DeviceRun, SyncChannel
+from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
+from qss.runtime.module.device_run import DeviceRun
 from qss.runtime.module.status import ModuleStatus
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session

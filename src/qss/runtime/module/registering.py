@@ -163,8 +163,8 @@ def _state(pair: PairId, status: ModuleStatus) -> qrp.PairState:
         status.chunk_bytes,
         None if status.security is None else qrp.plain(status.security),
         _card(status.device),
-        {one.name: getattr(status.counts, one.name) for one in fields(Counts) if one.name != "unhealthy"}
-        | {qrp.OWED_S: int(status.owed_s)},
+        int(status.owed_s),
+        {one.name: getattr(status.counts, one.name) for one in fields(Counts) if one.name != "unhealthy"},
         {str(test): count for test, count in status.counts.unhealthy.items()},
     )
 
