@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import apsw
 import pytest
 
 from qss.adapters.stores.sqlite import SqliteStore, create_store
@@ -109,4 +110,68 @@ async def test_what_a_shorter_round_of_the_log_leaves_of_erased_bytes_is_cut_off
             number += 1
             await store.commit([PutStream(stream_record(number))], fence)
             await asyncio.sleep(0.05)
+    await store.close()
+
+
+class Unrestarted:
+    """A connection whose first attempts to begin the log anew do nothing, as when a reader elsewhere holds it."""
+
+    def __init__(self, connection: apsw.Connection, attempts: int) -> None:
+        self._connection = connection
+        self.attempts = attempts
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def wal_checkpoint(self, *, mode: int) -> object:
+        if self.attempts:
+            self.attempts -= 1
+            mode = apsw.SQLITE_CHECKPOINT_PASSIVE
+        return self._connection.wal_checkpoint(mode=mode)
+
+
+async def test_a_log_that_went_on_though_it_was_to_begin_anew_is_begun_anew_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    create_store(path, SITE)
+    store = SqliteStore(path, SITE, erasure_delay_s=0.2)
+    fence = (await store.start()).incarnation
+    writer = store._started().writer
+    sealed = os.urandom(1_000)
+    await store.commit([PutStream(stream_record()), PutBlock(block(0, sealed=sealed))], fence)
+    reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    writer._connection = unrestarted = Unrestarted(writer._connection, 2)  # type: ignore[assignment]
+    await store.commit([DropBlock(stream_id(1), 0)], fence)
+    number = 1
+    async with asyncio.timeout(10):
+        while unrestarted.attempts or holders(path, sealed):
+            if unrestarted.attempts and not reader.in_transaction:
+                reader.execute("BEGIN; SELECT count(*) FROM streams")  # its mark keeps the log from beginning anew
+            elif not unrestarted.attempts and reader.in_transaction:
+                reader.execute("COMMIT")
+            number += 1
+            await store.commit([PutStream(stream_record(number))], fence)
+            await asyncio.sleep(0.02)
+    reader.close()
+    await store.close()
+
+
+async def test_what_another_program_has_committed_is_not_cut_off(tmp_path: Path) -> None:
+    """Nobody is meant to, and yet nothing may be lost of it, nor the store break."""
+    path = tmp_path / "ledger.sqlite"
+    create_store(path, SITE)
+    store = SqliteStore(path, SITE, erasure_delay_s=0.1)
+    fence = (await store.start()).incarnation
+    await store.commit([PutStream(stream_record())], fence)
+    other = apsw.Connection(str(path))
+    other.set_busy_timeout(1000)
+    for number in range(20):
+        sealed = os.urandom(1_000)
+        await store.commit([PutBlock(block(16 * number, sealed=sealed))], fence)
+        other.execute(f"CREATE TABLE note_{number} AS SELECT 1")
+        await store.commit([DropBlock(stream_id(1), 16 * number)], fence)
+        await asyncio.sleep(0.05)
+    await until_gone(path, sealed)
+    assert len(list(other.execute("SELECT name FROM sqlite_schema WHERE name LIKE 'note_%'"))) == 20
+    assert other.execute("PRAGMA integrity_check").get == "ok"
+    other.close()
     await store.close()

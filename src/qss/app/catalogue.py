@@ -11,7 +11,7 @@ from typing import Protocol, assert_never
 from qss.adapters.devices.etsi004 import Etsi004Device
 from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.file import FileDevice
-from qss.adapters.devices.key_files import Used
+from qss.adapters.devices.key_files import KeyFiles, Used
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.adapters.keyrings.envelope import read_any
@@ -36,7 +36,7 @@ from qss.client.etsi004 import Etsi004Client
 from qss.client.vendor_box import VendorBox
 from qss.model.addresses import Address
 from qss.model.certificates import PeerCertificate, module_of
-from qss.model.errors import Unauthorised
+from qss.model.errors import DeviceError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId
 from qss.pki.contexts import application_context
 from qss.ports.anchor import Anchor
@@ -121,6 +121,16 @@ def check_device(table: tables.DeviceTable) -> None:
             _client_of_014(table)
         case tables.Etsi004():
             _client_of_004(table)
+
+
+def note_on_device(table: tables.DeviceTable) -> str | None:
+    """Return what an operator should know of a device that will yield nothing as it is now, else None."""
+    if isinstance(table, tables.CourieredKey):
+        try:
+            KeyFiles(table.path, table.state_folder).look()
+        except DeviceError as error:
+            return str(error)
+    return None
 
 
 def _client_of_014(table: tables.Etsi014) -> VendorBox:

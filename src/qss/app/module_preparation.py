@@ -10,7 +10,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime
 
-from qss.app.catalogue import check_device
+from qss.app.catalogue import check_device, note_on_device
 from qss.app.module_configuration import notes
 from qss.app.module_tables import ModuleConfiguration
 from qss.app.preparation import TLS_VERSIONS
@@ -39,5 +39,8 @@ def prepare_module(configuration: ModuleConfiguration) -> PreparedModule:
     expires = check_module(table.certificate, configuration.module.id)
     check_own_call(server, client, table.certificate, table.authority)
     check_device(configuration.device)
+    found, courier = notes(configuration), note_on_device(configuration.device)
+    if courier is not None:
+        found = (*found, f"device: {courier}")
     southbound = northbound_context(*own, TLS_VERSIONS[configuration.southbound.minimum_tls])
-    return PreparedModule(server, client, southbound, probe_context(*own), expires, notes(configuration))
+    return PreparedModule(server, client, southbound, probe_context(*own), expires, found)

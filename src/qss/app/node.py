@@ -35,6 +35,7 @@ from qss.app.connecting import (
 )
 from qss.app.data_key_file import read_data_key, watch_data_key
 from qss.app.overview import Overview
+from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
 from qss.app.reloading import Rules
 from qss.app.site_modules import SiteModules
@@ -138,6 +139,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         counts = RequestCounts()
         identity = identity_of(configuration.northbound.identity)
         overview = Overview(configuration, site, modules, prepared.certificate_expires)
+        tasks.start(watch_pairs(overview.status), "device pairs")
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,

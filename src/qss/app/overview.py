@@ -9,6 +9,7 @@ from datetime import datetime
 
 from qss import __version__
 from qss.app.module_states import module_state, told_state
+from qss.app.pair_watch import trouble_of
 from qss.app.site_modules import SiteModules
 from qss.app.site_tables import Link, LinkModule, SiteConfiguration
 from qss.core.reservation import Link as ReservationLink
@@ -111,22 +112,21 @@ def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkSta
     burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
     for tally in (link.peer.past, *(record.tally for record in link.streams)):
         burned.update(tally.burned)
+    streams = (*map(_live, link.streams), _balance(PAST, link.peer.past_ingested, 0, link.peer.past))
+    full = sum(stream.available for stream in streams) >= configured.capacity_bits
     return LinkStatus(
         peer=configured.peer,
         uuid=str(configured.uuid),
         up=link.up,
         security=runner.security,
         capacity_bits=configured.capacity_bits,
-        streams=(
-            *(_live(record) for record in link.streams),
-            _balance(PAST, link.peer.past_ingested, 0, link.peer.past),
-        ),
+        streams=streams,
         burned={str(reason): bits for reason, bits in burned.items()},
-        pairs=tuple(_pair(pair, link, modules) for pair in configured.pairs),
+        pairs=tuple(_pair(pair, link, modules, full=full) for pair in configured.pairs),
     )
 
 
-def _pair(configured: LinkModule, link: ReservationLink, modules: SiteModules) -> PairStatus:
+def _pair(configured: LinkModule, link: ReservationLink, modules: SiteModules, *, full: bool) -> PairStatus:
     pair = configured.pair
     stream = link.open_stream(pair)
     registered = modules.registration(pair)
@@ -135,16 +135,28 @@ def _pair(configured: LinkModule, link: ReservationLink, modules: SiteModules) -
         module = module_state(modules.here[pair].status())
     elif registered is not None and registered.state is not None:
         module = told_state(registered.state)
+    exchange = modules.exchange_is_on(pair)
+    up = stream is not None if module is None else module.up
+    trouble = trouble_of(
+        name=configured.module,
+        registered=registered is not None,
+        exchange=exchange,
+        link_up=link.up,
+        full=full,
+        up=up,
+        module=module,
+    )
     return PairStatus(
         uuid=str(pair),
         name=configured.module,
         registered=registered is not None,
         release=None if registered is None else registered.release,
         southbound=None if registered is None else str(Address(registered.host, registered.port)),
-        exchange=modules.exchange_is_on(pair),
+        exchange=exchange,
         attached=pair in link.attached,
-        up=stream is not None if module is None else module.up,
+        up=up,
         stream=None if stream is None else str(stream),
+        trouble=trouble,
         module=module,
     )
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from qss.app import site_tables as tables
-from qss.app.catalogue import anchor_of, check_device, keyring_of, store_was_started
+from qss.app.catalogue import anchor_of, check_device, keyring_of, note_on_device, store_was_started
 from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
 from qss.app.data_key_file import DATA_KEY, ZEROIZED
@@ -66,7 +67,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_writable(site)
     _check_anchor(site)
-    found = (openness(site.data), _little_room(site), _missing_anchor(site))
+    found = (openness(site.data), _little_room(site), _missing_anchor(site), *_couriers(configuration))
     return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
 
 
@@ -88,6 +89,14 @@ def _check_devices(configuration: tables.SiteConfiguration) -> None:
             check_device(device)
         except PkiError as error:
             raise PkiError(f"{key}: {error}") from error
+
+
+def _couriers(configuration: tables.SiteConfiguration) -> Iterator[str]:
+    """Yield what an operator should know of couriered key that cannot be used as it is now."""
+    for key, device in configuration.devices:
+        note = note_on_device(device)
+        if note is not None:
+            yield f"{key}: {note}"
 
 
 def _check_that_it_is_there(site: tables.Site) -> None:

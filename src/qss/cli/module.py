@@ -102,7 +102,8 @@ def _doing(pair: PairStatus) -> str:
         return "stopped"
     if not pair.attached:
         return "not registered"
-    return "running" if pair.up else "without a key stream"
+    doing = "running" if pair.up else "without a key stream"
+    return f"{doing}: {pair.trouble}" if pair.trouble else doing
 
 
 def _ask[T](url: str, cert: Path, key: Path, ca: Path, ask: Callable[[AdminClient], Awaitable[T]]) -> T:

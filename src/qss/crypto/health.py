@@ -9,14 +9,16 @@ test                over                                                        
 ==================  ========================================================================  =========================
 repetition count    bytes (4.4.1), across blocks                                              all zeros, all ones
 adaptive proportion bytes in windows of 512 (4.4.2), across blocks                            patterns of up to 16 bytes
-bit balance         the bits of 16 KiB of a block, in turns another part: one binary window   a stuck bit in every byte
+bit balance         16 KiB of a block: all bits, and in turns one bit of each byte            a stuck bit in every byte
 cycle               the last 32 bytes of a block in it, and those of the last block in it     cycles of up to a block
 repeated block      the first 32 bytes of the last 64 blocks, and of some long before         a block that comes again
 ==================  ========================================================================  =========================
 
 The last test goes across key streams. "Some long before" are the last blocks whose counts were multiples of 2, of 4, of
 8, and so on: of any 2^k blocks one is known for the 2^k that follow. So a device that begins to go round in a ring of n
-blocks, whenever it does, is found within 3 n of them.
+blocks, whenever it does, is found within 3 n of them. (A ring of other length is found when a round begins with a block
+again: of M bytes after M / gcd(M, bytes of a block) blocks.) Where the 16 KiB of a longer block are depends on the
+block itself, so that no fault of a device's keeps clear of them.
 
 The samples of the two tests of the standard are bytes, not bits, because a device delivers bytes: what breaks in it, a
 buffer or a bus, repeats them, and whole-buffer operations count them faster than the device yields them.
@@ -55,7 +57,7 @@ REMEMBERED_BLOCKS = 64
 """How many of the last blocks a device may not repeat."""
 
 BALANCE_BYTES = 16 * 1024
-"""Of longer blocks so many bytes are looked at for the balance of their bits, in turns another part."""
+"""Of longer blocks so many bytes, from anywhere, are looked at for the balance of their bits."""
 
 _PROBE = _TAIL = 32
 _BEGINNING = 32
@@ -94,7 +96,8 @@ def balance_limit(alpha_bits: float, bits: int) -> float:
 _REPETITIONS = repetition_cutoff(REPETITION_ALPHA_BITS, ENTROPY_BITS)
 _PROPORTION = proportion_cutoff(ALPHA_BITS, ENTROPY_BITS, WINDOW)
 _EQUAL_STEPS = bytes(_REPETITIONS // _STRIDE - 1)  # differences of every fifth sample in such a run
-_LIMITS = {8 * BALANCE_BYTES: balance_limit(ALPHA_BITS, 8 * BALANCE_BYTES)}
+_LIMITS = {bits: balance_limit(ALPHA_BITS, bits) for bits in (BALANCE_BYTES, 8 * BALANCE_BYTES)}
+_LINES = int.from_bytes(b"\x01" * BALANCE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,8 @@ def examine(state: HealthState, block: KeyMaterial) -> HealthState:
     _count_repetitions(state.tail[1 - _REPETITIONS :] + secret[: _REPETITIONS - 1])
     _count_repetitions(secret)
     window = _count_proportions(state, secret)
-    _weigh_bits(_part_in_turn(secret, state.count))
     beginning = hashlib.sha256(secret[:_BEGINNING]).digest()
+    _weigh_bits(_part_of(secret, beginning), state.count % 8)
     if beginning in state.beginnings:
         raise DeviceUnhealthy(HealthTest.REPEATED_BLOCK, f"a block came again within {REMEMBERED_BLOCKS} blocks")
     if beginning in state.landmarks:
@@ -177,18 +180,21 @@ def _count_proportions(state: HealthState, block: bytes) -> tuple[int, int, int]
     return sample, seen, left
 
 
-def _part_in_turn(block: bytes, count: int) -> bytes:
-    """Return what is to be weighed of the block after `count` others: all of a short one."""
-    start = count * BALANCE_BYTES % max(1, len(block))
-    start = min(start, max(0, len(block) - BALANCE_BYTES))
+def _part_of(block: bytes, beginning: bytes) -> bytes:
+    """Return what is to be weighed of a block: all of a short one, else a part from a place that its digest names."""
+    places = max(0, len(block) - BALANCE_BYTES) + 1
+    start = int.from_bytes(beginning[:8]) % places
     return block[start : start + BALANCE_BYTES]
 
 
-def _weigh_bits(part: bytes) -> None:
-    bits = 8 * len(part)
-    limit = _LIMITS.get(bits) or balance_limit(ALPHA_BITS, bits)
-    if abs(int.from_bytes(part, "little").bit_count() - bits / 2) > limit:
-        raise DeviceUnhealthy(HealthTest.BIT_BALANCE, f"of {bits} bits far more or fewer than one half are ones")
+def _weigh_bits(part: bytes, line: int) -> None:
+    """Compare the ones among all bits of a part with one half; and those among the bits number `line` of each byte."""
+    number = int.from_bytes(part, "little")
+    mask = _LINES if len(part) == BALANCE_BYTES else _LINES & (1 << 8 * len(part)) - 1
+    for ones, bits in ((number.bit_count(), 8 * len(part)), ((number >> line & mask).bit_count(), len(part))):
+        limit = _LIMITS.get(bits) or balance_limit(ALPHA_BITS, bits)
+        if abs(ones - bits / 2) > limit:
+            raise DeviceUnhealthy(HealthTest.BIT_BALANCE, f"of {bits} bits far more or fewer than one half are ones")
 
 
 def _look_for_cycles(tail: bytes, block: bytes) -> None:

@@ -32,6 +32,7 @@ from qss.ports.store import (
     link_of,
 )
 from qss.runtime.asks import Asks
+from qss.runtime.causes import Causes
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.sources import Sources
@@ -85,6 +86,7 @@ class LinkRunner:
         self._holds = 0
         self._released = asyncio.Event()
         self._released.set()
+        self._causes = Causes()
         self._log = _log.bind(peer=settings.peer)
         self.asks = Asks(store, self._handle, defect, self._log)
         """Where keys are asked for."""
@@ -244,12 +246,13 @@ class LinkRunner:
             case ev.CloseSource(pair, stream):
                 self.sources.close(pair, stream)
             case ev.PairAbsent(pair):
-                self._log.warning(
-                    "the neighbour opened a key stream of a device pair of which no module is attached here",
-                    pair=str(pair),
-                    remedy="start this site's module of the pair; if there is none, see that [[links]] names the same "
-                    "pairs at both ends",
-                )
+                if self._causes.is_new(pair, "no module"):
+                    self._log.warning(
+                        "the neighbour opened a key stream of a device pair of which no module is attached here",
+                        pair=str(pair),
+                        remedy="start this site's module of the pair, or its exchange (`qss module start`); if there "
+                        "is none, see that [[links]] names the same pairs at both ends",
+                    )
             case ev.Discard(handle):
                 self.sources.settle(handle)
             case ev.Disconnect(reason):

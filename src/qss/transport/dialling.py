@@ -124,7 +124,12 @@ def _reason(error: Exception, subprotocols: Sequence[str], timeout_s: float) -> 
                 "upgrade the older one"
             )
         case aiohttp.WSServerHandshakeError(status=404):
-            return "the other end has nothing at this path: give the link the same UUID at both ends"
+            return (
+                "the other end has nothing at this path: compare the UUIDs of links and device pairs at both ends, and "
+                "whether the module there is a process of its own (then name it and its address: peer_module, sync)"
+            )
+        case aiohttp.WSServerHandshakeError(status=403):
+            return "the other end lets whoever shows this certificate do nothing at this path: its log says why"
         case aiohttp.WSServerHandshakeError():
             return f"the other end answered with HTTP status {error.status} instead of opening a connection"
         case aiohttp.ClientConnectorCertificateError():

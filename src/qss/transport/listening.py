@@ -99,7 +99,10 @@ class Listener:
             _log.warning(
                 "somebody asked for a path that is not here",
                 path=request.path,
-                remedy="if it is a neighbour's: give the link the same UUID at both ends",
+                address=request.remote,
+                certificate=http.peer.uris if http.peer is not None else None,
+                remedy="if it is a neighbour: compare the UUIDs of links and device pairs at both ends, and whether a "
+                "module is said to be in this process (peer_module)",
             )
             return http.refusal(404, "there is nothing at this path")
         transport = request.transport

@@ -125,6 +125,8 @@ class PairStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A key stream is open, as far as is known here: at both modules, if this end's tells."""
     stream: str | None
     """The pair's key stream that is filled now."""
+    trouble: str
+    """Why no key comes of it, or what its device has to say; empty if all is well."""
     module: ModuleState | None
     """The module: as it is if it is in this process, else as it said last; None if it said nothing."""
 

@@ -264,6 +264,17 @@ authority = "pki/ca.pem"
 """
 
 
+async def test_couriered_key_that_cannot_be_used_is_noted_and_keeps_no_site_from_starting(place: Place) -> None:
+    table = LINK[: LINK.index("[links.device]")] + 'device = { type = "file", path = "courier" }\n'
+    configuration = place.configuration(("[[saes]]", f"{table}\n[[saes]]"))
+    notes = (await prepare(configuration)).notes
+    (note,) = (note for note in notes if note.startswith("links[0].device: "))
+    assert str(place.folder / "courier") in note
+    (place.folder / "courier").write_bytes(bytes(5000))
+    (place.folder / "courier").chmod(0o600)
+    assert not [note for note in (await prepare(configuration)).notes if note.startswith("links[")]
+
+
 @pytest.mark.parametrize(
     "kind",
     [

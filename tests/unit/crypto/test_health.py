@@ -164,15 +164,34 @@ def test_a_stuck_bit_in_every_byte_is_found(bit, stuck_at):
     assert found(block) == (HealthTest.BIT_BALANCE, 0)
 
 
+@pytest.mark.parametrize("size", [4096, 65536])
+@pytest.mark.parametrize("high", range(8))
+def test_two_bits_that_are_stuck_and_balance_each_other_are_found_in_turn(size, high):
+    low = (high + 3) % 8
+
+    def block(seed):
+        return bytes((byte | 1 << high) & ~(1 << low) for byte in random_bytes(size, seed))
+
+    verdict = found(*(block(seed) for seed in range(8)))
+    assert verdict is not None
+    assert verdict[0] is HealthTest.BIT_BALANCE
+
+
 @pytest.mark.parametrize("part", range(4))
-def test_a_bit_that_is_stuck_in_one_part_of_every_block_is_found_in_turn(part):
+@pytest.mark.parametrize("buffers", [1, 2, 4])
+def test_a_bit_that_is_stuck_in_a_part_of_every_few_blocks_is_found(part, buffers):
+    """Also where the device's fault comes round as regularly as the test might."""
+
     def block(seed):
         whole = bytearray(random_bytes(4 * BALANCE_BYTES, seed))
-        for place in range(part * BALANCE_BYTES, (part + 1) * BALANCE_BYTES):
-            whole[place] |= 1
+        if seed % buffers == 0:
+            for place in range(part * BALANCE_BYTES, (part + 1) * BALANCE_BYTES):
+                whole[place] |= 1
         return bytes(whole)
 
-    assert found(*(block(seed) for seed in range(4))) == (HealthTest.BIT_BALANCE, part)
+    verdict = found(*(block(seed) for seed in range(200)))
+    assert verdict is not None
+    assert verdict[0] is HealthTest.BIT_BALANCE
 
 
 @pytest.mark.parametrize("before", [0, 1, 500, 1023, 1100])

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.key_files import Used
 from qss.model.errors import DeviceError, StreamEnded
+from qss.model.identifiers import StreamId
 from qss.ports.device import DeviceRole
 from qss.wire.sync import MAX_DEVICE_FRAME_BYTES
 from support.device_channel import MemoryChannel
@@ -309,6 +310,14 @@ async def test_no_key_stream_is_opened_for_key_that_is_used_up(paths):
     async with TwoModules(*ends) as modules:
         with pytest.raises(DeviceError, match="used up: bring fresh key"):
             await modules.open()
+
+
+async def test_nor_is_one_begun_by_whoever_calls_the_module_from_outside(paths):
+    ends = pair(paths)
+    await run(ends)
+    async with TwoModules(*ends) as modules:
+        with pytest.raises(DeviceError, match="used up: bring fresh key"):
+            modules.a.begin(StreamId(b"s" * 16), 256)
 
 
 async def test_a_rest_that_makes_no_block_is_left(tmp_path):

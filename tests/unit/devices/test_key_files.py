@@ -336,3 +336,33 @@ def test_nothing_is_taken_while_it_is_not_open(path):
     with pytest.raises(DeviceError):
         files.take(0, 1)
     files.close()
+
+
+# --- a look beforehand ----------------------------------------------------------------------------------------------
+
+
+def test_a_look_changes_nothing_and_needs_no_lock(folder):
+    KeyFiles(folder).look()
+    assert not folder.with_name("keys.state").exists()
+    files = opened(folder)
+    KeyFiles(folder).look()
+    files.close()
+
+
+def test_a_look_tells_what_an_opening_would(tmp_path, folder):
+    with pytest.raises(DeviceError, match="gone"):
+        KeyFiles(tmp_path / "gone").look()
+    (folder / "001").chmod(0o644)
+    with pytest.raises(DeviceError, match="chmod 600"):
+        KeyFiles(folder).look()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DeviceError, match="there is no file in"):
+        KeyFiles(empty).look()
+
+
+def test_a_look_at_key_that_was_all_used_and_removed_finds_nothing_wrong(folder):
+    files = opened(folder, Used.REMOVED)
+    files.take(0, files.size)
+    files.close()
+    KeyFiles(folder, None, Used.REMOVED).look()

@@ -68,6 +68,7 @@ STATUS = SiteStatus(
                     attached=True,
                     up=True,
                     stream="s",
+                    trouble="",
                     module=ModuleState(
                         phase="running",
                         up=True,
@@ -97,6 +98,7 @@ STATUS = SiteStatus(
                     attached=False,
                     up=False,
                     stream=None,
+                    trouble="its exchange is stopped here",
                     module=None,
                 ),
             ),

@@ -375,7 +375,7 @@ async def test_paths_lead_to_their_handlers_only(pki):
         assert await connection.receive() == b"sync"
         await lost(connection.receive())  # the handler has returned
         await connection.close()
-        assert "the same UUID at both ends" in await lost(dial(pki, listener, "/other"))
+        assert "compare the UUIDs" in await lost(dial(pki, listener, "/other"))
 
 
 async def test_connections_are_counted(pki):

@@ -80,6 +80,15 @@ class KeyFiles:
         """How many bytes the files had in all."""
         return sum(file.size for file in self.files)
 
+    def look(self) -> None:
+        """Look whether the files are there and private. Changes nothing, and takes no lock. Raises `DeviceError`."""
+        with self._telling():
+            names = self._names()
+            if not names and not self._state.exists():
+                raise DeviceError(f"there is no file in {self._path}: put the couriered key there, mode 0600")
+            for name in names:
+                os.close(self._opened(name, os.O_RDONLY))
+
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:

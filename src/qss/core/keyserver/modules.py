@@ -308,10 +308,12 @@ class Modules:
         for claim in register.claims:
             pair = PairId(claim.pair)
             plan = self._plans.get(pair)
-            if plan is None or plan.module != module:
+            if plan is None:
+                return f"pair {pair} is not configured at this site; add it to [[links.modules]], or correct the UUID"
+            if plan.module != module:
                 return (
-                    f"pair {pair} is not configured for module {module} at this site; "
-                    f'give the pair module = "{module}" in [[links.modules]], or correct the UUID'
+                    f"pair {pair} is configured for module {plan.module} at this site, not for {module}; correct the "
+                    "pair in that module's file, or the module in [[links.modules]]"
                 )
             if claim.destination != plan.peer:
                 return f"pair {pair} leads to site {plan.peer}, not {claim.destination}; correct the module's peer"

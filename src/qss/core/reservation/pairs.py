@@ -8,6 +8,8 @@ A pair at the owner, while its module is attached::
     asking   the module has been asked, and has to answer   `opened` ▶ ready, `ended` ▶ pausing
     pausing  a stream has ended, or could not be opened     the pause passes ▶ ready
 
+The pause doubles while streams end soon, or cannot be opened: whatever is wrong there is not mended by asking.
+
 A module that is detached while it is asked answers all the same; its pair is asked again only after that. At the other
 end, which joins what the owner opens, pairs are attached or not, and nothing else.
 
@@ -26,11 +28,20 @@ MAX_PAIRS = 64
 """Device pairs of one link."""
 
 
+LONGEST_PAUSE_S = 8.0
+"""Longest pause before a pair is asked again."""
+
+LASTING_S = 10.0
+"""A stream that lasted so long did not end soon."""
+
+
 @dataclass(slots=True)
 class _Pair:
     attached: bool = False
     asking: bool = False
     open_at: float = 0.0
+    opened_at: float | None = None
+    pause_s: float = 0.0
 
 
 class Pairs:
@@ -59,17 +70,23 @@ class Pairs:
         """The pair's module is being asked for a new stream."""
         self._pairs[pair].asking = True
 
-    def opened(self, pair: PairId) -> None:
+    def opened(self, pair: PairId, now: float) -> None:
         """The pair's module has opened a stream."""
         if pair in self._pairs:
             self._pairs[pair].asking = False
+            self._pairs[pair].opened_at = now
 
-    def ended(self, pair: PairId, open_at: float, *, answer: bool) -> None:
-        """A stream of the pair has ended, or could not be opened (an answer): it may be asked from `open_at` on."""
+    def ended(self, pair: PairId, now: float, pause_s: float, *, answer: bool) -> None:
+        """A stream of the pair has ended, or could not be opened (an answer): it may be asked after a pause.
+
+        That is `pause_s` at first, and after a stream that lasted.
+        """
         known = self._pairs.get(pair)
         if known is None:
             return
-        known.open_at = open_at
+        lasted = not answer and known.opened_at is not None and now - known.opened_at >= LASTING_S
+        known.pause_s = pause_s if lasted or not known.pause_s else min(LONGEST_PAUSE_S, 2 * known.pause_s)
+        known.open_at = now + known.pause_s
         if answer:
             known.asking = False
 

@@ -89,7 +89,7 @@ class Streams:
             return  # the ledger began with the peer's Open
         if event.stream in state.ledgers:
             raise LocalProtocolError("a key stream was opened under the name of one that is here")
-        self._pairs.opened(event.pair)
+        self._pairs.opened(event.pair, state.now)
         ledger = self._begin(event.stream, event.pair, event.chunk_bytes)
         state.when_durable(partial(self._tell, state.epoch, event.pair, ledger))
 
@@ -105,7 +105,7 @@ class Streams:
     def source_ended(self, event: SourceEnded) -> None:
         """The module yields no more of this stream, or could not open one."""
         state = self._state
-        self._pairs.ended(event.pair, state.now + state.settings.retry_s, answer=event.stream is None)
+        self._pairs.ended(event.pair, state.now, state.settings.retry_s, answer=event.stream is None)
         ledger = None if event.stream is None else state.ledgers.get(event.stream)
         if ledger is not None and not ledger.record.closed:
             self._close(ledger)

@@ -34,6 +34,7 @@ from qss.runtime.module.channel import SyncChannel
 from qss.runtime.module.chunks import ChunkQueue
 from qss.runtime.module.device_run import DeviceRun
 from qss.runtime.module.status import ModuleStatus
+from qss.runtime.module.trouble import Trouble
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
@@ -86,6 +87,7 @@ class QkdModule:
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
         self._log = _log.bind(peer=peer, role=role.value)
+        self._trouble = Trouble(self._log)
         self._session = Session[sync.Message](
             lambda connection: Outbox(connection, _frames, MAX_WAITING),
             self._connected,
@@ -113,13 +115,10 @@ class QkdModule:
             )
         if (stream is None) is not initiator:
             raise DeviceError("the site with the lower ID opens key streams, the other one joins them by their ID")
-        device = self._device.status()
-        if device.exhausted:
-            raise DeviceError(device.note)
         if stream is None:
             stream = StreamId.from_entropy(self._entropy(_STREAM_ENTROPY_BYTES))
             if chunk_bytes is None:
-                chunk_bytes = fitting_chunk(device.rate_bps)
+                chunk_bytes = fitting_chunk(self.rate_bps())
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
         self.begin(stream, chunk_bytes)
@@ -130,6 +129,9 @@ class QkdModule:
 
         Raises `DeviceError` if it cannot be opened now: nothing was changed.
         """
+        device = self._device.status()
+        if device.exhausted:
+            raise DeviceError(device.note)
         with self._at_once():
             self._handle(ev.OpenStream(stream, chunk_bytes))
             self._drop_queue()
@@ -207,7 +209,7 @@ class QkdModule:
     # --- life -----------------------------------------------------------------------------------------------------
 
     def status(self) -> ModuleStatus:
-        """Return what the module says of itself now."""
+        """Return what the module says of itself now; why the device went on no more, until it yields again."""
         return ModuleStatus(
             self._core.phase,
             self._core.exchange,
@@ -216,7 +218,7 @@ class QkdModule:
             self._session.security,
             self._core.counts,
             self._core.owed_s(self._clock()),
-            self._device.status(),
+            self._trouble.noted(self._device.status()),
         )
 
     def adjust_device(self, change: SettingsChange) -> SimulatorSettings:
@@ -313,9 +315,7 @@ class QkdModule:
             case ev.MaySend():
                 self._running.channel.wake()
             case ev.TellSilence(seconds):
-                self._log.warning(
-                    f"the device has yielded nothing for {seconds:.0f} s; check it, unless its rate is that low"
-                )
+                self._trouble.silent(seconds)
             case ev.Disconnect(reason):
                 self._session.disconnect(reason)
             case _:
@@ -367,10 +367,12 @@ class QkdModule:
                 reason = str(error)
             finally:
                 if run is self._run:
+                    self._trouble.failed(reason)
                     self._handle(ev.DeviceFailed(reason))
                 await self._device.stop()
 
     def _block_came(self, block: RawBlock) -> None:
+        self._trouble.over()
         self._blocks[block.number] = block.material
         self._handle(ev.BlockRead(block.number, len(block.material)))
 

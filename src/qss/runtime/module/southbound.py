@@ -24,6 +24,7 @@ from qss.core.module.sessions import Sessions
 from qss.model.errors import DeviceError
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
+from qss.runtime.causes import Causes
 from qss.wire.etsi004.messages import (
     MAX_NUMBER,
     NULL_KSID,
@@ -94,6 +95,7 @@ class Southbound:
         self._performing = False
         self._changed = False
         self._refused: StreamId | None = None
+        self._causes = Causes()
         self._waking: asyncio.TimerHandle | None = None
         self._waking_at = 0.0
         self._unwatch = module.watch(self._module_changed)
@@ -216,7 +218,8 @@ class Southbound:
         try:
             self._module.begin(stream, chunk_bytes)
         except DeviceError as error:
-            _log.warning("key stream refused", stream=str(stream), reason=str(error))
+            if self._causes.is_new(None, str(error)):
+                _log.warning("key stream refused", stream=str(stream), reason=str(error))
             self._refused = stream
 
     def _take(self) -> tuple[KeyMaterial, float]:

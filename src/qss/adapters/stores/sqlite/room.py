@@ -40,11 +40,19 @@ class LogRoom:
         self._frame_bytes = page_bytes + _FRAME_HEADER_BYTES
         self._used = os.fstat(self._file).st_size
         self._grown = 0
+        self._before = 0
+        self.went_on = False
+        """Whether the log was appended to where it should have begun anew: a reader elsewhere can bring that about."""
 
     def note(self, pages: int) -> None:
         """Hear after a commit how many pages are in the log now."""
         used = _HEADER_BYTES + pages * self._frame_bytes if pages else 0
+        self.went_on = self.went_on or (self._used == 0 and used > self._before)
         self._grown, self._used = used - self._used, used
+
+    def begin_anew(self) -> None:
+        """Hear that the next commit should find the log empty."""
+        self._before, self._used, self.went_on = self._used, 0, False
 
     @property
     def is_written(self) -> bool:
@@ -62,6 +70,8 @@ class LogRoom:
             length = os.fstat(self._file).st_size
             if length - self._used >= ROOM_BYTES // 2 or self._grown > LARGE_COMMIT_BYTES:
                 return
+            if not length:  # a log that was cut and then torn by a crash must not show what it was before
+                os.fdatasync(self._file)
             os.pwrite(self._file, _ZEROS, max(length, self._used))
             os.fdatasync(self._file)
 

@@ -89,6 +89,7 @@ class Writer:
         self._log_ends = False
         self._erased = True  # bytes that are in the log: it may be of a process that was killed
         self._erased_behind = False  # bytes that may be behind its end
+        self._data_version = connection.execute("PRAGMA data_version").get
         self._failing = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="qss-store-writer", daemon=True)
@@ -161,18 +162,27 @@ class Writer:
 
     def _restart_log(self) -> None:
         written = self._room.is_written
-        if written and self._erased_behind:
-            self._room.trim()
-            self._erased_behind = False
         self._connection.set_busy_timeout(_RESTART_BUSY_MS)
         try:
+            keep = written and (self._trim() if self._erased_behind else True)
             self._connection.wal_checkpoint(
-                mode=apsw.SQLITE_CHECKPOINT_RESTART if written else apsw.SQLITE_CHECKPOINT_TRUNCATE
+                mode=apsw.SQLITE_CHECKPOINT_RESTART if keep else apsw.SQLITE_CHECKPOINT_TRUNCATE
             )
         finally:
             self._connection.set_busy_timeout(BUSY_MS)
-        self._room.note(0)
-        self._erased, self._erased_behind = False, written and self._erased
+        self._room.begin_anew()
+        self._erased, self._erased_behind = False, keep and self._erased
+
+    def _trim(self) -> bool:
+        """Cut off what earlier rounds of the log left; or cut nothing, where somebody else has committed as well."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._connection.execute("PRAGMA data_version").get != self._data_version:
+                return False
+            self._room.trim()
+            return True
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def _commit(self, group: list[_Ticket]) -> list[_Verdict]:
         try:
@@ -185,7 +195,7 @@ class Writer:
             for ticket, verdict in zip(group, verdicts, strict=True)
             if isinstance(verdict, int)
         )
-        self._erased = self._erased or erased
+        self._erased = self._erased or erased or (self._erased_behind and self._room.went_on)
         self._on_commit(erased)
         return verdicts
 
