@@ -26,22 +26,43 @@ def pause_after(pairs, now):
     return waited
 
 
-def test_the_pause_doubles_while_streams_cannot_be_opened(pairs):
+def ended_after(pairs, now, lasted):
+    """Have a stream open at `now`, and end so long after; return when, and for how long the pair is not asked then."""
+    pairs.asked(PAIR)
+    pairs.opened(PAIR, now)
+    pairs.ended(PAIR, now + lasted, 1.0, answer=False)
+    return now + lasted, pause_after(pairs, now + lasted)
+
+
+def test_the_pause_doubles_while_streams_end_soon(pairs):
     now, pauses = 0.0, []
     for _ in range(6):
-        pairs.asked(PAIR)
-        assert not list(pairs.ready(now))
-        pairs.ended(PAIR, now, 1.0, answer=True)
-        pauses.append(pause_after(pairs, now))
-        now += pauses[-1]
+        now, pause = ended_after(pairs, now, 0.5)
+        pauses.append(pause)
+        now += pause
     assert pauses == [1, 2, 4, 8, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
 
 
-@pytest.mark.parametrize(("lasted", "pause"), [(LASTING_S - 1, 2), (LASTING_S, 1)])
+@pytest.mark.parametrize(("lasted", "pause"), [(LASTING_S - 1, 4), (LASTING_S, 1)])
 def test_only_a_stream_that_lasted_makes_it_short_again(pairs, lasted, pause):
-    pairs.asked(PAIR)
-    pairs.ended(PAIR, 0.0, 1.0, answer=True)
-    pairs.asked(PAIR)
-    pairs.opened(PAIR, 1.0)
-    pairs.ended(PAIR, 1.0 + lasted, 1.0, answer=False)
-    assert pause_after(pairs, 1.0 + lasted) == pause
+    now, _ = ended_after(pairs, 0.0, 0.5)
+    now, _ = ended_after(pairs, now + 1, 0.5)
+    assert ended_after(pairs, now + 2, lasted)[1] == pause
+
+
+def test_a_new_connection_makes_it_short_again(pairs):
+    now, _ = ended_after(pairs, 0.0, 0.5)
+    now, pause = ended_after(pairs, now + 1, 0.5)
+    assert pause == 2
+    pairs.begin_anew()
+    assert ended_after(pairs, now + 2, 0.5)[1] == 1
+
+
+def test_a_module_that_opens_no_stream_is_asked_every_second(pairs):
+    now = 0.0
+    for _ in range(5):
+        pairs.asked(PAIR)
+        assert not list(pairs.ready(now))
+        pairs.ended(PAIR, now, 1.0, answer=True)
+        assert pause_after(pairs, now) == 1
+        now += 1

@@ -8,7 +8,8 @@ A pair at the owner, while its module is attached::
     asking   the module has been asked, and has to answer   `opened` ▶ ready, `ended` ▶ pausing
     pausing  a stream has ended, or could not be opened     the pause passes ▶ ready
 
-The pause doubles while streams end soon, or cannot be opened: whatever is wrong there is not mended by asking.
+The pause doubles while streams end soon after they were opened, for as long as the connection between the key servers
+lasts: whatever is wrong there is not mended by opening more.
 
 A module that is detached while it is asked answers all the same; its pair is asked again only after that. At the other
 end, which joins what the owner opens, pairs are attached or not, and nothing else.
@@ -79,16 +80,23 @@ class Pairs:
     def ended(self, pair: PairId, now: float, pause_s: float, *, answer: bool) -> None:
         """A stream of the pair has ended, or could not be opened (an answer): it may be asked after a pause.
 
-        That is `pause_s` at first, and after a stream that lasted.
+        That is `pause_s`, but doubled each time for streams that did not last.
         """
         known = self._pairs.get(pair)
         if known is None:
             return
-        lasted = not answer and known.opened_at is not None and now - known.opened_at >= LASTING_S
-        known.pause_s = pause_s if lasted or not known.pause_s else min(LONGEST_PAUSE_S, 2 * known.pause_s)
-        known.open_at = now + known.pause_s
+        known.open_at = now + pause_s
         if answer:
             known.asking = False
+        elif known.opened_at is not None:
+            lasted = now - known.opened_at >= LASTING_S
+            known.pause_s = pause_s if lasted or not known.pause_s else min(LONGEST_PAUSE_S, 2 * known.pause_s)
+            known.open_at = now + known.pause_s
+
+    def begin_anew(self) -> None:
+        """The key servers are connected anew: what ended streams before is perhaps over."""
+        for known in self._pairs.values():
+            known.opened_at, known.pause_s = None, 0.0
 
     def ready(self, now: float) -> Iterator[PairId]:
         """Yield the attached pairs that may be asked now; forget those that are detached and have no pause left."""

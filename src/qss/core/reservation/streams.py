@@ -192,6 +192,7 @@ class Streams:
 
     def announce(self) -> None:
         """A connection is up: tell of streams that opened since the greeting, of what is durable, of final marks."""
+        self._pairs.begin_anew()
         for pair, ledger in self._untold:
             if ledger.record.limit is None:
                 self._tell(self._state.epoch, pair, ledger)
