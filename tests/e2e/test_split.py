@@ -165,7 +165,7 @@ def test_another_module_of_the_site_takes_no_modules_place(split: RunningNetwork
     ended = sum(event["event"] == "key stream ended" for event in split.events(B1))
     split.start(impostor)
     refusal = "module A/9 called, but the other end of this device pair is module A/1's"
-    for name, words in ((B1, refusal), (impostor, f"not configured for module {impostor}")):
+    for name, words in ((B1, refusal), (impostor, f"not for {impostor}")):
         split.until(lambda n=name, w=words: any(w in str(event) for event in split.events(n)), f"a refusal at {name}")
     split.kill(impostor)
     until_more_key(split)
