@@ -1,0 +1,90 @@
+"""What a link costs, in key: the published system's equation 2, quantised and damped (Routing 8). Pure.
+
+A cost that followed every key would be told with every key. So it moves in steps, and only when it has clearly left the
+step that was told last: within a band of one step on both sides of it nothing is said. So what trembles by half a step,
+all in all, is told at most once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qss.wire.routing import MAX_COST
+
+STEPS = 16
+"""Steps from 0 to c0."""
+
+BAND = 1.0
+"""How far the exact cost may be from the told one, in steps, before another one is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostWeights:
+    """The constants of equation 2. `base` (c0) must be more than `level` (w1) and `trend` (w2) together."""
+
+    base: float = 1024.0
+    level: float = 800.0
+    trend: float = 160.0
+
+    def __post_init__(self) -> None:
+        if not (self.level >= 0 and self.trend >= 0 and self.level + self.trend < self.base <= MAX_COST // 2):
+            raise ValueError(f"c0 = {self.base} must be more than w1 + w2 = {self.level + self.trend}")
+
+    @property
+    def step(self) -> float:
+        """By how much told costs differ at least."""
+        return self.base / STEPS
+
+    def exact(self, available: int, before: int, capacity: int) -> float:
+        """Return K(t) of equation 2: `available` and `before` are the bits of key left at this tick and the last."""
+        left = min(available, capacity) / capacity
+        came = left - min(before, capacity) / capacity
+        return self.base - self.level * left - self.trend * came
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A link as this end sees it: bits of key left and capacity, in bits, and what the administrator adds."""
+
+    available_bits: int
+    capacity_bits: int
+    administrative_cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a link: its cost, and the bits of key left, rounded down to a power of two."""
+
+    cost: int
+    available_bits: int
+
+
+class LinkCost:
+    """The cost of one link at this end, tick by tick."""
+
+    def __init__(self, weights: CostWeights, load: Load) -> None:
+        """Begin with what is there now, as if it had been so for long."""
+        self._weights = weights
+        self._load = load
+        self._exact = weights.exact(load.available_bits, load.available_bits, load.capacity_bits)
+        self.told = self._tell()
+        """What is to be told now."""
+
+    def tick(self, load: Load) -> bool:
+        """Take in how the link is now, a tick later; return whether something else is to be told."""
+        before, self._load = self._load, load
+        self._exact = self._weights.exact(load.available_bits, before.available_bits, load.capacity_bits)
+        told_exact = self.told.cost - load.administrative_cost
+        left_the_band = abs(self._exact - told_exact) > BAND * self._weights.step
+        other_key = (load.available_bits == 0) is not (self.told.available_bits == 0)
+        if not (left_the_band or other_key or load.administrative_cost != before.administrative_cost):
+            return False
+        told = self._tell()
+        changed, self.told = told != self.told, told
+        return changed
+
+    def _tell(self) -> Told:
+        step = self._weights.step
+        cost = max(1, round(self._exact / step) * step) + self._load.administrative_cost
+        bits = self._load.available_bits
+        return Told(min(MAX_COST, round(cost)), bits and 1 << bits.bit_length() - 1)

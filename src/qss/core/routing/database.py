@@ -1,0 +1,124 @@
+"""The link state database: the newest instance of each LSA that is known, how old it is, and what has been (Routing 7).
+
+Held here: which instance is newer, ages, the digest, what stays of an LSA that has passed its lifetime (its header, so
+that it cannot come back). Not here: who may say what (`judging`), and who is told (`flooding`). Time is in seconds of a
+clock that never steps.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qss.wire.routing import Authentication, Body, Carried, Header, Key, header_digest
+
+MAX_ORIGINS = 4096
+"""Most origins that are known (Routing 10)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An LSA as it was signed, what that says, and when it began to be."""
+
+    header: Header
+    encoded: bytes
+    body: Body
+    authentication: Authentication
+    born_at: float
+
+    def ends_at(self) -> float:
+        """When its lifetime passes."""
+        return self.born_at + self.body.lifetime_s
+
+    def carried(self, forwarder: str, now: float) -> Carried:
+        """Return it as `forwarder` sends it on."""
+        age_ms = min(max(0, round(1000 * (now - self.born_at))), 1000 * self.body.lifetime_s)
+        return Carried(forwarder, age_ms, self.encoded, self.authentication)
+
+
+class Standing(StrEnum):
+    """How an instance stands to what the database has."""
+
+    NEWER = "newer"
+    SAME = "same"
+    OLDER = "older"
+
+
+class Database:
+    """The LSAs of a network, as one RM knows them."""
+
+    def __init__(self) -> None:
+        self._instances: dict[Key, Instance] = {}
+        self._gone: dict[Key, Header] = {}
+        """Of LSAs that have passed their lifetime, the last header."""
+        self._parts: dict[str, int] = {}
+        self._ends: list[tuple[float, Key]] = []
+        self._digest = 0
+
+    def __iter__(self) -> Iterator[Instance]:
+        """Yield what has not passed its lifetime."""
+        return iter(self._instances.values())
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def get(self, key: Key) -> Instance | None:
+        """Return the newest instance of an LSA, if it has not passed its lifetime."""
+        return self._instances.get(key)
+
+    def last(self, key: Key) -> Header | None:
+        """Return the header of the newest instance that was ever known."""
+        instance = self._instances.get(key)
+        return self._gone.get(key) if instance is None else instance.header
+
+    def standing(self, header: Header) -> Standing:
+        """Tell how an instance stands to what is known."""
+        last = self.last(header.key)
+        if last is None or header.version > last.version:
+            return Standing.NEWER
+        return Standing.SAME if header.version == last.version else Standing.OLDER
+
+    def has_room(self, key: Key) -> bool:
+        """Whether an LSA of this origin may be installed."""
+        return key.origin in self._parts or len(self._parts) < MAX_ORIGINS
+
+    @property
+    def digest(self) -> bytes:
+        """What tells two databases apart (Routing 4.6), 8 bytes."""
+        return self._digest.to_bytes(8)
+
+    def headers(self) -> list[Header]:
+        """Return what is known, in the order of keys."""
+        return [self._instances[key].header for key in sorted(self._instances)]
+
+    def install(self, instance: Instance) -> None:
+        """Take in an instance that is newer than what is known."""
+        header = instance.header
+        key = header.key
+        self._forget(key)
+        if self._gone.pop(key, None) is None:
+            self._parts[key.origin] = self._parts.get(key.origin, 0) + 1
+        self._instances[key] = instance
+        self._digest ^= header_digest(header)
+        heapq.heappush(self._ends, (instance.ends_at(), key))
+
+    def age(self, now: float) -> list[Key]:
+        """Drop what has passed its lifetime, and return which LSAs these were."""
+        dropped = []
+        while self._ends and self._ends[0][0] <= now:
+            ends_at, key = heapq.heappop(self._ends)
+            instance = self._instances.get(key)
+            if instance is not None and instance.ends_at() == ends_at:
+                self._forget(key)
+                self._gone[key] = instance.header
+                self._parts[key.origin] = self._parts.get(key.origin, 0) + 1
+                dropped.append(key)
+        return dropped
+
+    def _forget(self, key: Key) -> None:
+        instance = self._instances.pop(key, None)
+        if instance is not None:
+            self._digest ^= header_digest(instance.header)
+            self._parts[key.origin] -= 1

@@ -1,0 +1,108 @@
+"""What happens to a routing module's core, and what it wants done. All of it is plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qss.core.routing.cost import Load
+from qss.model.identifiers import QksId, SaeId
+from qss.wire.routing import Key, Message
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A mutually authenticated connection to this neighbour's RM stands. An older one has ended before."""
+
+    peer: QksId
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """It has ended."""
+
+    peer: QksId
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came from this neighbour."""
+
+    peer: QksId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SaesAtHome:
+    """These SAEs are at home here, each with the authority's statement of that, if there is one."""
+
+    saes: Mapping[SaeId, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LinksUp:
+    """These links of the site work, each with its load now. Others do not."""
+
+    loads: Mapping[QksId, Load]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The site is about to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Connected | Disconnected | Received | SaesAtHome | LinksUp | Leave | Tick
+
+# --- effects ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these messages to a neighbour, in order."""
+
+    peer: QksId
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End the connection to a neighbour; `Disconnected` follows."""
+
+    peer: QksId
+    reason: str
+
+
+class Reason(StrEnum):
+    """Why an LSA was dropped."""
+
+    MALFORMED = "malformed"
+    SIGNATURE = "signature"
+    ORIGINS = "too-many-origins"
+    RATE = "too-often"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An LSA that this neighbour sent was dropped. `key` None: it could not be read."""
+
+    peer: QksId
+    reason: Reason
+    key: Key | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableChanged:
+    """Ways or homes are not what they were."""
+
+
+Effect = Send | Disconnect | Dropped | TableChanged
+Effects = tuple[Effect, ...]

@@ -1,0 +1,212 @@
+"""What this RM says of its own site, and when: sequences, refreshing, withdrawal, and holding back (Routing 7).
+
+    state    what it means                              leaves it
+    ───────  ─────────────────────────────────────────  ───────────────────────────────────────────────────────
+    quiet    what comes is told at once                 a change is told ▶ holding
+    holding  changes gather until the hold time passes  it passes: with changes ▶ told, holding twice as long;
+                                                        without, for twice the hold time ▶ quiet
+
+Held here: bodies, versions and times. Not here: signing, installing and sending (`router`). Times in seconds; the wall
+clock only dates what is said.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from qss.model.identifiers import SaeId
+from qss.wire.routing import (
+    MAX_NEIGHBOURS,
+    MAX_PARTS,
+    MAX_SEQUENCE,
+    VERSION,
+    Body,
+    Endpoint,
+    Header,
+    Key,
+    LinkState,
+    LsaType,
+    SaeState,
+    Source,
+)
+
+FIRST_HOLD_S = 0.05
+LONGEST_HOLD_S = 5.0
+
+SAES_BYTES = 48 * 1024
+"""Most bytes of SAEs in one LSA: the rest of it, and MessagePack, need room as well."""
+
+REFRESHES = 3
+"""Refreshes in one lifetime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who says it: the site, its External, its RM, the lifetime of what it says, and whether paths may lead through."""
+
+    source: Source
+    routing: Endpoint
+    lifetime_s: int = 90
+    transit: bool = True
+
+
+@dataclass(slots=True)
+class _Said:
+    body: Body
+    at: float
+
+
+@dataclass(slots=True)
+class Hold:
+    """When the next change may be told."""
+
+    until: float = 0.0
+    length: float = FIRST_HOLD_S
+    quiet_from: float = 0.0
+
+    def may_tell(self, now: float) -> bool:
+        """Whether the hold time has passed."""
+        return now >= self.until
+
+    def told(self, now: float) -> None:
+        """A change is told: hold the next ones back."""
+        self.length = FIRST_HOLD_S if now >= self.quiet_from else min(LONGEST_HOLD_S, 2 * self.length)
+        self.until, self.quiet_from = now + self.length, now + 3 * self.length
+
+
+@dataclass(slots=True)
+class Origination:
+    """The LSAs of this RM's own site. `generation` is that of its first ones."""
+
+    origin: Origin
+    generation: int = 0
+    links: tuple[LinkState, ...] = ()
+    saes: tuple[SaeState, ...] = ()
+    _said: dict[Key, _Said] = field(default_factory=dict)
+    _beyond: dict[Key, Header] = field(default_factory=dict)
+    """Instances of before that somebody still has: what is said next must be newer."""
+    _holds: dict[LsaType, Hold] = field(default_factory=lambda: {each: Hold() for each in LsaType})
+    _leaving: bool = False
+
+    def set_links(self, links: Sequence[LinkState]) -> None:
+        """Say this of the site's links from now on."""
+        self.links = tuple(sorted(links, key=lambda link: link.peer))
+
+    def set_saes(self, saes: Mapping[SaeId, bytes | None]) -> None:
+        """Say from now on that these SAEs are at home here, with their statements."""
+        self.saes = tuple(SaeState(sae, saes[sae]) for sae in sorted(saes))
+
+    def leave(self) -> None:
+        """Withdraw all, and say nothing more."""
+        self._leaving = True
+
+    def heard_own(self, header: Header) -> None:
+        """Somebody has an instance of this site's LSA that is none of those said here (Routing 7.3)."""
+        self._beyond[header.key] = header
+
+    def due(self, now: float, wall: float) -> Iterator[Body]:
+        """Yield what is to be said now."""
+        wanted = {} if self._leaving else dict(self._wanted())
+        for lsa_type, hold in self._holds.items():
+            keys = {key for key in (*self._said, *self._beyond, *wanted) if key.type is lsa_type}
+            changed = [key for key in sorted(keys) if self._differs(key, wanted.get(key))]
+            if changed and (hold.may_tell(now) or self._leaving):
+                hold.told(now)
+            else:
+                changed = []
+            stale = {key for key in keys - set(changed) if key in wanted and self._is_stale(key, now)}
+            for key in (*changed, *sorted(stale)):
+                yield self._say(key, wanted.get(key), now, wall)
+
+    def next_at(self) -> float | None:
+        """When held changes may be told, at the earliest; None if there are none."""
+        wanted = {} if self._leaving else dict(self._wanted())
+        keys = {*self._said, *self._beyond, *wanted}
+        times = [self._holds[key.type].until for key in keys if self._differs(key, wanted.get(key))]
+        return min(times, default=None)
+
+    def _wanted(self) -> Iterator[tuple[Key, tuple[LinkState, ...] | tuple[SaeState, ...]]]:
+        site = self.origin.source.qks
+        yield Key(site, LsaType.LINKS, 0), self.links
+        for part, saes in enumerate(_parted(self.saes)):
+            yield Key(site, LsaType.SAES, part), saes
+
+    def _differs(self, key: Key, wanted: tuple[LinkState, ...] | tuple[SaeState, ...] | None) -> bool:
+        said = self._said.get(key)
+        if key in self._beyond or said is None:
+            return wanted is not None or key in self._beyond
+        if wanted is None:
+            return not said.body.withdrawn
+        now_said = said.body.links if key.type is LsaType.LINKS else said.body.saes
+        return said.body.withdrawn or wanted != now_said
+
+    def _is_stale(self, key: Key, now: float) -> bool:
+        return now - self._said[key].at >= self.origin.lifetime_s / REFRESHES
+
+    def _say(
+        self, key: Key, neighbours: tuple[LinkState, ...] | tuple[SaeState, ...] | None, now: float, wall: float
+    ) -> Body:
+        generation, sequence = self._next_version(key)
+        links = [each for each in neighbours or () if isinstance(each, LinkState)]
+        saes = [each for each in neighbours or () if isinstance(each, SaeState)]
+        body = Body(
+            VERSION,
+            key.type,
+            self.origin.source,
+            self.origin.routing,
+            key.part,
+            generation,
+            sequence,
+            self.origin.lifetime_s,
+            neighbours is None,
+            self.origin.transit,
+            tuple(links),
+            tuple(saes),
+            max(0, int(wall)),
+        )
+        self._said[key] = _Said(body, now)
+        return body
+
+    def _next_version(self, key: Key) -> tuple[int, int]:
+        said = self._said.get(key)
+        versions = [(self.generation, 0)]
+        if said is not None:
+            versions.append((said.body.generation, said.body.sequence))
+        if beyond := self._beyond.pop(key, None):
+            versions.append((beyond.generation, beyond.sequence))
+        generation, sequence = max(versions)
+        return (generation + 1, 1) if sequence == MAX_SEQUENCE else (generation, sequence + 1)
+
+
+def _parted(saes: Sequence[SaeState]) -> list[tuple[SaeState, ...]]:
+    """Part SAEs into what fits into one LSA each. What would be too much for `MAX_PARTS` is not told.
+
+    An SAE has its part from its ID and the number of parts, a power of two: so one that comes or goes changes one LSA,
+    but for the few times that the number doubles.
+    """
+    number = 1
+    while True:
+        parts: list[list[SaeState]] = [[] for _ in range(number)]
+        for sae in saes:
+            parts[zlib.crc32(sae.sae.encode()) % number].append(sae)
+        if number == MAX_PARTS or all(map(_fits, parts)):
+            return [tuple(_fitting(part)) for part in parts]
+        number *= 2
+
+
+def _fits(part: Sequence[SaeState]) -> bool:
+    return len(part) <= MAX_NEIGHBOURS and sum(map(_size, part)) <= SAES_BYTES
+
+
+def _fitting(part: Sequence[SaeState]) -> Iterator[SaeState]:
+    room = SAES_BYTES
+    for sae in part[:MAX_NEIGHBOURS]:
+        room -= _size(sae)
+        if room >= 0:
+            yield sae
+
+
+def _size(sae: SaeState) -> int:
+    return len(sae.sae) + len(sae.statement or b"") + 8

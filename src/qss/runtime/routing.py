@@ -1,0 +1,172 @@
+"""One routing module: feeds its core with events and carries out the effects. The core decides; this shell moves bytes.
+
+It knows nothing of who dials whom: it is given one connection after the other, each with the neighbour that was
+identified at its end. Not here: cryptography, which the core is given, and what becomes of the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import assert_never
+
+import structlog
+
+from qss.core.routing import Load, Router, Table
+from qss.core.routing import events as ev
+from qss.model.errors import RemoteProtocolError
+from qss.model.identifiers import QksId, SaeId
+from qss.runtime.causes import Causes
+from qss.runtime.outbox import Outbox
+from qss.runtime.session import Session
+from qss.runtime.tasks import Defect, Tasks
+from qss.transport.connection import Connection
+from qss.wire import routing as wire
+from qss.wire.framing import fitting_runs
+
+MAX_WAITING_BYTES = 64 << 20
+"""Bytes of LSAs that may wait for one neighbour."""
+
+TICK_S = 0.05
+"""The shortest time that the core holds anything back."""
+
+LEAVING_S = 0.5
+"""How long a module that stops waits for its withdrawals to leave."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RoutingModule:
+    """The RM of one site. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        router: Router,
+        neighbours: Sequence[QksId],
+        defect: Defect,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Run `router`, which speaks with these neighbours and nobody else."""
+        self._router = router
+        self._defect = defect
+        self._clock = clock
+        self._wall = wall
+        self._defective = False
+        self._watchers: list[Callable[[], None]] = []
+        self._causes = Causes()
+        self._tasks = Tasks(defect)
+        self._sessions = {peer: self._session(peer) for peer in neighbours}
+
+    @property
+    def router(self) -> Router:
+        """The core, for its queries."""
+        return self._router
+
+    @property
+    def table(self) -> Table:
+        """Ways and homes as this site sees them now."""
+        return self._router.table
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever the table may be another one."""
+        self._watchers.append(changed)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to count time."""
+        self._tasks.start(self._tick(), "routing")
+
+    async def stop(self) -> None:
+        """Withdraw what this site has said, end all connections, and take no further one. Can be called twice."""
+        if any(session.security is not None for session in self._sessions.values()):
+            self._handle(ev.Leave())
+            await asyncio.sleep(LEAVING_S)
+        await self._tasks.cancelled()
+        await asyncio.gather(*(session.stop() for session in self._sessions.values()))
+
+    # --- what the key server tells ----------------------------------------------------------------------------------
+
+    def publish_saes(self, saes: Mapping[SaeId, bytes | None]) -> None:
+        """These SAEs are at home here, each with the authority's statement of that, if there is one."""
+        self._handle(ev.SaesAtHome(dict(saes)))
+
+    def publish_links(self, loads: Mapping[QksId, Load]) -> None:
+        """These links work, each with its load now."""
+        self._handle(ev.LinksUp(dict(loads)))
+
+    # --- neighbours -------------------------------------------------------------------------------------------------
+
+    async def serve(self, peer: QksId, connection: Connection) -> None:
+        """Speak Routing over this connection until it ends. A newer connection takes the place of an older one."""
+        await self._sessions[peer].serve(connection)
+
+    def _session(self, peer: QksId) -> Session[wire.Message]:
+        return Session[wire.Message](
+            lambda connection: Outbox(connection, _frames, MAX_WAITING_BYTES, _weight),
+            lambda: self._handle(ev.Connected(peer)),
+            partial(self._received, peer),
+            lambda _: self._handle(ev.Disconnected(peer)),
+            self._defect,
+            _log.bind(subject="routing", peer=peer),
+        )
+
+    def _received(self, peer: QksId, frame: bytes) -> None:
+        for message in wire.decode(frame):
+            self._handle(ev.Received(peer, message))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._handle(ev.Tick())
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: ev.Event) -> None:
+        if self._defective:
+            return
+        try:
+            effects = self._router.handle(event, self._clock(), self._wall())
+        except RemoteProtocolError:
+            raise  # the neighbour is told by the end of its connection
+        except Exception as error:
+            self._defective = True
+            self._defect(error)
+            raise
+        for effect in effects:
+            self._perform(effect)
+
+    def _perform(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Send(peer, messages):
+                self._sessions[peer].send(messages)
+            case ev.Disconnect(peer, reason):
+                self._sessions[peer].disconnect(reason)
+            case ev.Dropped(peer, reason, key):
+                if self._causes.is_new(peer, f"{reason} {key and key.origin}"):
+                    _log.warning(
+                        "an LSA was dropped",
+                        peer=peer,
+                        reason=str(reason),
+                        origin=None if key is None else key.origin,
+                        type=None if key is None else str(key.type),
+                    )
+            case ev.TableChanged():
+                for changed in self._watchers:
+                    changed()
+            case _:
+                assert_never(effect)
+
+
+def _weight(message: wire.Message) -> int:
+    carried = message.carried if isinstance(message, wire.Update) else ()
+    return 64 + sum(len(each.body) for each in carried)
+
+
+def _frames(messages: Sequence[wire.Message]) -> list[bytes]:
+    runs = fitting_runs(messages, lambda message: len(wire.encode([message])), wire.MAX_FRAME_BYTES, wire.MAX_MESSAGES)
+    return [wire.encode(run) for run in runs]

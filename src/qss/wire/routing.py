@@ -1,0 +1,268 @@
+"""Routing, version 1: what two routing modules say to each other, and link state advertisements, as MessagePack.
+
+Held here: the shapes, their limits, bytes to messages and back. Not here: what a message means and when it is allowed
+(`core.routing`; `docs/reference/routing-protocol.md` numbers the steps), nor signatures (`crypto.signing`).
+
+A frame is one MessagePack array of 1 to `MAX_MESSAGES` messages; a message is an array whose first element is its
+type's name. Unknown types, missing or further members and trailing bytes are a `RemoteProtocolError`. What is signed
+travels as the bytes that were signed, and is decoded apart (`decode_body`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.wire.framing import decode_frame
+
+SUBPROTOCOL = "qss-routing.1"
+"""Name under which this version is negotiated when the connection opens."""
+
+VERSION = 1
+"""The version of a body (Routing 3.1)."""
+
+MAX_FRAME_BYTES = 256 * 1024
+"""Largest frame that is sent or taken."""
+
+MAX_MESSAGES = 256
+"""Most messages in one frame."""
+
+MAX_HEADERS = 2048
+"""Most headers, or keys, in one message."""
+
+MAX_CARRIED = 64
+"""Most LSAs in one Update."""
+
+MAX_BODY_BYTES = 64 * 1024
+"""Largest body of an LSA."""
+
+MAX_PARTS = 64
+"""Most LSAs of one type that an origin has."""
+
+MAX_NEIGHBOURS = 4096
+"""Most neighbours that one LSA names."""
+
+MAX_SEQUENCE = 2**32 - 1
+"""The last sequence of a generation."""
+
+DIGEST_BYTES = 8
+"""Of SHA-256, where it tells two honest things apart; nothing rests on its being hard to meet."""
+
+MAX_COST = 1 << 24
+"""Highest cost of a link."""
+
+MAX_LIFETIME_S = 24 * 3600
+"""Longest lifetime of an LSA."""
+
+_COUNT = 2**63 - 1
+
+SiteName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+SaeName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[!-~]+\Z")]
+Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"\A[A-Za-z0-9._:-]*\Z")]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Part = Annotated[int, Meta(ge=0, lt=MAX_PARTS)]
+Count = Annotated[int, Meta(ge=0, le=_COUNT)]
+Sequence_ = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
+Milliseconds = Annotated[int, Meta(ge=0, le=1000 * MAX_LIFETIME_S)]
+Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Statement = Annotated[bytes, Meta(max_length=1024)]
+
+
+class LsaType(StrEnum):
+    """What an LSA tells of its origin (Routing 3.1)."""
+
+    SAES = "S"
+    LINKS = "K"
+
+
+class _Structure(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of what messages are made of: arrays."""
+
+
+class Key(_Structure, frozen=True, order=True):
+    """Which LSA: all instances of it have the same key."""
+
+    origin: SiteName
+    type: LsaType
+    part: Part
+
+
+class Header(_Structure, frozen=True):
+    """Which instance of an LSA (Routing 3.2). `digest` is that of its body."""
+
+    key: Key
+    generation: Count
+    sequence: Sequence_
+    digest: Digest
+
+    @property
+    def version(self) -> tuple[int, int, bytes]:
+        """What is compared to tell which of two instances is newer."""
+        return self.generation, self.sequence, self.digest
+
+
+class Endpoint(_Structure, frozen=True):
+    """Where something listens."""
+
+    host: Host
+    port: Port
+
+
+class Source(_Structure, frozen=True):
+    """The origin's QKS, and where its External is."""
+
+    qks: SiteName
+    host: Host
+    port: Port
+
+
+class LinkState(_Structure, frozen=True):
+    """A link as one of its ends tells it: the other end, what it costs, and the bits of key left (Routing 8)."""
+
+    peer: SiteName
+    cost: Annotated[int, Meta(ge=1, le=MAX_COST)]
+    available_bits: Count
+
+
+class SaeState(_Structure, frozen=True):
+    """An SAE at home at the origin, and the authority's statement of that, if there is one (Routing 3.4)."""
+
+    sae: SaeName
+    statement: Statement | None
+
+
+class Body(_Structure, frozen=True):
+    """What the origin signs (Routing 3.1). `lifetime_s` in seconds, `timestamp` in seconds since 1970.
+
+    `transit` says whether paths may lead through the origin; one type of neighbours is always empty.
+    """
+
+    version: Annotated[int, Meta(ge=VERSION, le=VERSION)]
+    type: LsaType
+    source: Source
+    routing: Endpoint
+    part: Part
+    generation: Count
+    sequence: Sequence_
+    lifetime_s: Annotated[int, Meta(ge=1, le=MAX_LIFETIME_S)]
+    withdrawn: bool
+    transit: bool
+    links: Annotated[tuple[LinkState, ...], Meta(max_length=MAX_NEIGHBOURS)]
+    saes: Annotated[tuple[SaeState, ...], Meta(max_length=MAX_NEIGHBOURS)]
+    timestamp: Count
+
+    @property
+    def key(self) -> Key:
+        """Which LSA this is an instance of."""
+        return Key(self.source.qks, self.type, self.part)
+
+
+class Authentication(_Structure, frozen=True):
+    """By what a body's origin is known (Routing 3.3)."""
+
+    algorithm: Annotated[str, Meta(min_length=1, max_length=32)]
+    certificate: Annotated[bytes, Meta(max_length=4096)]
+    signature: Annotated[bytes, Meta(max_length=4096)]
+
+
+class Carried(_Structure, frozen=True):
+    """An LSA on its way: who sent it on, how old it is, what was signed, and by whom."""
+
+    forwarder: SiteName
+    age_ms: Milliseconds
+    body: Annotated[bytes, Meta(min_length=1, max_length=MAX_BODY_BYTES)]
+    authentication: Authentication
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower, forbid_unknown_fields=True):
+    """Base of all messages: arrays that begin with the type's name in lower case."""
+
+
+class Hello(_Message, frozen=True):
+    """I am here (Routing 4.1): whether I have heard you, and am full; when to give me up; the digest of what I know."""
+
+    heard: bool
+    full: bool
+    dead_ms: Annotated[int, Meta(ge=100, le=600_000)]
+    digest: Digest
+
+
+class Summary(_Message, frozen=True):
+    """What I know (Routing 5.1); `more` if further Summaries follow."""
+
+    headers: Annotated[tuple[Header, ...], Meta(max_length=MAX_HEADERS)]
+    more: bool
+
+
+class Request(_Message, frozen=True):
+    """Send me these (Routing 5.2)."""
+
+    keys: Annotated[tuple[Key, ...], Meta(min_length=1, max_length=MAX_HEADERS)]
+
+
+class Update(_Message, frozen=True):
+    """LSAs (Routing 6.1)."""
+
+    carried: Annotated[tuple[Carried, ...], Meta(min_length=1, max_length=MAX_CARRIED)]
+
+
+class Ack(_Message, frozen=True):
+    """I have these instances (Routing 6.4)."""
+
+    headers: Annotated[tuple[Header, ...], Meta(min_length=1, max_length=MAX_HEADERS)]
+
+
+Message = Hello | Summary | Request | Update | Ack
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder(
+    Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
+)
+_BODY_DECODER: msgspec.msgpack.Decoder[Body] = msgspec.msgpack.Decoder(Body)
+
+
+def encode(messages: Sequence[Message]) -> bytes:
+    """Return the frame that holds `messages`, in order. Raises `LocalProtocolError` beyond the limits."""
+    frame = _ENCODER.encode(messages)
+    if not 1 <= len(messages) <= MAX_MESSAGES or len(frame) > MAX_FRAME_BYTES:
+        raise LocalProtocolError(f"{len(messages)} messages in {len(frame)} bytes do not fit into one Routing frame")
+    return frame
+
+
+def decode(frame: bytes) -> tuple[Message, ...]:
+    """Return the messages of `frame`, in order. Raises `RemoteProtocolError` for anything that is no Routing frame."""
+    return decode_frame(_DECODER, frame, MAX_FRAME_BYTES, SUBPROTOCOL)
+
+
+def encode_body(body: Body) -> bytes:
+    """Return the bytes that are signed. Raises `LocalProtocolError` if they are too many."""
+    encoded = _ENCODER.encode(body)
+    if len(encoded) > MAX_BODY_BYTES:
+        raise LocalProtocolError(f"an LSA of {len(encoded)} bytes is larger than {MAX_BODY_BYTES}: part it")
+    return encoded
+
+
+def decode_body(encoded: bytes) -> Body:
+    """Return what was signed. Raises `RemoteProtocolError` if it is no body of this version, or contradicts itself."""
+    body = decode_frame(_BODY_DECODER, encoded, MAX_BODY_BYTES, SUBPROTOCOL)
+    wrong = body.saes if body.type is LsaType.LINKS else body.links
+    named = [each.peer for each in body.links] + [each.sae for each in body.saes]
+    if wrong or (named and body.withdrawn) or len(set(named)) < len(named) or body.source.qks in named:
+        raise RemoteProtocolError("an LSA contradicts itself: neighbours twice, of another type, or after a withdrawal")
+    return body
+
+
+def header_of(encoded: bytes, body: Body) -> Header:
+    """Return which instance a body is."""
+    return Header(body.key, body.generation, body.sequence, hashlib.sha256(encoded).digest()[:DIGEST_BYTES])
+
+
+def header_digest(header: Header) -> int:
+    """Return what a header adds to the digest of a database (Routing 4.6), to be combined by XOR."""
+    return int.from_bytes(hashlib.sha256(_ENCODER.encode(header)).digest()[:DIGEST_BYTES])

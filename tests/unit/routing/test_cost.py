@@ -1,0 +1,92 @@
+"""What a link costs: equation 2, steps, and how seldom another cost is told."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qss.core.routing.cost import BAND, CostWeights, LinkCost, Load
+
+WEIGHTS = CostWeights()
+CAPACITY = 1 << 20
+
+
+def load(part: float, administrative: int = 0) -> Load:
+    return Load(round(part * CAPACITY), CAPACITY, administrative)
+
+
+@pytest.mark.parametrize(
+    ("available", "before", "cost"),
+    [(0, 0, 1024), (1, 1, 224), (0.5, 0.5, 624), (0.5, 0.25, 584), (0.25, 0.5, 864), (1, 0, 64), (0, 1, 1184)],
+)
+def test_equation_2(available, before, cost):
+    found = WEIGHTS.exact(round(available * CAPACITY), round(before * CAPACITY), CAPACITY)
+    assert math.isclose(found, cost)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_cost_stays_above_0(available, before):
+    exact = WEIGHTS.exact(round(available * CAPACITY), round(before * CAPACITY), CAPACITY)
+    assert exact > 0
+    assert LinkCost(WEIGHTS, load(available)).told.cost >= 1
+
+
+@pytest.mark.parametrize(("base", "level", "trend"), [(100, 60, 40), (100, -1, 0), (100, 0, 101), (1e9, 1, 1)])
+def test_weights_that_cannot_be(base, level, trend):
+    with pytest.raises(ValueError, match="must be more than"):
+        CostWeights(base, level, trend)
+
+
+def test_more_than_the_capacity_counts_as_full():
+    assert WEIGHTS.exact(3 * CAPACITY, 3 * CAPACITY, CAPACITY) == WEIGHTS.exact(CAPACITY, CAPACITY, CAPACITY)
+
+
+def test_a_buffer_that_fills_is_told_a_few_times():
+    cost = LinkCost(WEIGHTS, load(0))
+    told = [cost.told.cost] + [cost.told.cost for n in range(1, 10_001) if cost.tick(load(n / 10_000))]
+    assert told == sorted(told, reverse=True)
+    assert 10 <= len(told) <= 14  # 800 of 1,024 in steps of 64, and the first key
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=200), st.floats(0.1, 0.9))
+def test_a_buffer_that_trembles_is_told_at_most_once(steps, middle):
+    """By less than half a step of cost from one end to the other, trend included."""
+    swing = 0.2 * WEIGHTS.step / (WEIGHTS.level + 2 * WEIGHTS.trend)
+    cost = LinkCost(WEIGHTS, load(middle))
+    assert sum(cost.tick(load(middle + swing * step)) for step in steps) <= 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
+def test_what_is_told_is_within_the_band_of_what_is_so(parts):
+    cost = LinkCost(WEIGHTS, load(1))
+    before = load(1)
+    for part in parts:
+        now = load(part)
+        cost.tick(now)
+        exact = WEIGHTS.exact(now.available_bits, before.available_bits, CAPACITY)
+        before = now
+        assert abs(cost.told.cost - exact) <= BAND * WEIGHTS.step + 1
+
+
+def test_the_first_and_the_last_key_are_told_at_once():
+    cost = LinkCost(WEIGHTS, load(0))
+    assert cost.tick(Load(8, CAPACITY))
+    assert cost.told.available_bits == 8
+    assert not cost.tick(Load(300, CAPACITY))
+    assert cost.tick(Load(0, CAPACITY))
+    assert cost.told.available_bits == 0
+
+
+def test_the_administrators_cost_is_added_and_told_at_once():
+    cost = LinkCost(WEIGHTS, load(1))
+    assert cost.told.cost == 256  # 224, in steps of 64
+    assert cost.tick(load(1, 500))
+    assert cost.told.cost == 756
+
+
+def test_key_left_is_told_as_a_power_of_two():
+    assert LinkCost(WEIGHTS, Load(1023, CAPACITY)).told.available_bits == 512
+    assert LinkCost(WEIGHTS, Load(1024, CAPACITY)).told.available_bits == 1024

@@ -1,0 +1,148 @@
+"""What a site says of itself, and when: versions, refreshing, withdrawal, and holding back."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from qss.core.routing.origination import FIRST_HOLD_S, LONGEST_HOLD_S, Origin, Origination
+from qss.model.identifiers import SaeId
+from qss.wire import routing as wire
+
+ORIGIN = Origin(wire.Source("A", "a", 1), wire.Endpoint("a", 2), lifetime_s=90)
+LINKS, SAES = wire.Key("A", wire.LsaType.LINKS, 0), wire.Key("A", wire.LsaType.SAES, 0)
+TO_B = wire.LinkState("B", 256, 1024)
+
+
+@pytest.fixture
+def site():
+    origination = Origination(ORIGIN)
+    said(origination, 0.0)
+    return origination
+
+
+def said(origination, now):
+    """Return what is said now, by key."""
+    return {body.key: body for body in origination.due(now, wall=1e9 + now)}
+
+
+def saes(*names):
+    return {SaeId(name): None for name in names}
+
+
+def versions(bodies):
+    return {key: (body.generation, body.sequence) for key, body in bodies.items()}
+
+
+def test_at_first_both_types_are_said_though_there_is_nothing():
+    bodies = said(Origination(ORIGIN, generation=7), 0.0)
+    assert versions(bodies) == {LINKS: (7, 1), SAES: (7, 1)}
+    assert bodies[LINKS].timestamp == 1_000_000_000
+    assert not bodies[LINKS].withdrawn
+
+
+def test_only_what_changed_is_said_and_its_sequence_rises(site):
+    site.set_links([TO_B])
+    assert versions(said(site, 10.0)) == {LINKS: (0, 2)}
+    assert said(site, 20.0) == {}
+    site.set_links([TO_B])
+    assert said(site, 21.0) == {}
+
+
+def test_the_first_change_is_told_at_once_and_the_next_ones_are_held_back_longer_and_longer(site):
+    now, pauses, cost = 10.0, [], 1
+    site.set_links([wire.LinkState("B", cost, 1)])
+    assert said(site, now)
+    for _ in range(10):
+        cost += 1
+        site.set_links([wire.LinkState("B", cost, 1)])
+        assert said(site, now) == {}
+        due = site.next_at()
+        assert said(site, due)
+        pauses.append(round(due - now, 6))
+        now = due
+    assert pauses[0] == FIRST_HOLD_S
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_HOLD_S
+    assert all(later <= 2 * earlier for earlier, later in itertools.pairwise(pauses))
+
+
+def test_after_a_quiet_time_a_change_is_told_at_once_again(site):
+    for number, now in enumerate((10.0, 10.05, 10.15), 1):
+        site.set_links([wire.LinkState("B", number, 1)])
+        assert said(site, now)
+    site.set_links([wire.LinkState("B", 99, 1)])
+    assert said(site, 11.0)
+    site.set_links([wire.LinkState("B", 98, 1)])
+    assert said(site, 11.0 + FIRST_HOLD_S)
+
+
+def test_a_change_that_is_taken_back_while_it_is_held_is_not_told(site):
+    site.set_links([TO_B])
+    said(site, 10.0)
+    site.set_links([wire.LinkState("B", 1, 1)])
+    assert said(site, 10.01) == {}
+    site.set_links([TO_B])
+    assert site.next_at() is None
+    assert said(site, 20.0) == {}
+
+
+def test_links_and_saes_are_held_apart(site):
+    site.set_links([TO_B])
+    assert set(said(site, 10.0)) == {LINKS}
+    site.set_saes(saes("sae:alice"))
+    assert set(said(site, 10.0)) == {SAES}
+
+
+def test_all_is_refreshed_after_a_third_of_its_lifetime(site):
+    assert said(site, 29.9) == {}
+    assert versions(said(site, 30.0)) == {LINKS: (0, 2), SAES: (0, 2)}
+    assert said(site, 59.9) == {}
+    assert versions(said(site, 60.0)) == {LINKS: (0, 3), SAES: (0, 3)}
+
+
+def test_whoever_leaves_withdraws_all_and_says_no_more(site):
+    site.set_links([TO_B])
+    said(site, 10.0)
+    site.leave()
+    bodies = said(site, 10.0)
+    assert versions(bodies) == {LINKS: (0, 3), SAES: (0, 2)}
+    assert all(body.withdrawn and not body.links and not body.saes for body in bodies.values())
+    assert said(site, 1000.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("heard", "version"),
+    [((0, 5), (0, 6)), ((3, 1), (3, 2)), ((0, 1), (0, 2)), ((0, wire.MAX_SEQUENCE), (1, 1))],
+)
+def test_what_somebody_still_has_of_a_former_life_is_outdone(site, heard, version):
+    site.heard_own(wire.Header(SAES, *heard, bytes(8)))
+    assert versions(said(site, 10.0)) == {SAES: version}
+
+
+def test_a_part_that_is_said_no_more_is_withdrawn(site):
+    gone = wire.Key("A", wire.LsaType.SAES, 5)
+    site.heard_own(wire.Header(gone, 0, 8, bytes(8)))
+    bodies = said(site, 10.0)
+    assert versions(bodies) == {gone: (0, 9)}
+    assert bodies[gone].withdrawn
+
+
+def test_many_saes_are_parted_and_one_more_changes_one_part(site):
+    many = saes(*(f"sae:{number:04}" for number in range(10_000)))
+    site.set_saes(many)
+    bodies = said(site, 10.0)
+    assert sorted(sae.sae for body in bodies.values() for sae in body.saes) == sorted(many)
+    assert len(bodies) == 4
+    assert all(len(wire.encode_body(body)) <= wire.MAX_BODY_BYTES for body in bodies.values())
+    site.set_saes(many | saes("sae:one more"[:12].replace(" ", "-")))
+    assert len(said(site, 20.0)) == 1
+
+
+def test_parts_that_are_needed_no_more_are_withdrawn(site):
+    site.set_saes(saes(*(f"sae:{number:04}" for number in range(10_000))))
+    said(site, 10.0)
+    site.set_saes(saes("sae:alice"))
+    bodies = said(site, 20.0)
+    assert [body.withdrawn for _, body in sorted(bodies.items())] == [False, True, True, True]

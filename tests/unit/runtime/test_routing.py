@@ -1,0 +1,128 @@
+"""Routing modules on connections in memory, with real signatures: they find each other, and part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from structlog.testing import capture_logs
+
+from qss.core.routing import Load, Origin, Router, RouterSettings
+from qss.model.errors import Unauthorised
+from qss.model.identifiers import QksId, SaeId
+from qss.pki.statements import Judge, Signer
+from qss.runtime.routing import RoutingModule
+from qss.wire import routing as wire
+from support.connections import memory_pair
+from support.module_runners import raise_defect, until
+from support.pki import Pki
+
+A, B, C = QksId("A"), QksId("B"), QksId("C")
+LOAD = Load(1 << 20, 1 << 20)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("routing") / "pki")
+
+
+class Line:
+    """Three sites in a line."""
+
+    def __init__(self, pki: Pki) -> None:
+        self.neighbours = {A: [B], B: [A, C], C: [B]}
+        self.modules = {site: self._module(pki, site) for site in self.neighbours}
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def _module(self, pki: Pki, site: QksId) -> RoutingModule:
+        pair = pki.site(site)
+        signer, judge = Signer(pair.certificate, pair.key), Judge(pki.authority)
+
+        def sign(body: bytes) -> wire.Authentication:
+            return wire.Authentication(signer.algorithm, signer.certificate, signer.sign(body))
+
+        def verify(origin: QksId, body: bytes, said: wire.Authentication) -> None:
+            judge.check(origin, body, said.algorithm, said.certificate, said.signature)
+
+        router = Router(
+            Origin(wire.Source(site, "h", 1), wire.Endpoint("h", 2)), sign, verify, lambda *_: True, RouterSettings()
+        )
+        return RoutingModule(router, self.neighbours[site], raise_defect)
+
+    def connect(self, one: QksId, other: QksId) -> None:
+        ends = memory_pair(64, f"qks:{one}", f"qks:{other}")
+        for site, peer, connection in zip((one, other), (other, one), ends, strict=True):
+            self.tasks.append(asyncio.create_task(self.modules[site].serve(peer, connection)))
+
+    def sees(self, site: QksId) -> dict[str, tuple[str | None, int]]:
+        """Return each SAE's next hop and distance."""
+        table = self.modules[site].table
+        entries = [table.entry(sae) for sae in table.homes]
+        return {entry.sae: (entry.next_hop, entry.length) for entry in entries if entry is not None}
+
+
+@asynccontextmanager
+async def running(pki: Pki) -> AsyncIterator[Line]:
+    line = Line(pki)
+    for site, module in line.modules.items():
+        module.start()
+        module.publish_saes({SaeId(f"sae:{site}"): None})
+        module.publish_links(dict.fromkeys(line.neighbours[site], LOAD))
+    try:
+        line.connect(A, B)
+        line.connect(B, C)
+        yield line
+    finally:
+        await asyncio.gather(*(module.stop() for module in line.modules.values()))
+        await asyncio.gather(*line.tasks)
+
+
+FROM_A = {"sae:A": ("A", 0), "sae:B": ("B", 1), "sae:C": ("B", 2)}
+
+
+async def test_who_is_where_is_known_at_all_sites(pki: Pki) -> None:
+    async with running(pki) as line:
+        await until(lambda: line.sees(A) == FROM_A)
+        await until(lambda: line.sees(C) == {"sae:A": ("B", 2), "sae:B": ("B", 1), "sae:C": ("C", 0)})
+        assert line.modules[A].table.graph.edges[A][B].available_bits == 1 << 20
+
+
+async def test_a_link_that_goes_down_is_no_way_and_whoever_leaves_is_forgotten(pki: Pki) -> None:
+    async with running(pki) as line:
+        await until(lambda: line.sees(A) == FROM_A)
+        changes = []
+        line.modules[A].watch(partial(changes.append, "changed"))
+        line.modules[B].publish_links({A: LOAD})
+        await until(lambda: line.sees(A) == FROM_A | {"sae:C": (None, 0)})
+        assert changes
+        await line.modules[C].stop()
+        await until(lambda: "sae:C" not in line.sees(A))
+
+
+async def test_a_connection_that_ends_is_no_way_and_a_new_one_is(pki: Pki) -> None:
+    async with running(pki) as line:
+        await until(lambda: line.sees(A) == FROM_A)
+        line.modules[B]._sessions[C].disconnect("test")
+        await until(lambda: line.sees(A)["sae:C"] == (None, 0))
+        line.connect(B, C)
+        await until(lambda: line.sees(A) == FROM_A)
+
+
+async def test_what_was_not_signed_is_dropped_and_logged_once(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(pki) as line:
+        await until(lambda: line.sees(A) == FROM_A)
+
+        def refuse(*_: object) -> None:
+            raise Unauthorised("not signed")
+
+        monkeypatch.setattr(line.modules[A].router, "_verify", refuse)
+        with capture_logs() as logs:
+            for number in range(3):
+                line.modules[C].publish_saes({SaeId(f"sae:{number}"): None})
+                await until(lambda n=number: sum(line.modules[A].router.dropped.values()) > n)  # type: ignore[misc]
+        told = [log for log in logs if log["event"] == "an LSA was dropped"]
+        assert [(log["peer"], log["reason"], log["origin"]) for log in told] == [(B, "signature", C)]
+        assert line.sees(A) == FROM_A

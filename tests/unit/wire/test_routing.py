@@ -1,0 +1,210 @@
+"""Routing's codec: whole, byte by byte, with trailing bytes, and anything at all."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.wire import routing as wire
+
+DIGEST = b"12345678"
+KEY = wire.Key("A", wire.LsaType.LINKS, 0)
+HEADER = wire.Header(KEY, 0, 1, DIGEST)
+LINKS = wire.Body(
+    wire.VERSION,
+    wire.LsaType.LINKS,
+    wire.Source("A", "a.example.net", 8444),
+    wire.Endpoint("a.example.net", 8444),
+    0,
+    0,
+    7,
+    90,
+    False,
+    True,
+    (wire.LinkState("B", 256, 1 << 20), wire.LinkState("C", 1024, 0)),
+    (),
+    1_795_000_000,
+)
+SAES = msgspec.structs.replace(
+    LINKS,
+    type=wire.LsaType.SAES,
+    part=63,
+    links=(),
+    saes=(wire.SaeState("sae:alice", None), wire.SaeState("sae:ann", b"signed")),
+)
+AUTHENTICATION = wire.Authentication("ecdsa-p256-sha256", b"certificate", b"signature")
+CARRIED = wire.Carried("B", 1500, wire.encode_body(LINKS), AUTHENTICATION)
+ONE_OF_EACH = (
+    wire.Hello(True, False, 4000, DIGEST),
+    wire.Summary((HEADER,), True),
+    wire.Request((KEY,)),
+    wire.Update((CARRIED,)),
+    wire.Ack((HEADER,)),
+)
+KEY_WIRE, HEADER_WIRE = ["A", "K", 0], [["A", "K", 0], 0, 1, DIGEST]
+CARRIED_WIRE = ["B", 1500, CARRIED.body, ["ecdsa-p256-sha256", b"certificate", b"signature"]]
+BODY_WIRE = [
+    1, "K", ["A", "a.example.net", 8444], ["a.example.net", 8444], 0, 0, 7, 90, False, True,
+    [["B", 256, 1 << 20], ["C", 1024, 0]], [], 1_795_000_000,
+]  # fmt: skip
+
+
+def changed(items: list[object], place: int, item: object) -> list[object]:
+    return [*items[:place], item, *items[place + 1 :]]
+
+
+def test_each_message_on_the_wire() -> None:
+    frame = wire.encode(ONE_OF_EACH)
+    assert msgspec.msgpack.decode(frame) == [
+        ["hello", True, False, 4000, DIGEST],
+        ["summary", [HEADER_WIRE], True],
+        ["request", [KEY_WIRE]],
+        ["update", [CARRIED_WIRE]],
+        ["ack", [HEADER_WIRE]],
+    ]
+    assert wire.decode(frame) == ONE_OF_EACH
+
+
+@pytest.mark.parametrize("body", [LINKS, SAES], ids=["links", "saes"])
+def test_each_body_is_what_was_signed(body: wire.Body) -> None:
+    encoded = wire.encode_body(body)
+    assert wire.decode_body(encoded) == body
+    header = wire.header_of(encoded, body)
+    assert (header.key, header.generation, header.sequence) == (body.key, 0, 7)
+    assert wire.header_of(encoded + b"x", body).digest != header.digest
+
+
+def test_a_body_on_the_wire() -> None:
+    assert msgspec.msgpack.decode(wire.encode_body(LINKS)) == BODY_WIRE
+
+
+@pytest.mark.parametrize("cut", range(len(wire.encode(ONE_OF_EACH))))
+def test_a_frame_that_lacks_its_end_is_refused(cut: int) -> None:
+    with pytest.raises(RemoteProtocolError):
+        wire.decode(wire.encode(ONE_OF_EACH)[:cut])
+
+
+@pytest.mark.parametrize("cut", range(len(wire.encode_body(SAES))))
+def test_a_body_that_lacks_its_end_is_refused(cut: int) -> None:
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_body(wire.encode_body(SAES)[:cut])
+
+
+@given(st.binary(min_size=1, max_size=5))
+def test_trailing_bytes_are_refused(trailing: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        wire.decode(wire.encode(ONE_OF_EACH) + trailing)
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_body(wire.encode_body(LINKS) + trailing)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        ["hello"],
+        [["hello", True, True, 4000]],
+        [["hello", True, True, 4000, b"1234567"]],
+        [["hello", True, True, 99, DIGEST]],
+        [["hello", 1, True, 4000, DIGEST]],
+        [["farewell", True, True, 4000, DIGEST]],
+        [["summary", [HEADER_WIRE] * (wire.MAX_HEADERS + 1), False]],
+        [["summary", [changed(HEADER_WIRE, 1, 1 << 63)], False]],
+        [["summary", [changed(HEADER_WIRE, 2, 0)], False]],
+        [["summary", [changed(HEADER_WIRE, 2, 1 << 32)], False]],
+        [["request", []]],
+        [["request", [changed(KEY_WIRE, 0, "")]]],
+        [["request", [changed(KEY_WIRE, 0, "a b")]]],
+        [["request", [changed(KEY_WIRE, 1, "Q")]]],
+        [["request", [changed(KEY_WIRE, 2, wire.MAX_PARTS)]]],
+        [["update", []]],
+        [["update", [CARRIED_WIRE] * (wire.MAX_CARRIED + 1)]],
+        [["update", [changed(CARRIED_WIRE, 1, -1)]]],
+        [["update", [changed(CARRIED_WIRE, 2, b"")]]],
+        [["update", [changed(CARRIED_WIRE, 2, bytes(wire.MAX_BODY_BYTES + 1))]]],
+        [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-p256-sha256", b"certificate"])]]],
+        [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-p256-sha256", bytes(4097), b""])]]],
+        [["ack", []]],
+        [["ack", [HEADER_WIRE], None]],
+        [["request", [KEY_WIRE]]] * (wire.MAX_MESSAGES + 1),
+        {"request": [KEY_WIRE]},
+    ],
+)
+def test_what_breaks_a_shape_or_limit_is_refused(messages: object) -> None:
+    with pytest.raises(RemoteProtocolError):
+        wire.decode(msgspec.msgpack.encode(messages))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        changed(BODY_WIRE, 0, 2),
+        changed(BODY_WIRE, 1, "S"),
+        changed(BODY_WIRE, 2, ["A", "host name", 1]),
+        changed(BODY_WIRE, 3, ["h", 0]),
+        changed(BODY_WIRE, 7, 0),
+        changed(BODY_WIRE, 7, wire.MAX_LIFETIME_S + 1),
+        changed(BODY_WIRE, 8, True),
+        changed(BODY_WIRE, 10, [["B", 0, 1]]),
+        changed(BODY_WIRE, 10, [["B", wire.MAX_COST + 1, 1]]),
+        changed(BODY_WIRE, 10, [["B", 1, -1]]),
+        changed(BODY_WIRE, 10, [["B", 1, 1], ["B", 2, 1]]),
+        changed(BODY_WIRE, 10, [["A", 1, 1]]),
+        changed(BODY_WIRE, 11, [["sae:alice", None]]),
+        changed(BODY_WIRE, 12, -1),
+        [*BODY_WIRE, None],
+        BODY_WIRE[:-1],
+    ],
+)
+def test_a_body_that_contradicts_itself_or_the_limits_is_refused(body: object) -> None:
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_body(msgspec.msgpack.encode(body))
+
+
+def test_a_withdrawal_names_nobody() -> None:
+    body = msgspec.structs.replace(LINKS, withdrawn=True, links=())
+    assert wire.decode_body(wire.encode_body(body)) == body
+
+
+def test_what_is_too_large_is_not_sent() -> None:
+    with pytest.raises(LocalProtocolError):
+        wire.encode([])
+    with pytest.raises(LocalProtocolError):
+        wire.encode([wire.Update((msgspec.structs.replace(CARRIED, body=bytes(60_000)),) * 5)])
+    many = tuple(wire.SaeState(f"sae:{number:0250}", None) for number in range(4096))
+    with pytest.raises(LocalProtocolError):
+        wire.encode_body(msgspec.structs.replace(SAES, saes=many))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_messages_or_a_remote_protocol_error(frame: bytes) -> None:
+    try:
+        messages = wire.decode(frame)
+    except RemoteProtocolError:
+        return
+    assert wire.decode(wire.encode(messages)) == messages
+
+
+@given(st.sampled_from(ONE_OF_EACH), st.data())
+def test_a_frame_with_a_changed_byte_is_a_frame_or_refused(message: wire.Message, data: st.DataObject) -> None:
+    frame = bytearray(wire.encode([message]))
+    frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        messages = wire.decode(bytes(frame))
+    except RemoteProtocolError:
+        return
+    assert wire.decode(wire.encode(messages)) == messages
+
+
+@given(st.sampled_from([LINKS, SAES]), st.data())
+def test_a_body_with_a_changed_byte_is_a_body_or_refused(body: wire.Body, data: st.DataObject) -> None:
+    encoded = bytearray(wire.encode_body(body))
+    encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = wire.decode_body(bytes(encoded))
+    except RemoteProtocolError:
+        return
+    assert wire.decode_body(wire.encode_body(found)) == found
