@@ -7,13 +7,14 @@ signed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import assert_never
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
@@ -23,70 +24,97 @@ from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QksId
 from qss.pki.contexts import read_certificates
 from qss.pki.files import read_private
-from qss.pki.keys import read_private_key
+from qss.pki.keys import PrivateKey, PublicKey, public_key_of, read_private_key
 from qss.pki.names import names_in
 
-ALGORITHM = "ecdsa-p256-sha256"
-"""The one algorithm that there is so far."""
-
 MAX_KNOWN = 4096
-"""Certificates that were found good and are not looked at again before they end."""
+"""Chains that were found good and are not looked at again before they end."""
+
+_PSS = padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)
 
 
 class Signer:
-    """Signs as one site. `certificate` is that site's (DER), to be sent along."""
+    """Signs as one site.
 
-    algorithm = ALGORITHM
+    `certificates` are that site's and those between it and its authority (DER), to be sent along.
+    """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Read the pair. Raises `PkiError` if it cannot be used for this."""
-        private = read_private_key(read_private(key), str(key))
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
-            raise PkiError(f"{key}: routing needs a site certificate with a P-256 key; make one with `qss pki site`")
-        self._private = private
-        self.certificate = read_certificates(certificate)[0].public_bytes(Encoding.DER)
+        """Read the pair. Raises `PkiError` if it cannot be used."""
+        self._private = read_private_key(read_private(key), str(key))
+        self.algorithm = _algorithm_of(self._private)
+        self.certificates = tuple(each.public_bytes(Encoding.DER) for each in read_certificates(certificate))
 
     def sign(self, text: bytes) -> bytes:
-        """Return the signature of `text` (ECDSA with P-256 and SHA-256, DER)."""
-        return self._private.sign(text, ec.ECDSA(SHA256()))
+        """Return the signature of `text`."""
+        match self._private:
+            case ec.EllipticCurvePrivateKey() as key:
+                return key.sign(text, ec.ECDSA(SHA256()))
+            case ed25519.Ed25519PrivateKey() as key:
+                return key.sign(text)
+            case rsa.RSAPrivateKey() as key:
+                return key.sign(text, _PSS, SHA256())
+            case _:
+                assert_never(self._private)
 
 
 class Judge:
-    """Judges what sites have signed. Remembers certificates, because most of them come again and again."""
+    """Judges what sites have signed. Remembers their chains, because most of them come again and again."""
 
     def __init__(self, authority: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Trust the certificates in the file `authority`. Raises `PkiError`."""
         self._store = Store(read_certificates(authority))
         self._now = now
-        self._known: dict[bytes, tuple[QksId, ec.EllipticCurvePublicKey, datetime]] = {}
+        self._known: dict[tuple[bytes, ...], tuple[QksId, PublicKey, datetime]] = {}
 
-    def check(self, site: QksId, text: bytes, algorithm: str, certificate: bytes, signature: bytes) -> None:
-        """Raise `Unauthorised` unless `site` has signed `text`, under this certificate (DER)."""
-        if algorithm != ALGORITHM:
-            raise Unauthorised(f"signed by {algorithm!r}, which this release does not know; upgrade the older one")
-        named, public = self._look_at(certificate)
+    def check(self, site: QksId, text: bytes, algorithm: str, certificates: Sequence[bytes], signature: bytes) -> None:
+        """Raise `Unauthorised` unless `site` has signed `text`, under the first of these certificates (DER)."""
+        named, public = self._look_at(tuple(certificates))
         if named != site:
             raise Unauthorised(f"signed under the certificate of site {named}, not {site}")
+        if algorithm != _algorithm_of(public):
+            raise Unauthorised(f"signed by {algorithm!r}, where the key of {site} is for {_algorithm_of(public)}")
         try:
-            public.verify(signature, text, ec.ECDSA(SHA256()))
+            _verify(public, signature, text)
         except InvalidSignature:
             raise Unauthorised(f"the signature is not that of site {site}") from None
 
-    def _look_at(self, encoded: bytes) -> tuple[QksId, ec.EllipticCurvePublicKey]:
-        known = self._known.get(encoded)
+    def _look_at(self, chain: tuple[bytes, ...]) -> tuple[QksId, PublicKey]:
+        known = self._known.get(chain)
         if known is not None and self._now() <= known[2]:
             return known[:2]
         try:
-            certificate = x509.load_der_x509_certificate(encoded)
-            verifier = PolicyBuilder().store(self._store).time(self._now()).build_client_verifier()
-            verifier.verify(certificate, [])
-            public = certificate.public_key()
-        except (ValueError, UnsupportedAlgorithm, VerificationError) as error:
+            own, *between = map(x509.load_der_x509_certificate, chain)
+            PolicyBuilder().store(self._store).time(self._now()).build_client_verifier().verify(own, between)
+            public = public_key_of(own, "the certificate")
+        except (ValueError, UnsupportedAlgorithm, VerificationError, PkiError) as error:
             raise Unauthorised("signed under a certificate that the network's authority does not stand for") from error
-        if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
-            raise Unauthorised("signed under a certificate whose key is no P-256 key")
-        named = site_of(names_in(certificate))
+        named = site_of(names_in(own))
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[encoded] = named, public, certificate.not_valid_after_utc
+        self._known[chain] = named, public, min(each.not_valid_after_utc for each in (own, *between))
         return named, public
+
+
+def _algorithm_of(key: PrivateKey | PublicKey) -> str:
+    match key:
+        case ec.EllipticCurvePrivateKey() | ec.EllipticCurvePublicKey():
+            return "ecdsa-sha256"
+        case ed25519.Ed25519PrivateKey() | ed25519.Ed25519PublicKey():
+            return "ed25519"
+        case rsa.RSAPrivateKey() | rsa.RSAPublicKey():
+            return "rsa-pss-sha256"
+        case _:
+            assert_never(key)
+
+
+def _verify(public: PublicKey, signature: bytes, text: bytes) -> None:
+    match public:
+        case ec.EllipticCurvePublicKey():
+            public.verify(signature, text, ec.ECDSA(SHA256()))
+        case ed25519.Ed25519PublicKey():
+            public.verify(signature, text)
+        case rsa.RSAPublicKey():
+            public.verify(signature, text, _PSS, SHA256())
+        case _:
+            assert_never(public)

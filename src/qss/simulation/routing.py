@@ -38,7 +38,7 @@ def road(one: QksId, other: QksId) -> Road:
 
 def sign_as(site: QksId) -> Callable[[bytes], wire.Authentication]:
     """Return how a site of the simulation signs."""
-    return lambda body: wire.Authentication("simulated", b"", _seal(site, body))
+    return lambda body: wire.Authentication("simulated", (), _seal(site, body))
 
 
 def verify(site: QksId, body: bytes, authentication: wire.Authentication) -> None:

@@ -42,6 +42,9 @@ MAX_CARRIED = 64
 MAX_BODY_BYTES = 64 * 1024
 """Largest body of an LSA."""
 
+MAX_CHAIN = 4
+"""Most certificates from an origin's to its authority's."""
+
 MAX_PARTS = 64
 """Most LSAs of one type that an origin has."""
 
@@ -71,6 +74,7 @@ Count = Annotated[int, Meta(ge=0, le=_COUNT)]
 Sequence_ = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 Milliseconds = Annotated[int, Meta(ge=0, le=1000 * MAX_LIFETIME_S)]
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Certificate = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 Statement = Annotated[bytes, Meta(max_length=1024)]
 
 
@@ -164,10 +168,10 @@ class Body(_Structure, frozen=True):
 
 
 class Authentication(_Structure, frozen=True):
-    """By what a body's origin is known (Routing 3.3)."""
+    """By what a body's origin is known (Routing 3.3): its certificate comes first, then those up to its authority's."""
 
     algorithm: Annotated[str, Meta(min_length=1, max_length=32)]
-    certificate: Annotated[bytes, Meta(max_length=4096)]
+    certificates: Annotated[tuple[Certificate, ...], Meta(max_length=MAX_CHAIN)]
     signature: Annotated[bytes, Meta(max_length=4096)]
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QksId
+from qss.pki.authority import Authority, certificate_pem, create_authority
 from qss.pki.contexts import read_certificates
-from qss.pki.statements import ALGORITHM, Judge, Signer
+from qss.pki.keys import private_key_pem
+from qss.pki.names import common_name, site_subject
+from qss.pki.statements import Judge, Signer
 from support.pki import Pki
 
 A, B = QksId("A"), QksId("B")
@@ -31,7 +36,7 @@ def signer(pki):
 def test_what_a_site_has_signed_is_its_own(pki, signer):
     judge = Judge(pki.authority)
     for text in (TEXT, b"", TEXT):
-        judge.check(A, text, ALGORITHM, signer.certificate, signer.sign(text))
+        judge.check(A, text, signer.algorithm, signer.certificates, signer.sign(text))
 
 
 @pytest.mark.parametrize(
@@ -41,13 +46,13 @@ def test_what_a_site_has_signed_is_its_own(pki, signer):
         ({"text": TEXT + b"!"}, "not that of site A"),
         ({"signature": b""}, "not that of site A"),
         ({"signature": bytes(70)}, "not that of site A"),
-        ({"algorithm": "ml-dsa-65"}, "upgrade the older one"),
-        ({"certificate": b""}, "does not stand for"),
-        ({"certificate": b"0" * 500}, "does not stand for"),
+        ({"algorithm": "ml-dsa-65"}, "is for ecdsa-sha256"),
+        ({"certificates": ()}, "does not stand for"),
+        ({"certificates": (b"0" * 500,)}, "does not stand for"),
     ],
 )
 def test_what_is_refused(pki, signer, changed, told):
-    said = {"site": A, "text": TEXT, "algorithm": ALGORITHM, "certificate": signer.certificate}
+    said = {"site": A, "text": TEXT, "algorithm": signer.algorithm, "certificates": signer.certificates}
     said |= {"signature": signer.sign(TEXT)} | changed
     with pytest.raises(Unauthorised, match=told):
         Judge(pki.authority).check(**said)
@@ -57,13 +62,13 @@ def test_anothers_signature_under_a_sites_certificate_is_refused(pki, signer):
     other = pki.site("B")
     signature = Signer(other.certificate, other.key).sign(TEXT)
     with pytest.raises(Unauthorised, match="not that of site A"):
-        Judge(pki.authority).check(A, TEXT, ALGORITHM, signer.certificate, signature)
+        Judge(pki.authority).check(A, TEXT, signer.algorithm, signer.certificates, signature)
 
 
 def test_another_authority_is_none(pki, signer, tmp_path):
     other = Pki(tmp_path / "pki")
     with pytest.raises(Unauthorised, match="does not stand for"):
-        Judge(other.authority).check(A, TEXT, ALGORITHM, signer.certificate, signer.sign(TEXT))
+        Judge(other.authority).check(A, TEXT, signer.algorithm, signer.certificates, signer.sign(TEXT))
 
 
 @pytest.mark.parametrize("kind", ["module", "sae"])
@@ -71,14 +76,14 @@ def test_nobody_but_a_site_signs(pki, kind):
     pair = pki.module("A/1") if kind == "module" else pki.sae("sae:alice")
     signer = Signer(pair.certificate, pair.key)
     with pytest.raises(Unauthorised):
-        Judge(pki.authority).check(A, TEXT, ALGORITHM, signer.certificate, signer.sign(TEXT))
+        Judge(pki.authority).check(A, TEXT, signer.algorithm, signer.certificates, signer.sign(TEXT))
 
 
 def test_a_certificate_that_has_ended_is_refused_also_when_it_was_known(pki, signer):
     now = datetime.now(UTC)
     ends = read_certificates(pki.site("A").certificate)[0].not_valid_after_utc
     judge = Judge(pki.authority, now=lambda: now)
-    said = (A, TEXT, ALGORITHM, signer.certificate, signer.sign(TEXT))
+    said = (A, TEXT, signer.algorithm, signer.certificates, signer.sign(TEXT))
     judge.check(*said)
     now = ends - timedelta(seconds=1)
     judge.check(*said)
@@ -87,8 +92,51 @@ def test_a_certificate_that_has_ended_is_refused_also_when_it_was_known(pki, sig
         judge.check(*said)
 
 
-def test_the_certificate_that_is_sent_along_is_the_sites(pki, signer):
-    assert signer.certificate == read_certificates(pki.site("A").certificate)[0].public_bytes(Encoding.DER)
+def authority(name: str, now: datetime, above: Authority | None = None) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    signer = key if above is None else above.key
+    usage = create_authority("like this", days=1, now=now).certificate.extensions.get_extension_for_class(x509.KeyUsage)
+    issuer = common_name(name) if above is None else above.certificate.subject
+    builder = (
+        x509.CertificateBuilder(issuer, common_name(name), key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=20))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage.value, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+    return Authority(builder.sign(signer, SHA256()), key)
+
+
+@pytest.mark.parametrize(
+    ("private", "algorithm"),
+    [
+        (lambda: ec.generate_private_key(ec.SECP384R1()), "ecdsa-sha256"),
+        (ed25519.Ed25519PrivateKey.generate, "ed25519"),
+        (lambda: rsa.generate_private_key(65537, 2048), "rsa-pss-sha256"),
+    ],
+)
+def test_keys_of_other_kinds_and_an_authority_between(tmp_path, private, algorithm):
+    """A root, an authority of its own operator, and a site's certificate of that."""
+    now = datetime.now(UTC)
+    root = authority("root", now)
+    middle = authority("between", now, root)
+    key = private()
+    own = middle.issue(site_subject(A, ["localhost"]), key.public_key(), days=10, now=now)
+    (tmp_path / "root.pem").write_bytes(certificate_pem(root.certificate))
+    (tmp_path / "A.pem").write_bytes(certificate_pem(own) + certificate_pem(middle.certificate))
+    (tmp_path / "A.key").write_bytes(private_key_pem(key))
+    (tmp_path / "A.key").chmod(0o600)
+    signer = Signer(tmp_path / "A.pem", tmp_path / "A.key")
+    assert signer.algorithm == algorithm
+    judge = Judge(tmp_path / "root.pem")
+    signature = signer.sign(TEXT)
+    judge.check(A, TEXT, algorithm, signer.certificates, signature)
+    with pytest.raises(Unauthorised, match="not that of site A"):
+        judge.check(A, TEXT + b"!", algorithm, signer.certificates, signature)
+    with pytest.raises(Unauthorised, match="does not stand for"):
+        judge.check(A, TEXT, algorithm, signer.certificates[:1], signature)
 
 
 def test_a_key_that_cannot_sign_this_is_told(pki, tmp_path):

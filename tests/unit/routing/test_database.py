@@ -9,7 +9,7 @@ from qss.core.routing import database as db
 from qss.core.routing.database import Database, Instance, Standing
 from qss.wire import routing as wire
 
-NOBODY = wire.Authentication("none", b"", b"")
+NOBODY = wire.Authentication("none", (), b"")
 
 
 def instance(origin="A", sequence=1, *, born_at=0.0, generation=0, part=0, lifetime_s=90, timestamp=0):

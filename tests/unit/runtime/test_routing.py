@@ -42,10 +42,10 @@ class Line:
         signer, judge = Signer(pair.certificate, pair.key), Judge(pki.authority)
 
         def sign(body: bytes) -> wire.Authentication:
-            return wire.Authentication(signer.algorithm, signer.certificate, signer.sign(body))
+            return wire.Authentication(signer.algorithm, signer.certificates, signer.sign(body))
 
         def verify(origin: QksId, body: bytes, said: wire.Authentication) -> None:
-            judge.check(origin, body, said.algorithm, said.certificate, said.signature)
+            judge.check(origin, body, said.algorithm, said.certificates, said.signature)
 
         router = Router(
             Origin(wire.Source(site, "h", 1), wire.Endpoint("h", 2)), sign, verify, lambda *_: True, RouterSettings()

@@ -35,7 +35,7 @@ SAES = msgspec.structs.replace(
     links=(),
     saes=(wire.SaeState("sae:alice", None), wire.SaeState("sae:ann", b"signed")),
 )
-AUTHENTICATION = wire.Authentication("ecdsa-p256-sha256", b"certificate", b"signature")
+AUTHENTICATION = wire.Authentication("ecdsa-sha256", (b"certificate",), b"signature")
 CARRIED = wire.Carried("B", 1500, wire.encode_body(LINKS), AUTHENTICATION)
 ONE_OF_EACH = (
     wire.Hello(True, False, 4000, DIGEST),
@@ -45,7 +45,7 @@ ONE_OF_EACH = (
     wire.Ack((HEADER,)),
 )
 KEY_WIRE, HEADER_WIRE = ["A", "K", 0], [["A", "K", 0], 0, 1, DIGEST]
-CARRIED_WIRE = ["B", 1500, CARRIED.body, ["ecdsa-p256-sha256", b"certificate", b"signature"]]
+CARRIED_WIRE = ["B", 1500, CARRIED.body, ["ecdsa-sha256", [b"certificate"], b"signature"]]
 BODY_WIRE = [
     1, "K", ["A", "a.example.net", 8444], ["a.example.net", 8444], 0, 0, 7, 90, False, True,
     [["B", 256, 1 << 20], ["C", 1024, 0]], [], 1_795_000_000,
@@ -125,8 +125,8 @@ def test_trailing_bytes_are_refused(trailing: bytes) -> None:
         [["update", [changed(CARRIED_WIRE, 1, -1)]]],
         [["update", [changed(CARRIED_WIRE, 2, b"")]]],
         [["update", [changed(CARRIED_WIRE, 2, bytes(wire.MAX_BODY_BYTES + 1))]]],
-        [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-p256-sha256", b"certificate"])]]],
-        [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-p256-sha256", bytes(4097), b""])]]],
+        [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-sha256", [b"certificate"]])]]],
+        [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-sha256", [bytes(4097)], b""])]]],
         [["ack", []]],
         [["ack", [HEADER_WIRE], None]],
         [["request", [KEY_WIRE]]] * (wire.MAX_MESSAGES + 1),
