@@ -15,7 +15,7 @@ def test_probes_need_no_certificate_and_carry_no_data(network: RunningNetwork, p
     assert network.admin(A, path) == (200, b"ok\n")
 
 
-@pytest.mark.parametrize("path", ["/status", "/metrics"])
+@pytest.mark.parametrize("path", ["/status", "/metrics", "/routing"])
 def test_data_is_for_the_site_itself(network: RunningNetwork, path: str) -> None:
     pki = network.network.pki
     refusals = {None: 401, pki.sae(ALICE): 403, pki.site(B): 403}

@@ -69,6 +69,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _site(configuration)
     yield from _key_sizes(configuration)
     yield from _listeners(configuration)
+    yield from _routing(configuration)
     yield from _links(configuration)
     yield from _modules(configuration)
     yield from _devices(configuration)
@@ -124,6 +125,14 @@ def _listeners(configuration: SiteConfiguration) -> Iterator[Fault]:
         position, address = doubled
         other = listeners[bound.index(address)]
         yield f"{listeners[position]}.listen", shown(str(address)), f"another port than {other}.listen"
+
+
+def _routing(configuration: SiteConfiguration) -> Iterator[Fault]:
+    table = configuration.routing
+    least = table.cost_level + table.cost_trend
+    if table.cost_base <= least:
+        allowed = f"more than cost_level and cost_trend together, which are {least:g}: no link may cost nothing"
+        yield "routing.cost_base", f"{table.cost_base:g}", allowed
 
 
 def _links(configuration: SiteConfiguration) -> Iterator[Fault]:

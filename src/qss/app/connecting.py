@@ -25,6 +25,9 @@ from qss.wire import sync
 EXTERNAL_PATH = "/external"
 """Where a neighbour's QKS connects."""
 
+ROUTING_PATH = "/routing"
+"""Where a neighbour's RM connects."""
+
 QRP_PATH = "/qrp"
 """Where the site's own modules register."""
 

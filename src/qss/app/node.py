@@ -25,6 +25,7 @@ from qss.app.certificate_expiry import watch_expiry
 from qss.app.connecting import (
     EXTERNAL_PATH,
     QRP_PATH,
+    ROUTING_PATH,
     Serve,
     dial,
     dial_sync,
@@ -39,6 +40,7 @@ from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
 from qss.app.reloading import Rules
 from qss.app.site_modules import SiteModules
+from qss.app.site_routing import SiteRouting
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
@@ -52,6 +54,8 @@ from qss.servers.door import HttpsListener, Limits
 from qss.servers.etsi014 import Etsi014
 from qss.transport.listening import Listener, Route
 from qss.wire import external, qrp
+from qss.wire import routing as routing_protocol
+from qss.wire.routes import render_routing
 
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
@@ -69,6 +73,7 @@ class Node:
     admin: Address
     rules: Rules
     """Who may share keys with whom, and how many: can be changed."""
+    routing: SiteRouting
     failed: asyncio.Future[None]
     """Gets an exception when the site cannot go on at all."""
 
@@ -78,7 +83,9 @@ class Node:
 
     def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
         """Take over the rules of a changed configuration (`reloading`)."""
-        return self.rules.take_over(changed, file)
+        changes = self.rules.take_over(changed, file)
+        self.routing.take_over()
+        return changes
 
 
 @asynccontextmanager
@@ -114,23 +121,28 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.push_async_callback(modules.registrations.stop)
         await asyncio.to_thread(read_data_key, configuration.site.data)  # somebody may have destroyed it meanwhile
 
+        routing = SiteRouting(configuration, rules, site.links, site.fail)
         neighbours = Listener(
             configuration.external.listen.host,
             configuration.external.listen.port,
             contexts.server,
-            _routes(configuration, site, modules),
+            _routes(configuration, site, modules, routing),
         )
         stack.push_async_callback(neighbours.close)
         with listening_as("external.listen"):
             await neighbours.start()
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
+        routing.start(Address(*neighbours.address))
+        stack.push_async_callback(routing.stop)  # before its connections end: it has something to say
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
         tasks.start(watch_data_key(configuration.site.data), "data key")
         for link in configuration.links:
             if here < link.peer:  # KRP 1.1, Sync 1.1
                 serve = site.links[link.peer].serve
                 dial(tasks, contexts.client, link.peer, link.address, EXTERNAL_PATH, external, serve)
+                found = routing.serve(link.peer)
+                dial(tasks, contexts.client, link.peer, link.address, ROUTING_PATH, routing_protocol, found)
                 for pair in link.pairs:
                     if pair.pair in modules.here:
                         address, module = pair.sync or link.address, modules.here[pair.pair]
@@ -138,13 +150,20 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound.identity)
-        overview = Overview(configuration, site, modules, prepared.certificate_expires)
+        overview = Overview(configuration, site, modules, prepared.certificate_expires, routing)
         tasks.start(watch_pairs(overview.status), "device pairs")
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,
             contexts.probe,
-            Admin(here, configuration.admin.administrators, identity, overview, counts),
+            Admin(
+                here,
+                configuration.admin.administrators,
+                identity,
+                overview,
+                counts,
+                {"/routing": lambda: render_routing(routing.status())},
+            ),
         )
         stack.push_async_callback(admin.close)
         with listening_as("admin.listen"):
@@ -162,7 +181,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         overview.serving = True
         stack.callback(overview.stop_serving)
         listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
-        yield Node(*listening, rules, site.failed)
+        yield Node(*listening, rules, routing, site.failed)
 
 
 def _clocks() -> tuple[float, float]:
@@ -187,7 +206,9 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
     )
 
 
-def _routes(configuration: tables.SiteConfiguration, site: Site, modules: SiteModules) -> dict[str, Route]:
+def _routes(
+    configuration: tables.SiteConfiguration, site: Site, modules: SiteModules, routing: SiteRouting
+) -> dict[str, Route]:
     """Return what neighbours, and the site's own modules, find at its listener.
 
     Neighbours with the lower ID call (KRP 1.1, Sync 1.1).
@@ -201,6 +222,10 @@ def _routes(configuration: tables.SiteConfiguration, site: Site, modules: SiteMo
     }
     links: dict[QksId, Serve] = {link.peer: site.links[link.peer].serve for link in callers}
     routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(serve_neighbour, links), external.MAX_FRAME_BYTES)
+    found: dict[QksId, Serve] = {link.peer: routing.serve(link.peer) for link in callers}
+    routes[ROUTING_PATH] = Route(
+        (routing_protocol.SUBPROTOCOL,), partial(serve_neighbour, found), routing_protocol.MAX_FRAME_BYTES
+    )
     routes[QRP_PATH] = Route((qrp.SUBPROTOCOL,), modules.registrations.serve, qrp.MAX_FRAME_BYTES)
     return routes
 

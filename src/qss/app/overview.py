@@ -11,6 +11,7 @@ from qss import __version__
 from qss.app.module_states import module_state, told_state
 from qss.app.pair_watch import trouble_of
 from qss.app.site_modules import SiteModules
+from qss.app.site_routing import SiteRouting
 from qss.app.site_tables import Link, LinkModule, SiteConfiguration
 from qss.core.reservation import Link as ReservationLink
 from qss.model.addresses import Address
@@ -41,7 +42,10 @@ class Overview:
         site: Site,
         modules: SiteModules,
         certificate_expires: datetime,
+        routing: SiteRouting | None = None,
     ) -> None:
+        """`routing` None: this process has no routing module."""
+        self._routing = routing
         self._configuration = configuration
         self._certificate_expires = certificate_expires
         self._site = site
@@ -76,7 +80,9 @@ class Overview:
 
     def metrics(self) -> Iterator[Sample]:
         """Yield the site's metrics."""
-        return status_samples(self.status())
+        yield from status_samples(self.status())
+        if self._routing is not None:
+            yield from self._routing.samples()
 
     def set_exchange(self, pair: PairId, *, on: bool) -> None:
         """Start or stop the exchange of a device pair, until this process ends."""

@@ -30,6 +30,7 @@ class Rules:
 
     def __init__(self, configuration: tables.SiteConfiguration) -> None:
         self._configuration = configuration
+        self._homes = {sae.id: sae.site for sae in configuration.saes}
         self.planner = RequestPlanner(
             configuration.site.id,
             configuration.northbound.key_limits(),
@@ -38,6 +39,15 @@ class Rules:
             frozenset(link.peer for link in configuration.links),
         )
         self.quotas = Quotas(_quota_plan(configuration))
+
+    def home(self, sae: SaeId) -> QksId | None:
+        """Return an SAE's home site, as it is configured now."""
+        return self._homes.get(sae)
+
+    def saes_at_home(self) -> tuple[SaeId, ...]:
+        """Return the SAEs that are at home here."""
+        here = self._configuration.site.id
+        return tuple(sae for sae, site in self._homes.items() if site == here)
 
     def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
         """Take over the rules of a changed configuration, and return how many entries came and went.
@@ -53,6 +63,7 @@ class Rules:
         self.planner.replace_rules(_policy(changed), _homes(changed))
         self.quotas.plan = _quota_plan(changed)
         self._configuration = changed
+        self._homes = {sae.id: sae.site for sae in changed.saes}
         return {
             **_counts("pairs", set(before.pairs), set(changed.pairs)),
             **_counts("saes", set(before.saes), set(changed.saes)),

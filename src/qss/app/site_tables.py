@@ -166,6 +166,16 @@ class Lifetimes(Table, frozen=True, kw_only=True):
     stream_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 604_800.0
 
 
+class Routing(Table, frozen=True, kw_only=True):
+    """What the routing module tells of this site. The constants are those of the published cost."""
+
+    route_invalidation_s: Annotated[int, Meta(ge=3, le=86_400)] = 90
+    transit: bool = True
+    cost_base: Annotated[float, Meta(gt=0, le=8_000_000)] = 1024.0
+    cost_level: Annotated[float, Meta(ge=0, le=8_000_000)] = 800.0
+    cost_trend: Annotated[float, Meta(ge=0, le=8_000_000)] = 160.0
+
+
 class Quotas(Table, frozen=True, kw_only=True):
     """How much key each master, and each pair of master and slave, may take. None: without limit."""
 
@@ -298,6 +308,7 @@ class Link(Table, frozen=True, kw_only=True):
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
     relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
+    administrative_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
     @property
     def pairs(self) -> tuple[LinkModule, ...]:
@@ -337,6 +348,7 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
     admin: Admin
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     quotas: Quotas = field(default_factory=Quotas)
+    routing: Routing = field(default_factory=Routing)
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()

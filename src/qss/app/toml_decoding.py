@@ -163,6 +163,8 @@ def describe(place: inspect.Type) -> str:
             return "a whole number" + _bounds(place)
         case inspect.FloatType():
             return "a number" + _bounds(place)
+        case inspect.BoolType():
+            return "true or false"
         case inspect.UUIDType():
             return "a UUID, such as `uuidgen` prints"
         case inspect.LiteralType(values):

@@ -14,6 +14,7 @@ from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.wire.device import parse_settings, render_change
 from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.recall import parse_recalled, render_recall
+from qss.wire.routes import RoutingStatus, parse_routing
 from qss.wire.status import SiteStatus, parse_site_status
 
 
@@ -32,6 +33,10 @@ class AdminClient(HttpsClient):
     async def status(self) -> SiteStatus:
         """Return what the site says of itself. Raises as `recall` does."""
         return await self.exchange(Exchange("GET", "/status", b"", partial(_read, parse_site_status)))
+
+    async def routing(self) -> RoutingStatus:
+        """Return what the site knows of the network. Raises as `recall` does."""
+        return await self.exchange(Exchange("GET", "/routing", b"", partial(_read, parse_routing)))
 
     async def set_exchange(self, pair: PairId, *, on: bool) -> None:
         """Start or stop the exchange of a device pair of that site. Raises as `recall` does."""

@@ -32,7 +32,7 @@ MAX_WAITING_BYTES = 64 << 20
 TICK_S = 0.05
 """The shortest time that the core holds anything back."""
 
-LEAVING_S = 0.5
+LEAVING_S = 0.1
 """How long a module that stops waits for its withdrawals to leave."""
 
 _log = structlog.get_logger(__name__)
@@ -98,6 +98,10 @@ class RoutingModule:
     def publish_links(self, loads: Mapping[QksId, Load]) -> None:
         """These links work, each with its load now."""
         self._handle(ev.LinksUp(dict(loads)))
+
+    def judge_anew(self) -> None:
+        """Which homes count may have changed."""
+        self._handle(ev.HomesJudgedAnew())
 
     # --- neighbours -------------------------------------------------------------------------------------------------
 

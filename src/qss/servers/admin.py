@@ -7,7 +7,7 @@ settings of simulated devices are all that can be changed here; the log says by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 from typing import Protocol
 
@@ -79,7 +79,9 @@ class Admin:
         identity: Identity,
         service: AdminService,
         counts: RequestCounts,
+        more: Mapping[str, Callable[[], bytes]] | None = None,
     ) -> None:
+        """Show besides what `more` returns, JSON by its paths."""
         self._here = here
         self._administrators = frozenset(administrators)
         self._identity = identity
@@ -97,6 +99,7 @@ class Admin:
                     "/exchange": self._exchange,
                     DEVICES_PATH: device_action(service.adjust_device),
                 },
+                more or {},
             ),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -37,6 +38,8 @@ class Views:
     """JSON."""
     samples: Callable[[], Iterable[Sample]]
     actions: Mapping[str, Action] = field(default_factory=dict)
+    more: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
+    """Further JSON, by its paths."""
 
 
 class AdminDoor:
@@ -51,9 +54,10 @@ class AdminDoor:
             "/livez": lambda: _probe(views.alive(), "not alive"),
             "/readyz": lambda: _probe(views.ready(), "not ready"),
         }
-        self._guarded = {
+        self._guarded: dict[str, Callable[[], Response]] = {
             "/status": lambda: Response(200, JSON, views.status()),
             "/metrics": lambda: Response(200, {**_TEXT, "Content-Type": CONTENT_TYPE}, render_metrics(views.samples())),
+            **{path: partial(_shown, show) for path, show in views.more.items()},
         }
         self._paths = ", ".join([*self._open, *self._guarded, *views.actions])
 
@@ -89,6 +93,10 @@ class AdminDoor:
             if path == known or (known.endswith("/") and path.startswith(known)):
                 return action, path.removeprefix(known)
         return None, ""
+
+
+def _shown(show: Callable[[], bytes]) -> Response:
+    return Response(200, JSON, show())
 
 
 def _probe(good: bool, otherwise: str) -> Response:  # noqa: FBT001 - what it says is the point

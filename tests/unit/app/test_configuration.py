@@ -354,6 +354,18 @@ def test_an_sae_uuid_given_twice(tmp_path: Path) -> None:
     assert refused(write(tmp_path, document)).key == "saes[1].uuid"
 
 
+@pytest.mark.parametrize(("base", "good"), [(960.0, False), (960.5, True)])
+def test_no_link_may_cost_nothing(tmp_path: Path, base: float, good: bool) -> None:
+    document = changed("site.id", "A")
+    document["routing"] = {"cost_base": base}
+    if good:
+        assert load(write(tmp_path, document)).routing.cost_base == base
+    else:
+        error = refused(write(tmp_path, document))
+        assert (error.key, error.found) == ("routing.cost_base", "960")
+        assert "which are 960" in error.allowed
+
+
 def test_capacity_below_one_block(tmp_path: Path) -> None:
     document = changed("links[0].capacity_bits", 8192)
     document["links"][0]["device"]["block_bytes"] = 1025

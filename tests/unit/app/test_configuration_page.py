@@ -57,6 +57,8 @@ def default(field: inspect.Field) -> str | None:
         if isinstance(field.default, str)
         else f"{field.default:.15g}"
         if isinstance(field.default, float)
+        else str(field.default).lower()
+        if isinstance(field.default, bool)
         else str(field.default)
     )
 

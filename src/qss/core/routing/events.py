@@ -50,6 +50,11 @@ class LinksUp:
 
 
 @dataclass(frozen=True, slots=True)
+class HomesJudgedAnew:
+    """Which homes count may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The site is about to stop."""
 
@@ -59,7 +64,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Connected | Disconnected | Received | SaesAtHome | LinksUp | Leave | Tick
+Event = Connected | Disconnected | Received | SaesAtHome | LinksUp | HomesJudgedAnew | Leave | Tick
 
 # --- effects ------------------------------------------------------------------------------------------------------
 

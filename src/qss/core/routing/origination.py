@@ -12,6 +12,7 @@ clock only dates what is said.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,32 +83,41 @@ class Origination:
 
     origin: Origin
     generation: int = 0
-    links: tuple[LinkState, ...] = ()
-    saes: tuple[SaeState, ...] = ()
+    _links: tuple[LinkState, ...] = ()
+    _parts: list[tuple[SaeState, ...]] = field(default_factory=lambda: [()])
     _said: dict[Key, _Said] = field(default_factory=dict)
     _beyond: dict[Key, Header] = field(default_factory=dict)
     """Instances of before that somebody still has: what is said next must be newer."""
     _holds: dict[LsaType, Hold] = field(default_factory=lambda: {each: Hold() for each in LsaType})
     _leaving: bool = False
+    _dirty: bool = True
+    """Something may have to be said, now or when the hold time passes."""
+    _refresh_at: float = 0.0
 
     def set_links(self, links: Sequence[LinkState]) -> None:
         """Say this of the site's links from now on."""
-        self.links = tuple(sorted(links, key=lambda link: link.peer))
+        told = tuple(sorted(links, key=lambda link: link.peer))
+        self._dirty = self._dirty or told != self._links
+        self._links = told
 
     def set_saes(self, saes: Mapping[SaeId, bytes | None]) -> None:
         """Say from now on that these SAEs are at home here, with their statements."""
-        self.saes = tuple(SaeState(sae, saes[sae]) for sae in sorted(saes))
+        self._parts = _parted([SaeState(sae, saes[sae]) for sae in sorted(saes)])
+        self._dirty = True
 
     def leave(self) -> None:
         """Withdraw all, and say nothing more."""
-        self._leaving = True
+        self._leaving = self._dirty = True
 
     def heard_own(self, header: Header) -> None:
         """Somebody has an instance of this site's LSA that is none of those said here (Routing 7.3)."""
         self._beyond[header.key] = header
+        self._dirty = True
 
     def due(self, now: float, wall: float) -> Iterator[Body]:
-        """Yield what is to be said now."""
+        """Yield what is to be said now. Costs nothing where that is nothing."""
+        if not self._dirty and now < self._refresh_at:
+            return
         wanted = {} if self._leaving else dict(self._wanted())
         for lsa_type, hold in self._holds.items():
             keys = {key for key in (*self._said, *self._beyond, *wanted) if key.type is lsa_type}
@@ -119,18 +129,14 @@ class Origination:
             stale = {key for key in keys - set(changed) if key in wanted and self._is_stale(key, now)}
             for key in (*changed, *sorted(stale)):
                 yield self._say(key, wanted.get(key), now, wall)
-
-    def next_at(self) -> float | None:
-        """When held changes may be told, at the earliest; None if there are none."""
-        wanted = {} if self._leaving else dict(self._wanted())
-        keys = {*self._said, *self._beyond, *wanted}
-        times = [self._holds[key.type].until for key in keys if self._differs(key, wanted.get(key))]
-        return min(times, default=None)
+        self._dirty = any(self._differs(key, wanted.get(key)) for key in (*self._said, *self._beyond, *wanted))
+        said = [self._said[key].at for key in wanted if key in self._said]
+        self._refresh_at = min(said, default=math.inf) + self.origin.lifetime_s / REFRESHES
 
     def _wanted(self) -> Iterator[tuple[Key, tuple[LinkState, ...] | tuple[SaeState, ...]]]:
         site = self.origin.source.qks
-        yield Key(site, LsaType.LINKS, 0), self.links
-        for part, saes in enumerate(_parted(self.saes)):
+        yield Key(site, LsaType.LINKS, 0), self._links
+        for part, saes in enumerate(self._parts):
             yield Key(site, LsaType.SAES, part), saes
 
     def _differs(self, key: Key, wanted: tuple[LinkState, ...] | tuple[SaeState, ...] | None) -> bool:

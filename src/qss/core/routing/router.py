@@ -111,6 +111,8 @@ class Router:
                 self._origination.set_saes(saes)
             case ev.LinksUp(loads):
                 self._links_up(dict(loads))
+            case ev.HomesJudgedAnew():
+                self._changed = True
             case ev.Leave():
                 self._origination.leave()
             case ev.Tick():

@@ -1,0 +1,67 @@
+"""What a site knows of the network: the data model of Admin's `/routing`, and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from qss.model.errors import RemoteProtocolError
+from qss.wire.metrics import Metric, Sample
+
+ADJACENCY = Metric("qss_routing_adjacency", "gauge", "Whether the neighbour's routing module agrees: 1 or 0.")
+LSAS = Metric("qss_routing_lsas", "gauge", "Link state advertisements that are known.")
+DROPPED = Metric("qss_routing_dropped_lsas_total", "counter", "Link state advertisements that were not taken.")
+
+
+class LinkView(msgspec.Struct, frozen=True, kw_only=True):
+    """A link that both ends tell: the higher of both costs, the lower of both bits of key left (told in steps)."""
+
+    ends: tuple[str, str]
+    cost: int
+    available_bits: int
+
+
+class RouteView(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the published system's Table 1. `next_hop` null: there is no way."""
+
+    SAE_ID: str
+    next_hop: str | None
+    dest: str
+    cost: int
+    length: int
+
+
+class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One site's view."""
+
+    site: str
+    neighbours: Mapping[str, str]
+    """How far the adjacency to each neighbour has come (Routing 4)."""
+    lsas: int
+    dropped: Mapping[str, int]
+    """LSAs that were not taken, by neighbour and reason."""
+    links: tuple[LinkView, ...]
+    routes: tuple[RouteView, ...]
+
+
+def render_routing(status: RoutingStatus) -> bytes:
+    """Return the view as JSON."""
+    return msgspec.json.encode(status)
+
+
+def parse_routing(body: bytes) -> RoutingStatus:
+    """Return the view. Raises `RemoteProtocolError`."""
+    try:
+        return msgspec.json.decode(body, type=RoutingStatus)
+    except ValueError:
+        raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None
+
+
+def routing_samples(full: Mapping[str, bool], lsas: int, dropped: Mapping[tuple[str, str], int]) -> Iterator[Sample]:
+    """Yield metrics: whether each neighbour's adjacency is full, how much is known, and what was not taken."""
+    for peer, is_full in full.items():
+        yield Sample(ADJACENCY, (("peer", peer),), int(is_full))
+    yield Sample(LSAS, (), lsas)
+    for (peer, reason), count in sorted(dropped.items()):
+        yield Sample(DROPPED, (("peer", peer), ("reason", str(reason))), count)
