@@ -72,10 +72,12 @@ class SiteRouting:
             await self._running.stop()
 
     def _sign(self, body: bytes) -> wire.Authentication:
-        return wire.Authentication(self._signer.algorithm, self._signer.certificates, self._signer.sign(body))
+        return wire.Authentication(
+            self._signer.algorithm, self._signer.certificates, self._signer.sign(wire.SIGNED_AS + body)
+        )
 
     def _verify(self, origin: QksId, body: bytes, said: wire.Authentication) -> None:
-        self._judge.check(origin, body, said.algorithm, said.certificates, said.signature)
+        self._judge.check(origin, wire.SIGNED_AS + body, said.algorithm, said.certificates, said.signature)
 
     def _counts(self, sae: SaeId, site: QksId, _: bytes | None) -> bool:
         return self._rules.home(sae) == site

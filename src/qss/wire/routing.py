@@ -27,6 +27,9 @@ SUBPROTOCOL = "qss-routing.1"
 VERSION = 1
 """The version of a body (Routing 3.1)."""
 
+SIGNED_AS = b"qss-routing-lsa.1\x00"
+"""What comes before a body where it is signed: the same key signs other things too (Routing 3.3)."""
+
 MAX_FRAME_BYTES = 256 * 1024
 """Largest frame that is sent or taken."""
 
