@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from qss.core.routing.cost import Load
-from qss.core.routing.events import Reason
+from qss.core.routing.events import Disconnect, Reason, Tick
 from qss.core.routing.paths import Edge, Graph, shortest_paths
 from qss.model.identifiers import QksId, SaeId
 from qss.simulation.routing import FULL_LOAD, Network, Weather, road, sign_as
@@ -165,6 +165,19 @@ def test_what_a_dead_site_said_is_forgotten_after_its_lifetime():
     network.run(12)
     assert SaeId("sae:s00") not in network.routers[site(2)].table.homes
     assert len(network.routers[site(2)].database) == 4
+
+
+def test_that_a_neighbour_is_silent_is_told_once_while_its_connection_ends():
+    network = Network(line(2))
+    network.connect_all()
+    settle(network, 2.0)
+    told = [
+        effect
+        for tick in range(20)
+        for effect in network.routers[site(0)].handle(Tick(), network.now + 4.5 + 0.05 * tick, network.now)
+        if isinstance(effect, Disconnect)
+    ]
+    assert told == [Disconnect(site(1), "nothing came for 4 s")]
 
 
 def test_a_sequence_that_wraps_goes_on():

@@ -376,6 +376,7 @@ class Router:
         adjacency, settings = neighbour.adjacency, self._settings
         if self._now - adjacency.heard_at > adjacency.dead_s:
             self._effects.append(ev.Disconnect(peer, f"nothing came for {adjacency.dead_s:g} s"))
+            adjacency.heard_at = self._now  # until the connection has ended: not told again at every tick
             return
         if self._now - adjacency.said_at >= settings.hello_s:
             self._say_hello(neighbour, heard=adjacency.heard)
