@@ -350,20 +350,24 @@ async def test_key_that_cannot_be_right_ends_the_stream_and_is_not_shown(boxes, 
     assert not any(key[:16] in text for key in shown for text in (master, str(logs)))
 
 
-async def test_a_box_that_gives_a_key_id_again_ends_the_stream(boxes, channels) -> None:
-    first: list[dict[str, str]] = []
+def giving_again(where=lambda: True):
+    """Answer asks, where `where` says so, with a key that an earlier answer gave in place of the first."""
+    given: list[dict[str, str]] = []
 
     async def odd(ours, request):
         response = await ours(request)
         if not request.path.endswith("/enc_keys"):
             return response
-        keys = json.loads(response.body)["keys"]
-        if first:
-            return await changed(response, lambda answered: answered.__setitem__(0, first[0]))
-        first.extend(keys)
+        if given and where():
+            return await changed(response, lambda keys: keys.__setitem__(0, given[0]))
+        given.extend(json.loads(response.body)["keys"])
         return response
 
-    boxes[0].oddity = odd
+    return odd
+
+
+async def test_a_box_that_gives_a_key_id_again_ends_the_stream(boxes, channels) -> None:
+    boxes[0].oddity = giving_again()
     async with pair(boxes, channels) as devices:
         master, _ = await ending(devices)
     assert "a key ID a second time" in master
@@ -371,19 +375,8 @@ async def test_a_box_that_gives_a_key_id_again_ends_the_stream(boxes, channels) 
 
 async def test_a_box_that_gives_a_key_id_of_an_earlier_stream_again_ends_the_stream(boxes, channels) -> None:
     """As one that was reset would, or one that forgets what it has given."""
-    given: list[dict[str, str]] = []
     again = False
-
-    async def odd(ours, request):
-        response = await ours(request)
-        if not request.path.endswith("/enc_keys"):
-            return response
-        if again:
-            return await changed(response, lambda answered: answered.__setitem__(0, given[0]))
-        given.extend(json.loads(response.body)["keys"])
-        return response
-
-    boxes[0].oddity = odd
+    boxes[0].oddity = giving_again(lambda: again)
     async with pair(boxes, channels) as devices:
         await same(devices)
         again = True
@@ -396,18 +389,7 @@ async def test_a_box_that_gives_a_key_id_of_an_earlier_stream_again_ends_the_str
 
 
 async def test_a_slave_knows_a_key_id_again_also_where_the_master_was_restarted(boxes, channels) -> None:
-    given: list[dict[str, str]] = []
-
-    async def odd(ours, request):
-        response = await ours(request)
-        if not request.path.endswith("/enc_keys"):
-            return response
-        if given:
-            return await changed(response, lambda answered: answered.__setitem__(0, given[0]))
-        given.extend(json.loads(response.body)["keys"])
-        return response
-
-    boxes[0].oddity = odd
+    boxes[0].oddity = giving_again()
     async with pair(boxes, channels) as (master, slave):
         await same((master, slave))
         for device in (master, slave):
