@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from qss.app.reloading import Rules
 from qss.app.site_tables import SiteConfiguration
-from qss.core.routing import CostWeights, Load, Origin, Router, RouterSettings
+from qss.core.routing import CostWeights, Origin, Router, RouterSettings
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Load
 from qss.pki.statements import Judge, Signer
 from qss.runtime.link import LinkRunner
 from qss.runtime.routing import RoutingModule

@@ -14,10 +14,11 @@ from typing import assert_never
 
 import structlog
 
-from qss.core.routing import Load, Router, Table
+from qss.core.routing import Router, Table
 from qss.core.routing import events as ev
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Load
 from qss.runtime.causes import Causes
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session

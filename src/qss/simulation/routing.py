@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from qss.core.routing import events as ev
-from qss.core.routing.cost import Load
 from qss.core.routing.origination import Origin
 from qss.core.routing.router import Router, RouterSettings
 from qss.model.errors import RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Load
 from qss.wire import routing as wire
 
 TICK_S = 0.1

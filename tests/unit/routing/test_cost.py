@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qss.core.routing.cost import BAND, CostWeights, LinkCost, Load
+from qss.core.routing.cost import BAND, CostWeights, LinkCost
+from qss.model.network import Load
 
 WEIGHTS = CostWeights()
 CAPACITY = 1 << 20

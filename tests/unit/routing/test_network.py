@@ -8,10 +8,10 @@ import random
 import msgspec
 import pytest
 
-from qss.core.routing.cost import Load
 from qss.core.routing.events import Disconnect, Reason, Tick
-from qss.core.routing.paths import Edge, Graph, shortest_paths
+from qss.core.routing.paths import shortest_paths
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Edge, Graph, Load
 from qss.simulation.routing import FULL_LOAD, Network, Weather, road, sign_as
 from qss.wire import routing as wire
 

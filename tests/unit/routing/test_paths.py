@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qss.core.routing.paths import Edge, Graph, Path, disjoint_paths, equal_paths, shortest_paths
+from qss.core.routing.paths import disjoint_paths, equal_paths, shortest_paths
 from qss.model.identifiers import QksId
+from qss.model.network import Edge, Graph, Path
 
 SITES = tuple(QksId(name) for name in "ABCDEF")
 

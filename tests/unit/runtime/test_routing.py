@@ -10,9 +10,10 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from qss.core.routing import Load, Origin, Router, RouterSettings
+from qss.core.routing import Origin, Router, RouterSettings
 from qss.model.errors import Unauthorised
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Load
 from qss.pki.statements import Judge, Signer
 from qss.runtime.routing import RoutingModule
 from qss.wire import routing as wire

@@ -1,19 +1,15 @@
 """The routing module's core (docs/reference/routing-protocol.md): one file for each noun of the protocol."""
 
-from qss.core.routing.cost import CostWeights, Load
+from qss.core.routing.cost import CostWeights
 from qss.core.routing.origination import Origin
-from qss.core.routing.paths import Edge, Graph, Path, disjoint_paths, equal_paths, shortest_paths
+from qss.core.routing.paths import disjoint_paths, equal_paths, shortest_paths
 from qss.core.routing.router import Router, RouterSettings
 from qss.core.routing.table import Entry, Table
 
 __all__ = [
     "CostWeights",
-    "Edge",
     "Entry",
-    "Graph",
-    "Load",
     "Origin",
-    "Path",
     "Router",
     "RouterSettings",
     "Table",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qss.model.network import Load
 from qss.wire.routing import MAX_COST
 
 STEPS = 16
@@ -40,15 +41,6 @@ class CostWeights:
         left = min(available, capacity) / capacity
         came = left - min(before, capacity) / capacity
         return self.base - self.level * left - self.trend * came
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A link as this end sees it: bits of key left and capacity, in bits, and what the administrator adds."""
-
-    available_bits: int
-    capacity_bits: int
-    administrative_cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

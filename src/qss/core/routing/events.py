@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qss.core.routing.cost import Load
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Load
 from qss.wire.routing import Key, Message
 
 # --- events -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from qss.core.routing import events as ev
 from qss.core.routing.adjacency import Adjacency, Step
-from qss.core.routing.cost import CostWeights, LinkCost, Load, Told
+from qss.core.routing.cost import CostWeights, LinkCost, Told
 from qss.core.routing.database import Database, Instance, Standing
 from qss.core.routing.flooding import Arrivals
 from qss.core.routing.neighbour import Neighbour
@@ -21,6 +21,7 @@ from qss.core.routing.origination import Origin, Origination
 from qss.core.routing.table import HomeJudge, Table, table_of
 from qss.model.errors import LocalProtocolError, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId
+from qss.model.network import Load
 from qss.wire import routing as wire
 
 Sign = Callable[[bytes], wire.Authentication]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qss.core.routing.database import Instance
-from qss.core.routing.paths import Edge, Graph, Path, shortest_paths
+from qss.core.routing.paths import shortest_paths
 from qss.model.identifiers import QksId, SaeId
+from qss.model.network import Edge, Graph, Path
 
 HomeJudge = Callable[[SaeId, QksId, bytes | None], bool]
 """Whether an SAE's home counts as told: by the receiver's configuration, or the authority's statement (Routing 3.4)."""

@@ -1,0 +1,69 @@
+"""The network as routing sees it: links with their cost and the key that they have left, and ways over them.
+
+Values, and what can be asked of one alone. Not here: how ways are found (`core.routing.paths`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from qss.model.identifiers import QksId
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A link as this end sees it: bits of key left and capacity, in bits, and what the administrator adds."""
+
+    available_bits: int
+    capacity_bits: int
+    administrative_cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A link that both ends tell: its cost, and the bits of key that both have left."""
+
+    cost: int
+    available_bits: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Path:
+    """A way: the sum of what its links cost, how many they are, and its sites, from the source to the destination."""
+
+    cost: int
+    length: int
+    sites: tuple[QksId, ...]
+
+    @property
+    def next_hop(self) -> QksId:
+        """The second site; the source itself on a path of no links."""
+        return self.sites[min(1, self.length)]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The links of a network. `repeaters` are the sites through which paths may lead."""
+
+    edges: Mapping[QksId, Mapping[QksId, Edge]] = field(default_factory=dict)
+    """By both ends; alike in both directions."""
+    repeaters: frozenset[QksId] = frozenset()
+
+    def with_key(self, bits: int) -> Graph:
+        """Return the links that have at least so many bits of key left."""
+        kept = {
+            one: {other: edge for other, edge in edges.items() if edge.available_bits >= bits}
+            for one, edges in self.edges.items()
+        }
+        return Graph(kept, self.repeaters)
+
+    def without(self, sites: Iterable[QksId]) -> Graph:
+        """Return the network without these sites."""
+        gone = frozenset(sites)
+        kept = {
+            one: {other: edge for other, edge in edges.items() if other not in gone}
+            for one, edges in self.edges.items()
+            if one not in gone
+        }
+        return Graph(kept, self.repeaters)
