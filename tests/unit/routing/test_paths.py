@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qss.core.routing.paths import disjoint_paths, equal_paths, shortest_paths
+from qss.core.routing.disjoint import disjoint_paths
+from qss.core.routing.paths import equal_paths, shortest_paths
 from qss.model.identifiers import QksId
 from qss.model.network import Edge, Graph, Path
 
