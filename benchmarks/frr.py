@@ -1,0 +1,225 @@
+"""FRR's ospfd on a topology: a network namespace with `zebra` and `ospfd` for each router, and how long routing takes.
+
+Held here is how the daemons are run and what is done to them. Refused is to install anything, to touch the machine's
+own FRR, and to trust the daemons' word: what counts is the kernel's routing table of every router. Calls block, and
+each has a time limit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmarks import frr_plan as plan
+from benchmarks.convergence import Convergence, Rest, Spread
+from benchmarks.kernel_tables import KernelTables, Right, Table
+from benchmarks.namespaces import Daemons, Namespace
+from benchmarks.topologies import Edge, check, next_hops, nodes_of
+
+_PROGRAMS = Path("/usr/lib/frr")
+_USER = "frr"
+_START_TIMEOUT_S = 120.0
+_CHANGE_TIMEOUT_S = 30.0
+_POLL_S = 0.002
+_CALM_S = 0.3  # longer than any timer that a change sets off
+_SETTLED_S = 1.5
+
+
+class Unavailable(Exception):
+    """FRR cannot be run here; the message says what to do."""
+
+
+def require() -> None:
+    """Raise Unavailable unless FRR can be run."""
+    needed = [shutil.which(program) for program in ("ip", "setpriv")]
+    needed += [shutil.which(program, path=str(_PROGRAMS)) for program in ("zebra", "ospfd")]
+    if None in needed:
+        raise Unavailable("FRR or iproute2 is not installed: apt-get install frr iproute2")
+    try:
+        Namespace().close()
+    except PermissionError as error:
+        raise Unavailable("no network namespace may be made: run this as root") from error
+
+
+def measure(edges: Sequence[Edge], repetitions: int = 8, rest_s: float = 20.0) -> Convergence:
+    """Run FRR on a topology and return all figures."""
+    with Frr(edges) as frr:
+        cold_start_s = frr.cold_start()
+        cpu_s = frr.cpu_s()
+        frr.settle()
+        prefix = [frr.announce(number) for number in range(repetitions)]
+        links = [frr.flap() for _ in range(repetitions)]
+        return Convergence(
+            cold_start_s * 1e3,
+            cpu_s,
+            Spread.of([max(times.values()) for times in prefix]),
+            {router: statistics.median(times[router] for times in prefix) * 1e3 for router in prefix[0]},
+            Spread.of([down for down, _ in links]),
+            Spread.of([up for _, up in links]),
+            frr.rest(rest_s),
+        )
+
+
+class Frr:
+    """Routers on a topology; a context that leaves nothing behind. Times are returned in seconds."""
+
+    def __init__(self, edges: Sequence[Edge]) -> None:
+        self._edges = list(edges)
+        check(self._edges)
+        self._routers = nodes_of(edges)
+        self._left = ExitStack()
+
+    def __enter__(self) -> Self:
+        require()
+        try:
+            self._build()
+        except BaseException:
+            self._left.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._left.close()
+
+    def cold_start(self) -> float:
+        """Start all daemons; return the time until every router has a route to every other."""
+        began = time.monotonic()
+        for router in self._routers:
+            self._start("zebra", router)
+        waiting = list(self._routers)
+        while waiting:
+            waiting = [router for router in waiting if not self._followed(router)]
+            if time.monotonic() > began + _START_TIMEOUT_S:
+                raise TimeoutError(f"zebra of routers {waiting} does not start: run it by hand to see why")
+            time.sleep(_POLL_S)
+        became = self._tables.wait(self._reaches_all, _START_TIMEOUT_S, "a route to each other router")
+        return max(became.values()) - began
+
+    def settle(self) -> None:
+        """Wait until all tables are those of the topology, and stay so."""
+        self._tables.wait(self._as_on(self._edges), _CHANGE_TIMEOUT_S, "the shortest paths")
+        self._tables.rest(_SETTLED_S, _CHANGE_TIMEOUT_S)
+        self._daemons.check()
+
+    def announce(self, number: int) -> dict[int, float]:
+        """Announce a new prefix at router 0, and take it back; return the time at which each other router had it."""
+        address, origin = plan.announced(number), self._routers[0]
+        others = set(self._routers) - {origin}
+        began = time.monotonic()
+        self._tables.kernels[origin].add_address(address)
+        became = self._tables.wait(
+            lambda router, table: router not in others or address in table, _CHANGE_TIMEOUT_S, f"{address}"
+        )
+        self._tables.rest(_CALM_S, _CHANGE_TIMEOUT_S)
+        self._tables.kernels[origin].remove_address(address)
+        self._tables.wait(lambda _, table: address not in table, _CHANGE_TIMEOUT_S, f"the end of {address}")
+        self._tables.rest(_CALM_S, _CHANGE_TIMEOUT_S)
+        return {router: moment - began for router, moment in became.items()}
+
+    def flap(self) -> tuple[float, float]:
+        """Take the first edge away, and give it back; return for both the time until the last table had changed."""
+        down = self._set_first_edge(self._edges[1:], up=False)
+        self._tables.rest(_CALM_S, _CHANGE_TIMEOUT_S)
+        up = self._set_first_edge(self._edges, up=True)
+        self.settle()
+        return down, up
+
+    def rest(self, seconds: float) -> Rest:
+        """Let time pass without a change; return what that cost."""
+        self.settle()
+        cpu_s, sent, began = self.cpu_s(), self._sent_bytes(), time.monotonic()
+        time.sleep(seconds)
+        passed = time.monotonic() - began
+        per_router_minute = (self._sent_bytes() - sent) / len(self._routers) / passed * 60
+        return Rest(passed, self.cpu_s() - cpu_s, per_router_minute)
+
+    def cpu_s(self) -> float:
+        """Return the seconds that all daemons have computed."""
+        return self._daemons.cpu_s()
+
+    # --- building ---------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._folder = Path(self._left.enter_context(tempfile.TemporaryDirectory(prefix="qss-frr-")))
+        shutil.chown(self._folder, _USER, _USER)
+        self._namespaces = {router: self._namespace() for router in self._routers}
+        for router in self._routers:
+            self._join(router)
+        for router in self._routers:
+            self._namespaces[router].ip(*plan.set_up(self._edges, router))
+            self._write(router)
+        self._tables = KernelTables(self._namespaces)
+        self._left.callback(self._tables.close)
+        self._daemons = Daemons()
+        self._left.callback(self._daemons.stop)
+
+    def _namespace(self) -> Namespace:
+        made = Namespace()
+        self._left.callback(made.close)
+        return made
+
+    def _join(self, router: int) -> None:
+        """Make the links to neighbours with a higher number."""
+        links = [
+            f"link add {plan.interface(other)} index {plan.index(other)} type veth"
+            f" peer name {plan.interface(router)} index {plan.index(router)} netns {self._namespaces[other].path}"
+            for other in plan.neighbours(self._edges, router)
+            if other > router
+        ]
+        self._namespaces[router].ip(*links)
+
+    def _write(self, router: int) -> None:
+        folder = self._folder / str(router)
+        folder.mkdir()
+        shutil.chown(folder, _USER, _USER)
+        (folder / "zebra.conf").write_text(plan.ZEBRA, "ascii")
+        (folder / "ospfd.conf").write_text(plan.ospfd(self._edges, router), "ascii")
+
+    def _start(self, program: str, router: int) -> None:
+        folder = self._folder / str(router)
+        command = [str(_PROGRAMS / program), "-f", f"{folder}/{program}.conf", "-i", f"{folder}/{program}.pid"]
+        command += ["-z", f"{folder}/zserv", "--vty_socket", str(folder), "-P", "0"]
+        self._daemons.start(command, self._namespaces[router], folder / f"{program}.log")
+
+    def _followed(self, router: int) -> bool:
+        """Start ospfd as soon as zebra serves: its vty socket is the last that it opens."""
+        if not (self._folder / str(router) / "zebra.vty").exists():
+            return False
+        self._start("ospfd", router)
+        return True
+
+    # --- what is right ----------------------------------------------------------------------------------------------
+
+    def _reaches_all(self, router: int, table: Table) -> bool:
+        return all(plan.loopback(other) in table for other in self._routers if other != router)
+
+    def _as_on(self, edges: Sequence[Edge]) -> Right:
+        expected = {router: self._expected(edges, router) for router in self._routers}
+        return lambda router, table: table == expected[router]
+
+    def _expected(self, edges: Sequence[Edge], router: int) -> Table:
+        hops = next_hops(edges, router)
+        return {plan.loopback(other): frozenset(map(plan.index, via)) for other, via in hops.items()}
+
+    def _set_first_edge(self, then: Sequence[Edge], *, up: bool) -> float:
+        """Take the first edge down or up; return the time until all tables are right for the edges that are there."""
+        end, other = self._edges[0]
+        right = self._as_on(then)
+        began = time.monotonic()
+        self._tables.kernels[end].set_link(plan.index(other), up=up)
+        became = self._tables.wait(right, _CHANGE_TIMEOUT_S, "the shortest paths after a change")
+        return max(became.values()) - began
+
+    def _sent_bytes(self) -> int:
+        zebras = self._daemons.pids[: len(self._routers)]
+        lines = [line for pid in zebras for line in Path(f"/proc/{pid}/net/dev").read_text("ascii").splitlines()]
+        return sum(int(line.split()[9]) for line in lines if line.lstrip().startswith("to"))
