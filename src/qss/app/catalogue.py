@@ -30,7 +30,6 @@ from qss.adapters.stores.sqlite import (
     take_lock,
     was_started,
 )
-from qss.adapters.tables.static import StaticTable
 from qss.app import site_tables as tables
 from qss.client.etsi004 import Etsi004Client
 from qss.client.vendor_box import VendorBox
@@ -44,7 +43,6 @@ from qss.ports.device import Device
 from qss.ports.identity import Identity
 from qss.ports.key_source import KeySource
 from qss.ports.keyring import KeyRing
-from qss.ports.routing_table import RoutingTable
 from qss.ports.store import Store
 from qss.wire.etsi004.framing import FORGE_VERSION, QUBIP_VERSION
 from qss.wire.etsi004.messages import Form
@@ -240,9 +238,3 @@ def anchor_of(table: tables.Site) -> Anchor:
 def identity_of(fields: Sequence[str]) -> Identity:
     """Return how callers are known whose certificates' `fields` name them, tried in this order."""
     return CertificateIdentity(fields)
-
-
-def routing_table_of(configuration: tables.SiteConfiguration) -> RoutingTable:
-    """Return the ways to the SAEs of `[[saes]]` over `[[links]]`."""
-    neighbours = frozenset(link.peer for link in configuration.links)
-    return StaticTable(configuration.site.id, neighbours, {sae.id: sae.site for sae in configuration.saes})

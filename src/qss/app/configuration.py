@@ -249,18 +249,22 @@ def _saes(configuration: SiteConfiguration) -> Iterator[Fault]:
     if name := _repeated(sae.id for sae in saes):
         allowed = "one home site for each SAE: an SAE with two would be served by neither"
         yield f"saes[{name[0]}].id", shown(name[1]) + " again", allowed
+    for i, sae in enumerate(saes):
+        if sae.statement is not None and sae.site != configuration.site.id:
+            allowed = "nothing: the statement of an SAE's home is shown by that home"
+            yield f"saes[{i}].statement", shown(str(sae.statement)), allowed
     if uuid := _repeated(sae.uuid or sae for sae in saes):
         yield f"saes[{uuid[0]}].uuid", f"{uuid[1]} again", "a UUID of its own for each SAE"
 
 
 def _pairs(configuration: SiteConfiguration) -> Iterator[Fault]:
-    known = {ANY_SAE, *(sae.id for sae in configuration.saes)}
     for i, pair in enumerate(configuration.pairs):
-        if pair.master not in known:
-            yield f"pairs[{i}].master", shown(pair.master), PARTY_IS
+        for key, party in (("master", pair.master), *((f"slaves[{j}]", slave) for j, slave in enumerate(pair.slaves))):
+            try:
+                party == ANY_SAE or parse_sae_id(party)
+            except InvalidIdentifier:
+                yield f"pairs[{i}].{key}", shown(party), PARTY_IS
         for j, slave in enumerate(pair.slaves):
-            if slave not in known:
-                yield f"pairs[{i}].slaves[{j}]", shown(slave), PARTY_IS
             if slave == pair.master != ANY_SAE:
                 yield f"pairs[{i}].slaves[{j}]", shown(slave), "another SAE than the master"
 

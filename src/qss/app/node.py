@@ -35,10 +35,14 @@ from qss.app.connecting import (
     sync_route,
 )
 from qss.app.data_key_file import read_data_key, watch_data_key
+from qss.app.homes import Homes
 from qss.app.overview import Overview
 from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
-from qss.app.reloading import Rules
+from qss.app.publishing import Publisher
+from qss.app.rules import Rules
+from qss.app.sae_register import SAES, SaeRegister
+from qss.app.sae_registration import SaeRegistration
 from qss.app.site_modules import SiteModules
 from qss.app.site_routing import SiteRouting
 from qss.core.keyserver.requests import RequestPlanner
@@ -52,16 +56,27 @@ from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener, Limits
 from qss.servers.etsi014 import Etsi014
+from qss.servers.saes import SAES_PATH, sae_actions
 from qss.transport.listening import Listener, Route
 from qss.wire import external, qrp
 from qss.wire import routing as routing_protocol
-from qss.wire.routes import render_routing
+from qss.wire.routes import render_lsas, render_routing
+from qss.wire.saes import render_saes
 
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
 
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Changing:
+    """What follows a change of rules."""
+
+    publisher: Publisher
+    registration: SaeRegistration
+    tasks: Tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +88,7 @@ class Node:
     admin: Address
     rules: Rules
     """Who may share keys with whom, and how many: can be changed."""
-    routing: SiteRouting
+    changing: Changing
     failed: asyncio.Future[None]
     """Gets an exception when the site cannot go on at all."""
 
@@ -82,9 +97,12 @@ class Node:
         return {"northbound": str(self.northbound), "external": str(self.external), "admin": str(self.admin)}
 
     def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
-        """Take over the rules of a changed configuration (`reloading`)."""
+        """Take over the rules of a changed configuration (`rules`)."""
+        at_home = set(self.rules.saes_at_home())
         changes = self.rules.take_over(changed, file)
-        self.routing.take_over()
+        self.changing.publisher.publish()
+        gone = at_home - set(self.rules.saes_at_home())
+        self.changing.tasks.start(self.changing.registration.gone(gone), "keys of removed SAEs")
         return changes
 
 
@@ -106,7 +124,11 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         modules = SiteModules(configuration, contexts.client, defect)
         stack.push_async_callback(modules.stop)
-        rules = Rules(configuration)
+        routing = SiteRouting(
+            here, configuration.tls, configuration.routing, [link.peer for link in configuration.links], defect
+        )
+        register = SaeRegister(configuration.site.data / SAES)
+        rules = Rules(configuration, register, routing)
         plans = [
             LinkPlan(
                 _settings(configuration, link, rules.planner),
@@ -121,7 +143,6 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.push_async_callback(modules.registrations.stop)
         await asyncio.to_thread(read_data_key, configuration.site.data)  # somebody may have destroyed it meanwhile
 
-        routing = SiteRouting(configuration, rules, site.links, site.fail)
         neighbours = Listener(
             configuration.external.listen.host,
             configuration.external.listen.port,
@@ -133,8 +154,10 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             await neighbours.start()
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
-        routing.start(Address(*neighbours.address))
+        routing.start(Address(*neighbours.address), Address(*neighbours.address))
         stack.push_async_callback(routing.stop)  # before its connections end: it has something to say
+        publisher = Publisher(configuration, rules, site.links, routing)
+        tasks.start(publisher.keep_publishing(), "routing")
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
         tasks.start(watch_data_key(configuration.site.data), "data key")
         for link in configuration.links:
@@ -152,6 +175,15 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         identity = identity_of(configuration.northbound.identity)
         overview = Overview(configuration, site, modules, prepared.certificate_expires, routing)
         tasks.start(watch_pairs(overview.status), "device pairs")
+        registration = SaeRegistration(
+            here,
+            rules,
+            register,
+            Homes(configuration.tls.authority),
+            lambda scope: overview.recall(scope, None),
+            publisher.publish,
+        )
+        tasks.start(registration.keep_burning(), "keys of removed SAEs")
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,
@@ -162,7 +194,12 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
                 identity,
                 overview,
                 counts,
-                {"/routing": lambda: render_routing(routing.status())},
+                {
+                    "/routing": lambda: render_routing(routing.status()),
+                    "/routing/lsas": lambda: render_lsas(routing.lsas()),
+                    SAES_PATH: lambda: render_saes(registration.saes()),
+                },
+                sae_actions(registration),
             ),
         )
         stack.push_async_callback(admin.close)
@@ -181,7 +218,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         overview.serving = True
         stack.callback(overview.stop_serving)
         listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
-        yield Node(*listening, rules, routing, site.failed)
+        yield Node(*listening, rules, Changing(publisher, registration, tasks), site.failed)
 
 
 def _clocks() -> tuple[float, float]:

@@ -19,6 +19,9 @@ from qss.app.catalogue import anchor_of, check_device, keyring_of, note_on_devic
 from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
 from qss.app.data_key_file import DATA_KEY, ZEROIZED
+from qss.app.homes import Homes
+from qss.app.rules import read_statements
+from qss.app.sae_register import SAES, SaeRegister
 from qss.model.errors import PkiError, StoreError, StoreUnavailable
 from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
 from qss.pki.own_call import check_own_call
@@ -63,11 +66,12 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     expires = check_site(configuration.tls.certificate, site.id)
     check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
     _check_devices(configuration)
+    saes = _saes(configuration)
     _check_that_it_is_there(site)
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_writable(site)
     _check_anchor(site)
-    found = (openness(site.data), _little_room(site), _missing_anchor(site), *_couriers(configuration))
+    found = (openness(site.data), _little_room(site), _missing_anchor(site), *_couriers(configuration), *saes)
     return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
 
 
@@ -89,6 +93,18 @@ def _check_devices(configuration: tables.SiteConfiguration) -> None:
             check_device(device)
         except PkiError as error:
             raise PkiError(f"{key}: {error}") from error
+
+
+def _saes(configuration: tables.SiteConfiguration) -> tuple[str, ...]:
+    """Return what an operator should know of statements that hold no more. Raises `PkiError` for one that never did."""
+    SaeRegister(configuration.site.data / SAES)
+    homes = Homes(configuration.tls.authority)
+    return tuple(
+        f"the statement of the home of {sae} has expired: other sites serve it only if they have it configured; "
+        f"make a new one with: qss pki home {sae} {configuration.site.id}"
+        for sae, statement in read_statements(configuration).items()
+        if statement is not None and not homes.counts(sae, configuration.site.id, statement)
+    )
 
 
 def _couriers(configuration: tables.SiteConfiguration) -> Iterator[str]:

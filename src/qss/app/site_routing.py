@@ -1,92 +1,81 @@
-"""A site's routing module in its node: what it is made of, what it is told, and what it tells administrators.
+"""A site's routing module, in its node or in its own process: what it is made of, and what it tells administrators.
 
-It speaks with the site's neighbours at the listener for neighbours, and signs with the site's certificate. The homes
-that count are those of the configuration, as it is now. Not here: the protocol (`core.routing`).
+It speaks with the site's neighbours, signs with the site's certificate, and takes the homes of SAEs that the network's
+authority has stated. Not here: the protocol (`core.routing`), nor what the site publishes (`publishing`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from qss.app.reloading import Rules
-from qss.app.site_tables import SiteConfiguration
+from qss.app.homes import Homes
+from qss.app.site_tables import Routing, Tls
 from qss.core.routing import CostWeights, Origin, Router, RouterSettings
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
-from qss.model.network import Load
+from qss.model.network import Graph
 from qss.pki.statements import Judge, Signer
-from qss.runtime.link import LinkRunner
+from qss.ports.routing_table import Route, SiteState
 from qss.runtime.routing import RoutingModule
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
 from qss.wire import routing as wire
 from qss.wire.metrics import Sample
-from qss.wire.routes import LinkView, RouteView, RoutingStatus, routing_samples
+from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, routing_samples
 
-PUBLISH_S = 0.25
-"""How often the links' key is looked at: more often than the cost's tick, because a link may come up or go down."""
+EXPIRY_S = 30.0
+"""How often it is looked whether statements have expired."""
 
 
 class SiteRouting:
-    """The RM of one site. All methods belong to the event loop's thread."""
+    """The RM of one site, a `RoutingTable`. All methods belong to the event loop's thread."""
 
-    def __init__(
-        self, configuration: SiteConfiguration, rules: Rules, links: Mapping[QksId, LinkRunner], defect: Defect
-    ) -> None:
+    def __init__(self, site: QksId, tls: Tls, table: Routing, neighbours: Sequence[QksId], defect: Defect) -> None:
         """Read what is needed. Raises `PkiError`."""
-        self._configuration = configuration
-        self._rules = rules
-        self._links = links
+        self._site = site
+        self._table = table
+        self._neighbours = tuple(sorted(neighbours))
         self._defect = defect
         self._tasks = Tasks(defect)
-        self._signer = Signer(configuration.tls.certificate, configuration.tls.key)
-        self._judge = Judge(configuration.tls.authority)
+        self._signer = Signer(tls.certificate, tls.key)
+        self._judge = Judge(tls.authority)
+        self._homes = Homes(tls.authority)
         self._running: RoutingModule | None = None
+        self._version = 0
+        self._watchers: list[Callable[[], None]] = []
 
     @property
     def _module(self) -> RoutingModule:
         assert self._running is not None, "it was started before anybody was let in"
         return self._running
 
-    def start(self, external: Address) -> None:
-        """Begin to tell of the site, whose External listens at `external`."""
-        table, site = self._configuration.routing, self._configuration.site.id
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def start(self, external: Address, routing: Address) -> None:
+        """Begin to tell of the site, whose External and whose RM listen there."""
+        table = self._table
         origin = Origin(
-            wire.Source(site, external.host, external.port),
-            wire.Endpoint(external.host, external.port),
+            wire.Source(self._site, external.host, external.port),
+            wire.Endpoint(routing.host, routing.port),
             table.route_invalidation_s,
             transit=table.transit,
         )
         settings = RouterSettings(weights=CostWeights(table.cost_base, table.cost_level, table.cost_trend))
         router = Router(origin, self._sign, self._verify, self._counts, settings, generation=int(time.time()))
-        self._running = RoutingModule(router, tuple(self._links), self._defect)
+        self._running = RoutingModule(router, self._neighbours, self._defect)
+        self._running.watch(self._count)
+        for changed in self._watchers:
+            self._running.watch(changed)
         self._running.start()
-        self.take_over()
-        self._tasks.start(self._publish(), "routing")
+        self._tasks.start(self._watch_statements(), "statements of homes")
 
     async def stop(self) -> None:
         """Withdraw what the site has said, and end all connections. Can be called twice, and before the start."""
         await self._tasks.cancelled()
         if self._running is not None:
             await self._running.stop()
-
-    def _sign(self, body: bytes) -> wire.Authentication:
-        return wire.Authentication(
-            self._signer.algorithm, self._signer.certificates, self._signer.sign(wire.SIGNED_AS + body)
-        )
-
-    def _verify(self, origin: QksId, body: bytes, said: wire.Authentication) -> None:
-        self._judge.check(origin, wire.SIGNED_AS + body, said.algorithm, said.certificates, said.signature)
-
-    def _counts(self, sae: SaeId, site: QksId, _: bytes | None) -> bool:
-        return self._rules.home(sae) == site
-
-    def take_over(self) -> None:
-        """Go on with the rules as they are now."""
-        self._module.publish_saes(dict.fromkeys(self._rules.saes_at_home()))
-        self._module.judge_anew()
 
     def serve(self, peer: QksId) -> Callable[[Connection], Awaitable[None]]:
         """Return what serves the connections of a neighbour's RM, once this was started."""
@@ -99,50 +88,105 @@ class SiteRouting:
 
         return serve
 
-    async def _publish(self) -> None:
-        while True:
-            self._module.publish_links(dict(self._loads()))
-            await asyncio.sleep(PUBLISH_S)
+    def _sign(self, body: bytes) -> wire.Authentication:
+        return wire.Authentication(
+            self._signer.algorithm, self._signer.certificates, self._signer.sign(wire.SIGNED_AS + body)
+        )
 
-    def _loads(self) -> Iterator[tuple[QksId, Load]]:
-        for link in self._configuration.links:
-            core = self._links[link.peer].core
-            if core.up:
-                available = sum(8 * record.available for record in core.streams)
-                yield link.peer, Load(available, link.capacity_bits, link.administrative_cost)
+    def _verify(self, origin: QksId, body: bytes, said: wire.Authentication) -> None:
+        self._judge.check(origin, wire.SIGNED_AS + body, said.algorithm, said.certificates, said.signature)
+
+    def _counts(self, sae: SaeId, site: QksId, statement: bytes | None) -> bool:
+        return site == self._site or self._homes.counts(sae, site, statement)
+
+    async def _watch_statements(self) -> None:
+        """Have homes judged anew when a statement that counts expires."""
+        while True:
+            end = self._homes.next_end()
+            await asyncio.sleep(EXPIRY_S)
+            if end is not None and end <= time.time():
+                self._module.judge_anew()
+
+    # --- the routing table ------------------------------------------------------------------------------------------
+
+    def publish(self, state: SiteState) -> None:
+        """Say how the site is now (`RoutingTable`)."""
+        self._module.publish(state)
+
+    def route(self, sae: SaeId) -> Route | None:
+        """Return an SAE's home site and the way there; None also before the start (`RoutingTable`)."""
+        return None if self._running is None else self._running.route(sae)
+
+    @property
+    def graph(self) -> Graph:
+        """The network's links as this site sees them now."""
+        return Graph() if self._running is None else self._running.graph
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever routes or graph may be others."""
+        self._watchers.append(changed)
+        if self._running is not None:
+            self._running.watch(changed)
+
+    def _count(self) -> None:
+        self._version += 1
 
     # --- what administrators see ------------------------------------------------------------------------------------
 
     def status(self) -> RoutingStatus:
         """Return what this site knows of the network."""
-        router, table = self._module.router, self._module.table
-        edges = table.graph.edges
+        router, graph = self._module.router, self._module.graph
         return RoutingStatus(
-            site=self._configuration.site.id,
-            neighbours={peer: str(router.adjacency(peer).phase) for peer in sorted(self._links)},
+            site=self._site,
+            version=self._version,
+            neighbours={peer: str(router.adjacency(peer).phase) for peer in self._neighbours},
             lsas=len(router.database),
             dropped={f"{peer} {reason}": count for (peer, reason), count in sorted(router.dropped.items())},
             links=tuple(
                 LinkView(ends=(one, other), cost=edge.cost, available_bits=edge.available_bits)
-                for one in sorted(edges)
-                for other, edge in sorted(edges[one].items())
+                for one in sorted(graph.edges)
+                for other, edge in sorted(graph.edges[one].items())
                 if one < other
             ),
-            routes=tuple(self._routes()),
+            repeaters=tuple(sorted(graph.repeaters)),
+            routes=tuple(
+                RouteView(
+                    SAE_ID=route.sae, next_hop=route.next_hop, dest=route.dest, cost=route.cost, length=route.length
+                )
+                for route in self._module.routes()
+            ),
         )
 
-    def _routes(self) -> Iterator[RouteView]:
-        table = self._module.table
-        for sae in sorted(table.homes, key=str):
-            entry = table.entry(SaeId(sae))
-            assert entry is not None
-            yield RouteView(
-                SAE_ID=entry.sae, next_hop=entry.next_hop, dest=entry.dest, cost=entry.cost, length=entry.length
-            )
+    def lsas(self) -> tuple[LsaView, ...]:
+        """Return the link state database."""
+        now = time.monotonic()
+        known = sorted(self._module.router.database, key=lambda instance: instance.header.key)
+        return tuple(_lsa(instance.carried(self._site, now), instance.body) for instance in known)
 
     def samples(self) -> Iterator[Sample]:
         """Yield metrics."""
         router = self._module.router
-        full: dict[str, bool] = {peer: router.adjacency(peer).full for peer in sorted(self._links)}
+        full: dict[str, bool] = {peer: router.adjacency(peer).full for peer in self._neighbours}
         dropped = {(str(peer), str(reason)): count for (peer, reason), count in router.dropped.items()}
         return routing_samples(full, len(router.database), dropped)
+
+
+def _lsa(carried: wire.Carried, body: wire.Body) -> LsaView:
+    return LsaView(
+        origin=body.source.qks,
+        type=str(body.type),
+        part=body.part,
+        generation=body.generation,
+        sequence=body.sequence,
+        age_s=carried.age_ms / 1000,
+        lifetime_s=body.lifetime_s,
+        withdrawn=body.withdrawn,
+        transit=body.transit,
+        timestamp=body.timestamp,
+        algorithm=carried.authentication.algorithm,
+        bytes=len(carried.body),
+        external=str(Address(body.source.host, body.source.port)),
+        routing=str(Address(body.routing.host, body.routing.port)),
+        links={link.peer: (link.cost, link.available_bits) for link in body.links},
+        saes={state.sae: state.statement is not None for state in body.saes},
+    )

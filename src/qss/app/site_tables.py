@@ -30,7 +30,7 @@ ANY_SAE = SaeId("*")
 
 QKS_ID_IS = "a QKS ID: 1 to 63 letters, digits, '.', '-' or '_', the first a letter or digit"
 SAE_ID_IS = "an SAE ID: 1 to 255 printable ASCII characters, no spaces"
-PARTY_IS = 'the id of one of the [[saes]], or "*" for any'
+PARTY_IS = 'an SAE ID, or "*" for any'
 
 PEER_MODULE_IS = "a QKD module of the site at the other end, such as B/1"
 MODULE_IS = "a QKD module of this site: its QKS ID, '/' and 1 to 63 letters, digits, '.', '-' or '_', such as A/1"
@@ -321,10 +321,11 @@ class Link(Table, frozen=True, kw_only=True):
 
 
 class Sae(Table, frozen=True, kw_only=True):
-    """An application and its home site."""
+    """An application and its home site. `statement` is the authority's of that, to be shown to all other sites."""
 
     id: SaeName
     site: QksName
+    statement: Path | None = None
     uuid: UUID | None = None
     quota_bps: Rate | None = None
     quota_keys: Outstanding | None = None

@@ -1,12 +1,15 @@
-"""The options of every command that asks a site: which address, and as whom."""
+"""What every command that asks a site has: its options, which address and as whom; and the asking at Admin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from qss.client import AdminClient
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -43,3 +46,16 @@ def asking(ask: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         ask = option(ask)
     return ask
+
+
+def ask_admin[T](url: str, cert: Path, key: Path, ca: Path, ask: Callable[[AdminClient], Awaitable[T]]) -> T:
+    """Return what the Admin interface at `url` answers. Raises what `AdminClient` does."""
+    import asyncio
+
+    from qss.client import AdminClient
+
+    async def asked() -> T:
+        async with AdminClient(url, cert, key, ca) as client:
+            return await ask(client)
+
+    return asyncio.run(asked())

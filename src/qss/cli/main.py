@@ -25,6 +25,7 @@ COMMANDS = {
     "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
     "device": ("qss.cli.device", "Show and change a simulated device while it runs."),
     "module": ("qss.cli.module", "Look at a site's QKD modules, and start and stop their exchange."),
+    "sae": ("qss.cli.sae", "Look at the applications of a running site, register and remove them."),
     "route": ("qss.cli.route", "Look at what a site knows of the network."),
     "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),
 }

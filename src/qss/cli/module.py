@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from qss.cli.asking import asking
+from qss.cli.asking import ask_admin, asking
 
 if TYPE_CHECKING:
     from qss.client import AdminClient
@@ -34,7 +33,7 @@ def listing(
     as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
 ) -> None:
     """Show each device pair: its module, and what it is doing."""
-    status = _ask(url, cert, key, ca, lambda client: client.status())
+    status = ask_admin(url, cert, key, ca, lambda client: client.status())
     if as_json:
         import msgspec
 
@@ -90,7 +89,7 @@ def _set(module: str, url: str, cert: Path, key: Path, ca: Path, *, on: bool, as
         await client.set_exchange(PairId.from_uuid(UUID(uuid)), on=on)
         return uuid
 
-    pair = _ask(url, cert, key, ca, change)
+    pair = ask_admin(url, cert, key, ca, change)
     if as_json:
         click.echo(json.dumps({"pair": pair, "exchange": on}))
     else:
@@ -104,15 +103,3 @@ def _doing(pair: PairStatus) -> str:
         return "not registered"
     doing = "running" if pair.up else "without a key stream"
     return f"{doing}: {pair.trouble}" if pair.trouble else doing
-
-
-def _ask[T](url: str, cert: Path, key: Path, ca: Path, ask: Callable[[AdminClient], Awaitable[T]]) -> T:
-    import asyncio
-
-    from qss.client import AdminClient
-
-    async def asked() -> T:
-        async with AdminClient(url, cert, key, ca) as client:
-            return await ask(client)
-
-    return asyncio.run(asked())

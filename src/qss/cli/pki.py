@@ -36,7 +36,7 @@ def _days_option(default: int) -> _Decorator:
         type=click.IntRange(1, MAX_DAYS),
         default=default,
         show_default=True,
-        help="Days until the certificate expires.",
+        help="Days until it expires.",
     )
 
 
@@ -95,6 +95,21 @@ def module(module_name: str, folder: Path, hosts: tuple[str, ...], days: int) ->
 def sae(sae_id: str, folder: Path, days: int) -> None:
     """Make the key and certificate of the application SAE_ID, a URI such as sae:alice."""
     _tell_pair(PkiFolder(folder).issue_sae(parse_sae_id(sae_id), days))
+
+
+@command.command()
+@click.argument("sae_id")
+@click.argument("qks_id")
+@_folder_option("--pki")
+@_days_option(CERTIFICATE_DAYS)
+def home(sae_id: str, qks_id: str, folder: Path, days: int) -> None:
+    """State that the application SAE_ID is at home at the site QKS_ID.
+
+    That site shows the statement to all others, which then serve the application without having it configured.
+    """
+    from qss.app.homes import state_home
+
+    _tell(state_home(PkiFolder(folder), parse_sae_id(sae_id), parse_qks_id(qks_id), days))
 
 
 @command.command()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from qss.cli.asking import asking
-
-if TYPE_CHECKING:
-    from qss.wire.routes import RoutingStatus
+from qss.cli.asking import ask_admin, asking
 
 
 @click.group("route")
@@ -28,16 +24,9 @@ def show(
     as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
 ) -> None:
     """Show the routing table, and the links with their cost and the key that they have left."""
-    import asyncio
-
-    from qss.client import AdminClient
     from qss.wire.routes import render_routing
 
-    async def ask() -> RoutingStatus:
-        async with AdminClient(url, cert, key, ca) as client:
-            return await client.routing()
-
-    seen = asyncio.run(ask())
+    seen = ask_admin(url, cert, key, ca, lambda client: client.routing())
     if as_json:
         click.echo(render_routing(seen))
         return

@@ -8,13 +8,14 @@ from functools import partial
 from qss.client.exchange import Exchange
 from qss.client.https import HttpsClient
 from qss.model.errors import BadRequest, RemoteProtocolError
-from qss.model.identifiers import PairId, QksId
+from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.wire.device import parse_settings, render_change
 from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.recall import parse_recalled, render_recall
-from qss.wire.routes import RoutingStatus, parse_routing
+from qss.wire.routes import LsaView, RoutingStatus, parse_lsas, parse_routing
+from qss.wire.saes import SaeView, parse_removed, parse_saes, render_addition, render_removal
 from qss.wire.status import SiteStatus, parse_site_status
 
 
@@ -37,6 +38,23 @@ class AdminClient(HttpsClient):
     async def routing(self) -> RoutingStatus:
         """Return what the site knows of the network. Raises as `recall` does."""
         return await self.exchange(Exchange("GET", "/routing", b"", partial(_read, parse_routing)))
+
+    async def lsas(self) -> tuple[LsaView, ...]:
+        """Return the site's link state database. Raises as `recall` does."""
+        return await self.exchange(Exchange("GET", "/routing/lsas", b"", partial(_read, parse_lsas)))
+
+    async def saes(self) -> tuple[SaeView, ...]:
+        """Return what is at home at the site. Raises as `recall` does."""
+        return await self.exchange(Exchange("GET", "/saes", b"", partial(_read, parse_saes)))
+
+    async def add_sae(self, sae: SaeId, statement: bytes | None = None) -> tuple[SaeView, ...]:
+        """Have an SAE at home at the site; return it as it is there. Raises as `recall` does."""
+        question = render_addition(sae, statement)
+        return await self.exchange(Exchange("POST", "/saes/add", question, partial(_read, parse_saes)))
+
+    async def remove_sae(self, sae: SaeId) -> Mapping[str, int]:
+        """Have an SAE at home at the site no more; return the bits burned there, by link. Raises as `recall` does."""
+        return await self.exchange(Exchange("POST", "/saes/remove", render_removal(sae), partial(_read, parse_removed)))
 
     async def set_exchange(self, pair: PairId, *, on: bool) -> None:
         """Start or stop the exchange of a device pair of that site. Raises as `recall` does."""

@@ -1,13 +1,14 @@
 """The folder of a network's authority: which file is where, and the acts that fill it.
 
 `ca.pem` and `ca.key`; `sites/<QKS ID>.pem` and `.key`; `modules/<QKS ID>/<name>.pem` and `.key`; `saes/<name>.pem` and
-`.key`. What leaves the folder is a site's, a module's or an application's pair and `ca.pem`; `ca.key` stays.
+`.key`, and `saes/<name>.home`, the statement of an application's home site. What leaves the folder is a site's, a
+module's or an application's pair, statements, and `ca.pem`; `ca.key` stays.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from qss.pki.authority import Authority, certificate_pem, create_authority, read
 from qss.pki.files import private_file, public_file, read, refuse_existing, write_new
 from qss.pki.keys import new_private_key, private_key_pem
 from qss.pki.names import Subject, module_subject, sae_subject, site_subject
+from qss.pki.statements import sign_as_authority
 
 # File systems take 255 bytes in a name; the ending takes some, and so does the digest that replaces a long rest.
 _MAX_STEM = 200
@@ -54,6 +56,10 @@ class PkiFolder:
     def sae(self, sae: SaeId) -> Pair:
         """Where an application's pair is."""
         return _pair(self.root / "saes", sae_file_stem(sae))
+
+    def home(self, sae: SaeId) -> Path:
+        """Where the statement of an application's home site is."""
+        return self.root / "saes" / f"{sae_file_stem(sae)}.home"
 
     def create(self, name: str, days: int) -> Pair:
         """Make the authority, with `name` as its common name. Raises `PkiError` if there is one already."""
@@ -91,6 +97,15 @@ class PkiFolder:
     def sign_sae(self, request: Path, sae: SaeId, days: int) -> Path:
         """Certify the key of a request made elsewhere as that of an application; return the certificate's path."""
         return self._sign(request, sae_subject(sae), self.sae(sae).certificate, days)
+
+    def state(self, target: Path, text: bytes, form: Callable[[str, bytes], str]) -> Path:
+        """Sign `text` as the authority, and write what `form` makes of algorithm and signature to `target`.
+
+        Raises `PkiError` if that is there already.
+        """
+        refuse_existing([target])
+        write_new([public_file(target, form(*sign_as_authority(self._open(), text)).encode("ascii"))])
+        return target
 
     def _issue(self, subject: Subject, pair: Pair, days: int) -> Pair:
         refuse_existing([pair.key, pair.certificate])

@@ -1,13 +1,14 @@
-"""What a site says under its certificate: signing, and judging what another site has signed (Routing 3.3).
+"""What a site says under its certificate, and what the network's authority says itself: signing and judging.
 
-A signature is good for what one site says to all, where TLS is for what it says to one neighbour. The certificate must
-come from the network's authority, be valid now, and name the site. Held here: chains and signatures. Not here: what is
-signed.
+A signature is good for what one says to all, where TLS is for what it says to one neighbour. A site's certificate must
+come from the network's authority, be valid now, and name the site (Routing 3.3). Held here: chains and signatures. Not
+here: what is signed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
@@ -22,6 +23,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from qss.model.certificates import site_of
 from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QksId
+from qss.pki.authority import Authority
 from qss.pki.contexts import read_certificates
 from qss.pki.files import read_private
 from qss.pki.keys import PrivateKey, PublicKey, public_key_of, read_private_key
@@ -47,15 +49,12 @@ class Signer:
 
     def sign(self, text: bytes) -> bytes:
         """Return the signature of `text`."""
-        match self._private:
-            case ec.EllipticCurvePrivateKey() as key:
-                return key.sign(text, ec.ECDSA(SHA256()))
-            case ed25519.Ed25519PrivateKey() as key:
-                return key.sign(text)
-            case rsa.RSAPrivateKey() as key:
-                return key.sign(text, _PSS, SHA256())
-            case _:
-                assert_never(self._private)
+        return _sign(self._private, text)
+
+
+def sign_as_authority(authority: Authority, text: bytes) -> tuple[str, bytes]:
+    """Return the algorithm and the signature of `text` by the network's authority."""
+    return _algorithm_of(authority.key), _sign(authority.key, text)
 
 
 class Judge:
@@ -94,6 +93,35 @@ class Judge:
             self._known.clear()
         self._known[chain] = named, public, min(each.not_valid_after_utc for each in (own, *between))
         return named, public
+
+
+class AuthorityJudge:
+    """Judges what the network's authority itself has signed."""
+
+    def __init__(self, authority: Path) -> None:
+        """Take what is signed by one of the certificates in the file `authority`. Raises `PkiError`."""
+        self._keys = [public_key_of(each, str(authority)) for each in read_certificates(authority)]
+
+    def check(self, text: bytes, algorithm: str, signature: bytes) -> None:
+        """Raise `Unauthorised` unless the authority has signed `text`."""
+        for public in self._keys:
+            if algorithm == _algorithm_of(public):
+                with suppress(InvalidSignature):
+                    _verify(public, signature, text)
+                    return
+        raise Unauthorised("the network's authority has not signed this")
+
+
+def _sign(private: PrivateKey, text: bytes) -> bytes:
+    match private:
+        case ec.EllipticCurvePrivateKey() as key:
+            return key.sign(text, ec.ECDSA(SHA256()))
+        case ed25519.Ed25519PrivateKey() as key:
+            return key.sign(text)
+        case rsa.RSAPrivateKey() as key:
+            return key.sign(text, _PSS, SHA256())
+        case _:
+            assert_never(private)
 
 
 def _algorithm_of(key: PrivateKey | PublicKey) -> str:

@@ -1,24 +1,26 @@
 """One routing module: feeds its core with events and carries out the effects. The core decides; this shell moves bytes.
 
-It knows nothing of who dials whom: it is given one connection after the other, each with the neighbour that was
-identified at its end. Not here: cryptography, which the core is given, and what becomes of the table.
+It is the routing table that the key server asks (`ports.routing_table`). It knows nothing of who dials whom: it is
+given one connection after the other, each with the neighbour that was identified at its end. Not here: cryptography,
+which the core is given.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import assert_never
 
 import structlog
 
-from qss.core.routing import Router, Table
+from qss.core.routing import Router
 from qss.core.routing import events as ev
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
-from qss.model.network import Load
+from qss.model.network import Graph
+from qss.ports.routing_table import Route, SiteState
 from qss.runtime.causes import Causes
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
@@ -40,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RoutingModule:
-    """The RM of one site. All methods belong to the event loop's thread."""
+    """The RM of one site, a `RoutingTable`. All methods belong to the event loop's thread."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class RoutingModule:
         self._clock = clock
         self._wall = wall
         self._defective = False
+        self._site = SiteState()
         self._watchers: list[Callable[[], None]] = []
         self._causes = Causes()
         self._tasks = Tasks(defect)
@@ -66,15 +69,6 @@ class RoutingModule:
     def router(self) -> Router:
         """The core, for its queries."""
         return self._router
-
-    @property
-    def table(self) -> Table:
-        """Ways and homes as this site sees them now."""
-        return self._router.table
-
-    def watch(self, changed: Callable[[], None]) -> None:
-        """Have `changed` called whenever the table may be another one."""
-        self._watchers.append(changed)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -90,19 +84,48 @@ class RoutingModule:
         await self._tasks.cancelled()
         await asyncio.gather(*(session.stop() for session in self._sessions.values()))
 
-    # --- what the key server tells ----------------------------------------------------------------------------------
+    # --- the routing table ------------------------------------------------------------------------------------------
 
-    def publish_saes(self, saes: Mapping[SaeId, bytes | None]) -> None:
-        """These SAEs are at home here, each with the authority's statement of that, if there is one."""
-        self._handle(ev.SaesAtHome(dict(saes)))
-
-    def publish_links(self, loads: Mapping[QksId, Load]) -> None:
-        """These links work, each with its load now."""
-        self._handle(ev.LinksUp(dict(loads)))
+    def publish(self, state: SiteState) -> None:
+        """Say how the site is now (`RoutingTable`)."""
+        before, self._site = self._site, state
+        if state.saes != before.saes:
+            self._handle(ev.SaesAtHome(dict(state.saes)))
+        if state.links or before.links:
+            self._handle(ev.LinksUp(dict(state.links)))
+        if state.homes != before.homes:
+            self.judge_anew()
 
     def judge_anew(self) -> None:
         """Which homes count may have changed."""
         self._handle(ev.HomesJudgedAnew())
+
+    def route(self, sae: SaeId) -> Route | None:
+        """Return an SAE's home site and the way there (`RoutingTable`). A home that is configured comes first."""
+        table = self._router.table
+        home = self._site.homes.get(sae) or table.homes.get(sae)
+        if home is None:
+            return None
+        path = table.paths.get(home)
+        if path is None:
+            return Route(sae, None, home, 0, 0)
+        return Route(sae, path.next_hop, home, path.cost, path.length)
+
+    def routes(self) -> Iterator[Route]:
+        """Yield the whole of Table 1, in the order of SAE IDs."""
+        for sae in sorted({*self._site.homes, *self._router.table.homes}):
+            route = self.route(sae)
+            assert route is not None
+            yield route
+
+    @property
+    def graph(self) -> Graph:
+        """The network's links as this site sees them now."""
+        return self._router.table.graph
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever routes or graph may be others."""
+        self._watchers.append(changed)
 
     # --- neighbours -------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Admin: liveness, readiness, status, metrics, recalls, exchanges and simulated devices of one site.
 
 Specified in docs/reference/northbound.md, section 8. Probes need no certificate and get no data. The rest is for the
-site itself and for the administrators that its configuration lists. Recalls, starting and stopping an exchange, and the
-settings of simulated devices are all that can be changed here; the log says by whom.
+site itself and for the administrators that its configuration lists. Recalls, the SAEs at home here (`saes`), starting
+and stopping an exchange, and the settings of simulated devices are all that can be changed here; the log says by whom.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
-from qss.servers.admin_door import AdminDoor, Views
+from qss.servers.admin_door import Action, AdminDoor, Views
 from qss.servers.counts import RequestCounts
 from qss.servers.devices import DEVICES_PATH, device_action
 from qss.servers.messages import JSON, Request, Response
@@ -80,8 +80,9 @@ class Admin:
         service: AdminService,
         counts: RequestCounts,
         more: Mapping[str, Callable[[], bytes]] | None = None,
+        actions: Mapping[str, Action] | None = None,
     ) -> None:
-        """Show besides what `more` returns, JSON by its paths."""
+        """Show besides what `more` returns, JSON by its paths, and do what `actions` do, by theirs."""
         self._here = here
         self._administrators = frozenset(administrators)
         self._identity = identity
@@ -98,6 +99,7 @@ class Admin:
                     "/recall": self._recall,
                     "/exchange": self._exchange,
                     DEVICES_PATH: device_action(service.adjust_device),
+                    **(actions or {}),
                 },
                 more or {},
             ),

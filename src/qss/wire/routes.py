@@ -1,8 +1,8 @@
-"""What a site knows of the network: the data model of Admin's `/routing`, and its metrics."""
+"""What a site knows of the network: the data models of Admin's `/routing` and `/routing/lsas`, and its metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -36,13 +36,51 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One site's view."""
 
     site: str
+    version: int
+    """Counts changes of `links`, `repeaters` and `routes`, from the start of the process on."""
     neighbours: Mapping[str, str]
     """How far the adjacency to each neighbour has come (Routing 4)."""
     lsas: int
     dropped: Mapping[str, int]
     """LSAs that were not taken, by neighbour and reason."""
     links: tuple[LinkView, ...]
+    repeaters: tuple[str, ...]
+    """Sites through which ways may lead."""
     routes: tuple[RouteView, ...]
+
+
+class LsaView(msgspec.Struct, frozen=True, kw_only=True):
+    """A link state advertisement that is known (Routing 3.1). Ages and lifetimes in seconds, `timestamp` since 1970."""
+
+    origin: str
+    type: str
+    part: int
+    generation: int
+    sequence: int
+    age_s: float
+    lifetime_s: int
+    withdrawn: bool
+    transit: bool
+    timestamp: int
+    algorithm: str
+    """What its signature was made by."""
+    bytes: int
+    external: str
+    routing: str
+    links: Mapping[str, tuple[int, int]]
+    """By the neighbour: cost, and bits of key left."""
+    saes: Mapping[str, bool]
+    """By the SAE: whether the authority's statement of its home comes along."""
+
+
+def render_lsas(lsas: Sequence[LsaView]) -> bytes:
+    """Return a link state database as JSON."""
+    return msgspec.json.encode(lsas)
+
+
+def parse_lsas(body: bytes) -> tuple[LsaView, ...]:
+    """Return the link state database. Raises `RemoteProtocolError`."""
+    return _parse(body, tuple[LsaView, ...])
 
 
 def render_routing(status: RoutingStatus) -> bytes:
@@ -52,8 +90,12 @@ def render_routing(status: RoutingStatus) -> bytes:
 
 def parse_routing(body: bytes) -> RoutingStatus:
     """Return the view. Raises `RemoteProtocolError`."""
+    return _parse(body, RoutingStatus)
+
+
+def _parse[T](body: bytes, shape: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=RoutingStatus)
+        return msgspec.json.decode(body, type=shape)
     except ValueError:
         raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from qss.model.errors import Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load
 from qss.pki.statements import Judge, Signer
+from qss.ports.routing_table import SiteState
 from qss.runtime.routing import RoutingModule
 from qss.wire import routing as wire
 from support.connections import memory_pair
@@ -53,6 +55,9 @@ class Line:
         )
         return RoutingModule(router, self.neighbours[site], raise_defect)
 
+    def state(self, site: QksId) -> SiteState:
+        return SiteState({SaeId(f"sae:{site}"): None}, links=dict.fromkeys(self.neighbours[site], LOAD))
+
     def connect(self, one: QksId, other: QksId) -> None:
         ends = memory_pair(64, f"qks:{one}", f"qks:{other}")
         for site, peer, connection in zip((one, other), (other, one), ends, strict=True):
@@ -60,9 +65,7 @@ class Line:
 
     def sees(self, site: QksId) -> dict[str, tuple[str | None, int]]:
         """Return each SAE's next hop and distance."""
-        table = self.modules[site].table
-        entries = [table.entry(sae) for sae in table.homes]
-        return {entry.sae: (entry.next_hop, entry.length) for entry in entries if entry is not None}
+        return {route.sae: (route.next_hop, route.length) for route in self.modules[site].routes()}
 
 
 @asynccontextmanager
@@ -70,8 +73,7 @@ async def running(pki: Pki) -> AsyncIterator[Line]:
     line = Line(pki)
     for site, module in line.modules.items():
         module.start()
-        module.publish_saes({SaeId(f"sae:{site}"): None})
-        module.publish_links(dict.fromkeys(line.neighbours[site], LOAD))
+        module.publish(line.state(site))
     try:
         line.connect(A, B)
         line.connect(B, C)
@@ -88,7 +90,7 @@ async def test_who_is_where_is_known_at_all_sites(pki: Pki) -> None:
     async with running(pki) as line:
         await until(lambda: line.sees(A) == FROM_A)
         await until(lambda: line.sees(C) == {"sae:A": ("B", 2), "sae:B": ("B", 1), "sae:C": ("C", 0)})
-        assert line.modules[A].table.graph.edges[A][B].available_bits == 1 << 20
+        assert line.modules[A].graph.edges[A][B].available_bits == 1 << 20
 
 
 async def test_a_link_that_goes_down_is_no_way_and_whoever_leaves_is_forgotten(pki: Pki) -> None:
@@ -96,7 +98,7 @@ async def test_a_link_that_goes_down_is_no_way_and_whoever_leaves_is_forgotten(p
         await until(lambda: line.sees(A) == FROM_A)
         changes = []
         line.modules[A].watch(partial(changes.append, "changed"))
-        line.modules[B].publish_links({A: LOAD})
+        line.modules[B].publish(replace(line.state(B), links={A: LOAD}))
         await until(lambda: line.sees(A) == FROM_A | {"sae:C": (None, 0)})
         assert changes
         await line.modules[C].stop()
@@ -122,8 +124,15 @@ async def test_what_was_not_signed_is_dropped_and_logged_once(pki: Pki, monkeypa
         monkeypatch.setattr(line.modules[A].router, "_verify", refuse)
         with capture_logs() as logs:
             for number in range(3):
-                line.modules[C].publish_saes({SaeId(f"sae:{number}"): None})
+                line.modules[C].publish(replace(line.state(C), saes={SaeId(f"sae:{number}"): None}))
                 await until(lambda n=number: sum(line.modules[A].router.dropped.values()) > n)  # type: ignore[misc]
         told = [log for log in logs if log["event"] == "an LSA was dropped"]
         assert [(log["peer"], log["reason"], log["origin"]) for log in told] == [(B, "signature", C)]
         assert line.sees(A) == FROM_A
+
+
+async def test_a_home_that_is_configured_counts_whatever_is_told(pki: Pki) -> None:
+    async with running(pki) as line:
+        await until(lambda: line.sees(A) == FROM_A)
+        line.modules[A].publish(replace(line.state(A), homes={SaeId("sae:C"): B, SaeId("sae:silent"): C}))
+        assert line.sees(A) == FROM_A | {"sae:C": ("B", 1), "sae:silent": ("B", 2)}

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from qss.app.catalogue import keyring_of, make_master_key
 from qss.app.data_folder import initialise
+from qss.app.homes import state_home
 from qss.app.site_tables import KeyFileKeyRing
 from qss.cli.demo.modules import PORTS_OF_A_LINK, SplitModule, split_modules
 from qss.model.identifiers import QkdmId, QksId, SaeId
@@ -92,6 +93,8 @@ class Network:
         self.pki.create("qss demo authority", _DAYS + 1)
         for sae in (*HOMES, STRANGER):
             self.pki.issue_sae(sae, _DAYS)
+        for sae, home in HOMES.items():
+            state_home(self.pki, sae, home, _DAYS)
         free = _free_ports(3 * len(SITES) + PORTS_OF_A_LINK * len(LINKS))
         links = [(pair, str(uuid4())) for pair in LINKS]
         for number, site in enumerate(SITES):
@@ -128,7 +131,11 @@ class Network:
                     f'[[links]]\npeer = "{peer}"\nuuid = "{uuid}"\naddress = "127.0.0.1:{self.ports[peer].external}"\n'
                     f"capacity_bits = {CAPACITY_BITS}\n{self._device(site, peer)}"
                 )
-        tables += [f'[[saes]]\nid = "{sae}"\nsite = "{home}"\n' for sae, home in HOMES.items()]
+        tables += [
+            f'[[saes]]\nid = "{sae}"\nsite = "{site}"\nstatement = "pki/saes/{self.pki.home(sae).name}"\n'
+            for sae, home in HOMES.items()
+            if home == site
+        ]
         tables += [
             f'[[pairs]]\nmaster = "{sae}"\nslaves = {json.dumps([other for other in HOMES if other != sae])}\n'
             for sae in HOMES

@@ -60,9 +60,9 @@ class RequestPlanner:
         self._home = home
         self._neighbours = neighbours
 
-    def replace_rules(self, policy: PairPolicy, home: Callable[[SaeId], QksId | None]) -> None:
+    def replace_policy(self, policy: PairPolicy) -> None:
         """Judge by other rules from now on."""
-        self._policy, self._home = policy, home
+        self._policy = policy
 
     def plan_status(self, caller: SaeId, slave: SaeId) -> QksId:
         """Return the neighbour that serves `slave`, for a master's Get status."""

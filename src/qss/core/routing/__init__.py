@@ -5,11 +5,10 @@ from qss.core.routing.disjoint import disjoint_paths
 from qss.core.routing.origination import Origin
 from qss.core.routing.paths import equal_paths, shortest_paths
 from qss.core.routing.router import Router, RouterSettings
-from qss.core.routing.table import Entry, Table
+from qss.core.routing.table import Table
 
 __all__ = [
     "CostWeights",
-    "Entry",
     "Origin",
     "Router",
     "RouterSettings",

@@ -1,4 +1,4 @@
-"""What a link state database says of ways and homes: the graph, and the published Table 1 (Routing 9). Pure."""
+"""What a link state database says of ways and homes, of which the published Table 1 is made (Routing 9). Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,7 @@ from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Edge, Graph, Path
 
 HomeJudge = Callable[[SaeId, QksId, bytes | None], bool]
-"""Whether an SAE's home counts as told: by the receiver's configuration, or the authority's statement (Routing 3.4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of Table 1. `next_hop` None: there is no way; `cost` and `length` are 0 then, and say nothing."""
-
-    sae: SaeId
-    next_hop: QksId | None
-    dest: QksId
-    cost: int
-    length: int
+"""Whether an SAE's home counts as told: by the authority's statement (Routing 3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +22,6 @@ class Table:
     graph: Graph = field(default_factory=Graph)
     paths: Mapping[QksId, Path] = field(default_factory=dict)
     homes: Mapping[SaeId, QksId] = field(default_factory=dict)
-
-    def entry(self, sae: SaeId) -> Entry | None:
-        """Return the entry of an SAE, or None if no home of it counts."""
-        home = self.homes.get(sae)
-        if home is None:
-            return None
-        path = self.paths.get(home)
-        if path is None:
-            return Entry(sae, None, home, 0, 0)
-        return Entry(sae, path.next_hop, home, path.cost, path.length)
 
 
 def graph_of(instances: Iterable[Instance]) -> Graph:

@@ -1,0 +1,135 @@
+"""Registering and removing SAEs at a running site; what is removed has its keys that were not fetched yet burned.
+
+A removal is on disk before it counts, and stays there until the keys are burned: what is not burned at once, because a
+store refuses or the node ends, is burned later. Not here: who may ask (`servers.admin`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import structlog
+
+from qss.app.homes import Homes
+from qss.app.rules import Rules
+from qss.app.sae_register import SaeRegister
+from qss.model.errors import BadRequest, Unauthorised, Unavailable
+from qss.model.identifiers import QksId, SaeId
+from qss.model.records import Scope
+from qss.wire.home_statement import decode_statement
+from qss.wire.saes import SaeView
+
+RETRY_S = 5.0
+"""After so long the burning of keys is tried again."""
+
+Recall = Callable[[Scope], Awaitable[Mapping[QksId, int]]]
+"""Burns keys at all links; returns the bits burned here, by link. Raises `Unavailable`."""
+
+_log = structlog.get_logger(__name__)
+
+
+class SaeRegistration:
+    """Implements `qss.servers.saes.SaeService` for one site."""
+
+    def __init__(
+        self,
+        site: QksId,
+        rules: Rules,
+        register: SaeRegister,
+        homes: Homes,
+        recall: Recall,
+        publish: Callable[[], None],
+    ) -> None:
+        """`publish` tells the network what is at home here now."""
+        self._site = site
+        self._rules = rules
+        self._register = register
+        self._homes = homes
+        self._recall = recall
+        self._publish = publish
+        self._changing = asyncio.Lock()
+
+    def saes(self) -> tuple[SaeView, ...]:
+        """Return what is at home here, and what is about to be burned."""
+        at_home = self._rules.saes_at_home()
+        return (
+            *(
+                SaeView(id=sae, configured=self._rules.is_configured(sae), stated_until=_end_of(at_home[sae]))
+                for sae in sorted(at_home)
+            ),
+            *(
+                SaeView(id=sae, configured=False, stated_until=None, leaving=True)
+                for sae in sorted(self._register.leaving)
+            ),
+        )
+
+    async def add(self, sae: SaeId, statement: bytes | None) -> None:
+        """Have an SAE at home here. Raises `BadRequest` if it cannot be, `Unavailable` if the disk refuses."""
+        if self._rules.is_configured(sae):
+            raise BadRequest(f"{sae} is in the configuration of this site: change it there, and have it read anew")
+        if statement is not None:
+            self._check(sae, statement)
+        async with self._changing:
+            await asyncio.to_thread(self._register.add, sae, statement)
+        self._publish()
+
+    async def remove(self, sae: SaeId) -> Mapping[QksId, int]:
+        """Have a registered SAE at home here no more, and burn its keys; return the bits burned here, by link.
+
+        Raises `BadRequest` if it is not registered, `Unavailable` if it stays or its keys are to be burned later.
+        """
+        if self._rules.is_configured(sae):
+            raise BadRequest(f"{sae} is in the configuration of this site: take it out there, and have it read anew")
+        async with self._changing:
+            if sae not in self._register and sae not in self._register.leaving:
+                raise BadRequest(f"{sae} is not registered here: see `qss sae list`")
+            return await self._leave(sae)
+
+    async def gone(self, saes: Iterable[SaeId]) -> None:
+        """Burn the keys of SAEs that have been taken out of the configuration."""
+        async with self._changing:
+            for sae in saes:
+                if sae not in self._rules.saes_at_home():
+                    try:
+                        await self._leave(sae)
+                    except Unavailable as error:
+                        _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
+
+    async def keep_burning(self) -> None:
+        """Burn, again and again, the keys of what was removed and could not be dealt with at once."""
+        while True:
+            for sae in sorted(self._register.leaving):
+                async with self._changing:
+                    try:
+                        await self._burn(sae)
+                    except Unavailable as error:
+                        _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _leave(self, sae: SaeId) -> Mapping[QksId, int]:
+        await asyncio.to_thread(self._register.begin_removal, sae)
+        self._publish()
+        try:
+            return await self._burn(sae)
+        except Unavailable as error:
+            raise Unavailable(f"{sae} was removed; its keys are burned as soon as that is possible: {error}") from error
+
+    async def _burn(self, sae: SaeId) -> Mapping[QksId, int]:
+        if sae not in self._register.leaving:
+            return {}
+        bits = await self._recall(Scope((), sae))
+        await asyncio.to_thread(self._register.end_removal, sae)
+        return bits
+
+    def _check(self, sae: SaeId, statement: bytes) -> None:
+        try:
+            home = self._homes.check(statement, sae, self._site)
+        except Unauthorised as error:
+            raise BadRequest(f"this statement of a home cannot be shown to other sites: {error}") from None
+        if self._homes.is_over(home):
+            raise BadRequest("this statement of a home has expired: have the authority make a new one")
+
+
+def _end_of(statement: bytes | None) -> int | None:
+    return None if statement is None else decode_statement(statement)[1].expires

@@ -1,0 +1,102 @@
+"""`qss sae`: which applications are at home at a site; registering and removing them while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qss.cli.asking import ask_admin, asking
+
+
+@click.group("sae")
+def command() -> None:
+    """Look at the applications of a running site, register and remove them.
+
+    --url is that of the site's Admin interface, and the certificate that of the site or of an administrator.
+    """
+
+
+@command.command("list")
+@asking
+def listing(
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Show the applications that are at home at the site."""
+    from datetime import UTC, datetime
+
+    from qss.wire.saes import render_saes
+
+    saes = ask_admin(url, cert, key, ca, lambda client: client.saes())
+    if as_json:
+        click.echo(render_saes(saes))
+        return
+    for sae in saes:
+        if sae.leaving:
+            click.echo(f"{sae.id}  removed; its keys are being burned")
+            continue
+        how = "configured" if sae.configured else "registered"
+        until = "without a statement: known here alone"
+        if sae.stated_until is not None:
+            until = f"its home is stated until {datetime.fromtimestamp(sae.stated_until, UTC):%Y-%m-%d %H:%M} UTC"
+        click.echo(f"{sae.id}  {how}  {until}")
+
+
+@command.command()
+@click.argument("sae_id")
+@click.option(
+    "--statement",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The authority's statement of the application's home: what `qss pki home` made.",
+)
+@asking
+def add(
+    sae_id: str,
+    statement: Path | None,
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Register the application SAE_ID at the site, for good. Again, to give it another statement.
+
+    Without a statement other sites serve it only if they have it in their configuration.
+    """
+    from qss.app.homes import read_statement
+    from qss.model.identifiers import parse_sae_id
+    from qss.wire.saes import render_saes
+
+    sae, stated = parse_sae_id(sae_id), None if statement is None else read_statement(statement)
+    added = ask_admin(url, cert, key, ca, lambda client: client.add_sae(sae, stated))
+    click.echo(render_saes(added) if as_json else f"{sae} is at home at this site")
+
+
+@command.command()
+@click.argument("sae_id")
+@asking
+def remove(
+    sae_id: str,
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Remove the registered application SAE_ID from the site. Its keys that were not fetched yet are burned."""
+    from qss.model.identifiers import parse_qks_id, parse_sae_id
+    from qss.wire.saes import render_removed
+
+    sae = parse_sae_id(sae_id)
+    bits = ask_admin(url, cert, key, ca, lambda client: client.remove_sae(sae))
+    if as_json:
+        click.echo(render_removed({parse_qks_id(name): burned for name, burned in bits.items()}))
+        return
+    click.echo(f"{sae} is at home at this site no more")
+    for name, burned in sorted(bits.items()):
+        if burned:
+            click.echo(f"link to {name}: {burned} bits burned here")
