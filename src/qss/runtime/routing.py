@@ -21,13 +21,11 @@ from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Graph
 from qss.ports.routing_table import Route, SiteState
-from qss.runtime.causes import Causes
 from qss.runtime.outbox import Outbox
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
 from qss.wire import routing as wire
-from qss.wire.framing import fitting_runs
 
 MAX_WAITING_BYTES = 64 << 20
 """Bytes of LSAs that may wait for one neighbour."""
@@ -37,6 +35,9 @@ TICK_S = 0.05
 
 LEAVING_S = 0.1
 """How long a module that stops waits for its withdrawals to leave."""
+
+TOLD_S = 60.0
+"""What is dropped of one neighbour, for one reason, is logged once in this time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class RoutingModule:
         self._defective = False
         self._site = SiteState()
         self._watchers: list[Callable[[], None]] = []
-        self._causes = Causes()
+        self._told_at: dict[tuple[QksId, ev.Reason], float] = {}
         self._tasks = Tasks(defect)
         self._sessions = {peer: self._session(peer) for peer in neighbours}
 
@@ -135,7 +136,7 @@ class RoutingModule:
 
     def _session(self, peer: QksId) -> Session[wire.Message]:
         return Session[wire.Message](
-            lambda connection: Outbox(connection, _frames, MAX_WAITING_BYTES, _weight),
+            lambda connection: Outbox(connection, wire.frames, MAX_WAITING_BYTES, _weight),
             lambda: self._handle(ev.Connected(peer)),
             partial(self._received, peer),
             lambda _: self._handle(ev.Disconnected(peer)),
@@ -144,8 +145,12 @@ class RoutingModule:
         )
 
     def _received(self, peer: QksId, frame: bytes) -> None:
-        for message in wire.decode(frame):
-            self._handle(ev.Received(peer, message))
+        try:
+            for message in wire.decode(frame):
+                self._handle(ev.Received(peer, message))
+        except RemoteProtocolError:
+            self._handle(ev.Broke(peer))
+            raise
 
     async def _tick(self) -> None:
         while True:
@@ -175,26 +180,29 @@ class RoutingModule:
             case ev.Disconnect(peer, reason):
                 self._sessions[peer].disconnect(reason)
             case ev.Dropped(peer, reason, key):
-                if self._causes.is_new(peer, f"{reason} {key and key.origin}"):
-                    _log.warning(
-                        "an LSA was dropped",
-                        peer=peer,
-                        reason=str(reason),
-                        origin=None if key is None else key.origin,
-                        type=None if key is None else str(key.type),
-                    )
+                self._tell_dropped(peer, reason, key)
             case ev.TableChanged():
                 for changed in self._watchers:
                     changed()
             case _:
                 assert_never(effect)
 
+    def _tell_dropped(self, peer: QksId, reason: ev.Reason, key: wire.Key | None) -> None:
+        """Log it, but not so often that whoever sends nothing else fills the log: the counters have it all."""
+        now, told_at = self._clock(), self._told_at.get((peer, reason))
+        if told_at is not None and now - told_at < TOLD_S:
+            return
+        self._told_at[peer, reason] = now
+        _log.warning(
+            "what a neighbour sent was dropped" if key is None else "an LSA was dropped",
+            peer=peer,
+            reason=str(reason),
+            origin=None if key is None else key.origin,
+            type=None if key is None else str(key.type),
+            so_far=self._router.dropped[peer, reason],
+        )
+
 
 def _weight(message: wire.Message) -> int:
     carried = message.carried if isinstance(message, wire.Update) else ()
-    return 64 + sum(len(each.body) for each in carried)
-
-
-def _frames(messages: Sequence[wire.Message]) -> list[bytes]:
-    runs = fitting_runs(messages, lambda message: len(wire.encode([message])), wire.MAX_FRAME_BYTES, wire.MAX_MESSAGES)
-    return [wire.encode(run) for run in runs]
+    return 64 + sum(each.size for each in carried)

@@ -5,13 +5,14 @@ Held here: the shapes, their limits, bytes to messages and back. Not here: what 
 
 A frame is one MessagePack array of 1 to `MAX_MESSAGES` messages; a message is an array whose first element is its
 type's name. Unknown types, missing or further members and trailing bytes are a `RemoteProtocolError`. What is signed
-travels as the bytes that were signed, and is decoded apart (`decode_body`).
+travels as the bytes that were signed, and is decoded apart (`decode_body`), so that one body that cannot be read
+spoils nothing that travels along.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -19,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
-from qss.wire.framing import decode_frame
+from qss.wire.framing import decode_frame, fitting_runs
 
 SUBPROTOCOL = "qss-routing.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -66,7 +67,13 @@ MAX_COST = 1 << 24
 MAX_LIFETIME_S = 24 * 3600
 """Longest lifetime of an LSA."""
 
-_COUNT = 2**63 - 1
+MAX_GENERATION = 2**63 - 1
+"""The last generation there is."""
+
+CARRIED_BYTES = 256
+"""Most that is around body, certificates and signature of a carried LSA: names, numbers, lengths."""
+
+_COUNT = MAX_GENERATION
 
 SiteName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 SaeName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[!-~]+\Z")]
@@ -170,12 +177,23 @@ class Body(_Structure, frozen=True):
         return Key(self.source.qks, self.type, self.part)
 
 
+class _AnyVersion(msgspec.Struct, frozen=True, array_like=True):
+    """What bodies of all versions begin with."""
+
+    version: int
+
+
 class Authentication(_Structure, frozen=True):
     """By what a body's origin is known (Routing 3.3): its certificate comes first, then those up to its authority's."""
 
     algorithm: Annotated[str, Meta(min_length=1, max_length=32)]
     certificates: Annotated[tuple[Certificate, ...], Meta(max_length=MAX_CHAIN)]
     signature: Annotated[bytes, Meta(max_length=4096)]
+
+    @property
+    def size(self) -> int:
+        """Its bytes. No signature is over them: whoever sends an LSA on may add certificates that nobody needs."""
+        return len(self.signature) + sum(map(len, self.certificates))
 
 
 class Carried(_Structure, frozen=True):
@@ -185,6 +203,11 @@ class Carried(_Structure, frozen=True):
     age_ms: Milliseconds
     body: Annotated[bytes, Meta(min_length=1, max_length=MAX_BODY_BYTES)]
     authentication: Authentication
+
+    @property
+    def size(self) -> int:
+        """At least as many bytes as it has on the wire."""
+        return CARRIED_BYTES + len(self.body) + self.authentication.size
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower, forbid_unknown_fields=True):
@@ -227,11 +250,15 @@ class Ack(_Message, frozen=True):
 
 Message = Hello | Summary | Request | Update | Ack
 
+_ARRAY_BYTES = 3
+"""With how many bytes a long array begins."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder(
     Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
 )
 _BODY_DECODER: msgspec.msgpack.Decoder[Body] = msgspec.msgpack.Decoder(Body)
+_VERSION_DECODER: msgspec.msgpack.Decoder[_AnyVersion] = msgspec.msgpack.Decoder(_AnyVersion)
 
 
 def encode(messages: Sequence[Message]) -> bytes:
@@ -240,6 +267,21 @@ def encode(messages: Sequence[Message]) -> bytes:
     if not 1 <= len(messages) <= MAX_MESSAGES or len(frame) > MAX_FRAME_BYTES:
         raise LocalProtocolError(f"{len(messages)} messages in {len(frame)} bytes do not fit into one Routing frame")
     return frame
+
+
+def frames(messages: Iterable[Message]) -> list[bytes]:
+    """Return the frames that hold `messages`, in order. Raises `LocalProtocolError` if one of them fits into none."""
+    encoded = map(_ENCODER.encode, messages)
+    runs = fitting_runs(encoded, len, MAX_FRAME_BYTES - _ARRAY_BYTES, MAX_MESSAGES)
+    made = [b"".join((_array_of(len(run)), *run)) for run in runs]
+    if any(len(frame) > MAX_FRAME_BYTES for frame in made):
+        raise LocalProtocolError(f"a message does not fit into one Routing frame of {MAX_FRAME_BYTES} bytes")
+    return made
+
+
+def _array_of(items: int) -> bytes:
+    """Return how a MessagePack array of at most 65,535 items begins."""
+    return bytes([0x90 | items]) if items < 16 else b"\xdc" + items.to_bytes(2)
 
 
 def decode(frame: bytes) -> tuple[Message, ...]:
@@ -259,10 +301,21 @@ def decode_body(encoded: bytes) -> Body:
     """Return what was signed. Raises `RemoteProtocolError` if it is no body of this version, or contradicts itself."""
     body = decode_frame(_BODY_DECODER, encoded, MAX_BODY_BYTES, SUBPROTOCOL)
     wrong = body.saes if body.type is LsaType.LINKS else body.links
-    named = [each.peer for each in body.links] + [each.sae for each in body.saes]
-    if wrong or (named and body.withdrawn) or len(set(named)) < len(named) or body.source.qks in named:
+    peers = {each.peer for each in body.links}
+    named = len(body.links) + len(body.saes)
+    if wrong or (named and body.withdrawn) or len(peers | {each.sae for each in body.saes}) < named:
         raise RemoteProtocolError("an LSA contradicts itself: neighbours twice, of another type, or after a withdrawal")
+    if body.source.qks in peers:  # an SAE may well be called as its site is
+        raise RemoteProtocolError("an LSA contradicts itself: a link of a site to itself")
     return body
+
+
+def is_of_later_version(encoded: bytes) -> bool:
+    """Whether this is the body of a version that is not spoken here: its origin runs a newer release (Routing 6.2)."""
+    try:
+        return _VERSION_DECODER.decode(encoded).version > VERSION
+    except (ValueError, RecursionError):
+        return False
 
 
 def header_of(encoded: bytes, body: Body) -> Header:

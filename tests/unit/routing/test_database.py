@@ -18,7 +18,7 @@ def instance(origin="A", sequence=1, *, born_at=0.0, generation=0, part=0, lifet
         lifetime_s, False, True, (), (), timestamp,
     )  # fmt: skip
     encoded = wire.encode_body(body)
-    return Instance(wire.header_of(encoded, body), encoded, body, NOBODY, born_at)
+    return Instance(wire.header_of(encoded, body), encoded, body, NOBODY, born_at, born_at)
 
 
 def test_which_of_two_is_newer():

@@ -121,7 +121,7 @@ async def test_what_was_not_signed_is_dropped_and_logged_once(pki: Pki, monkeypa
         def refuse(*_: object) -> None:
             raise Unauthorised("not signed")
 
-        monkeypatch.setattr(line.modules[A].router, "_verify", refuse)
+        monkeypatch.setattr(line.modules[A].router._judging, "_verify", refuse)
         with capture_logs() as logs:
             for number in range(3):
                 line.modules[C].publish(replace(line.state(C), saes={SaeId(f"sae:{number}"): None}))

@@ -9,17 +9,16 @@
     FULL      both databases are the same, but for what is new     LOST ▶ DOWN
 
 A full adjacency stays full when databases are compared again (4.6). Any other step is a defect and raises. Held here:
-phases, what was asked for, when to give up or to ask again. Not here: what the messages say (`router`), nor what is
+phases, and when to give up. Not here: what the messages say (`router`), what was asked for (`exchange`), nor what is
 sent on (`flooding`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from qss.model.errors import LocalProtocolError
-from qss.wire.routing import Header, Key
 
 
 class Phase(StrEnum):
@@ -71,10 +70,6 @@ class Adjacency:
     """How long the neighbour may be silent."""
     said_at: float = 0.0
     """When Hello was said last."""
-    told: list[Header] = field(default_factory=list)
-    """The neighbour's Summaries so far."""
-    asked: dict[Key, float] = field(default_factory=dict)
-    """What was asked for, and when."""
     differs_since: float | None = None
     """Since when the digests differ though nothing is on its way, or the neighbour is not full."""
 

@@ -1,5 +1,10 @@
 """The link state database: the newest instance of each LSA that is known, how old it is, and what has been (Routing 7).
 
+An age is the word of whoever sent the LSA on: no signature is over it. So of several words for one instance the one
+that makes it younger counts, but it is never taken to be younger than it has been known here. Whoever makes an LSA
+older than it is, to have it forgotten, is put right by the next one who does not; and nobody makes one live longer, at
+a site that has known it, than its lifetime.
+
 Held here: which instance is newer, ages, the digest, what stays of an LSA that has passed its lifetime (its header, so
 that it cannot come back). Not here: who may say what (`judging`), and who is told (`flooding`). Time is in seconds of a
 clock that never steps.
@@ -12,21 +17,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qss.wire.routing import Authentication, Body, Carried, Header, Key, header_digest
+from qss.wire.routing import CARRIED_BYTES, Authentication, Body, Carried, Header, Key, header_digest
 
 MAX_ORIGINS = 4096
 """Most origins that are known (Routing 10)."""
 
+YOUNGER = 3
+"""A younger copy counts if it is younger by this part of the lifetime: what is less, the next refresh makes good."""
+
+_SLACK = 64
+"""Ends that may be kept beyond two for each LSA."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An LSA as it was signed, what that says, and when it began to be."""
+    """An LSA as it was signed, what that says, when it began to be, and when it was first heard of here."""
 
     header: Header
     encoded: bytes
     body: Body
     authentication: Authentication
     born_at: float
+    heard_at: float
+
+    @property
+    def size(self) -> int:
+        """At least as many bytes as it has on its way."""
+        return CARRIED_BYTES + len(self.encoded) + self.authentication.size
 
     def ends_at(self) -> float:
         """When its lifetime passes."""
@@ -51,8 +68,8 @@ class Database:
 
     def __init__(self) -> None:
         self._instances: dict[Key, Instance] = {}
-        self._gone: dict[Key, Header] = {}
-        """Of LSAs that have passed their lifetime, the last header."""
+        self._gone: dict[Key, tuple[Header, float]] = {}
+        """Of LSAs that have passed their lifetime, the last header, and when that was first heard of."""
         self._parts: dict[str, int] = {}
         self._ends: list[tuple[float, Key]] = []
         self._digest = 0
@@ -71,7 +88,22 @@ class Database:
     def last(self, key: Key) -> Header | None:
         """Return the header of the newest instance that was ever known."""
         instance = self._instances.get(key)
-        return self._gone.get(key) if instance is None else instance.header
+        if instance is not None:
+            return instance.header
+        gone = self._gone.get(key)
+        return None if gone is None else gone[0]
+
+    def heard_at(self, header: Header, now: float) -> float:
+        """Return when an instance was first heard of: now, if it is another one than is known."""
+        instance = self._instances.get(header.key)
+        known = self._gone.get(header.key) if instance is None else (instance.header, instance.heard_at)
+        return now if known is None or known[0] != header else known[1]
+
+    def is_younger(self, instance: Instance, now: float) -> bool:
+        """Whether a copy of the instance that is known, or was, is so much younger that its age counts."""
+        known = self._instances.get(instance.header.key)
+        known_ends_at = now if known is None else known.ends_at()
+        return instance.ends_at() - known_ends_at >= instance.body.lifetime_s / YOUNGER
 
     def standing(self, header: Header) -> Standing:
         """Tell how an instance stands to what is known."""
@@ -94,7 +126,7 @@ class Database:
         return [self._instances[key].header for key in sorted(self._instances)]
 
     def install(self, instance: Instance) -> None:
-        """Take in an instance that is newer than what is known."""
+        """Take in an instance that is newer than what is known, or a younger copy of that."""
         header = instance.header
         key = header.key
         self._forget(key)
@@ -103,6 +135,9 @@ class Database:
         self._instances[key] = instance
         self._digest ^= header_digest(header)
         heapq.heappush(self._ends, (instance.ends_at(), key))
+        if len(self._ends) > 2 * len(self._instances) + _SLACK:  # most are of instances that are no more
+            self._ends = [(each.ends_at(), key) for key, each in self._instances.items()]
+            heapq.heapify(self._ends)
 
     def age(self, now: float) -> list[Key]:
         """Drop what has passed its lifetime, and return which LSAs these were."""
@@ -112,7 +147,7 @@ class Database:
             instance = self._instances.get(key)
             if instance is not None and instance.ends_at() == ends_at:
                 self._forget(key)
-                self._gone[key] = instance.header
+                self._gone[key] = instance.header, instance.heard_at
                 self._parts[key.origin] = self._parts.get(key.origin, 0) + 1
                 dropped.append(key)
         return dropped

@@ -36,6 +36,13 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Broke:
+    """What this neighbour sent was against the protocol: its connection is about to be ended."""
+
+    peer: QksId
+
+
+@dataclass(frozen=True, slots=True)
 class SaesAtHome:
     """These SAEs are at home here, each with the authority's statement of that, if there is one."""
 
@@ -64,7 +71,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Connected | Disconnected | Received | SaesAtHome | LinksUp | HomesJudgedAnew | Leave | Tick
+Event = Connected | Disconnected | Received | Broke | SaesAtHome | LinksUp | HomesJudgedAnew | Leave | Tick
 
 # --- effects ------------------------------------------------------------------------------------------------------
 
@@ -86,18 +93,29 @@ class Disconnect:
 
 
 class Reason(StrEnum):
-    """Why an LSA was dropped."""
+    """Why something that a neighbour sent was dropped (Routing 6.2 and 10)."""
 
+    PROTOCOL = "protocol"
+    """It was against the protocol, and ended the connection."""
     MALFORMED = "malformed"
+    """The body of an LSA could not be read, or contradicted itself."""
+    VERSION = "later-version"
+    """Its origin runs a newer release."""
     SIGNATURE = "signature"
+    """It was not signed by its origin."""
+    UNCHECKED = "unchecked"
+    """Too many with false signatures came before it: it was not looked at."""
     ORIGINS = "too-many-origins"
     RATE = "too-often"
+    SUMMARIES = "too-many-summaries"
     EXPIRED = "expired"
+    LAST = "last-version"
+    """It is an LSA of the receiver itself that nothing can be said after."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An LSA that this neighbour sent was dropped. `key` None: it could not be read."""
+    """Something that this neighbour sent was dropped. `key` None: it was no LSA, or could not be read."""
 
     peer: QksId
     reason: Reason

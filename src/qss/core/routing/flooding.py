@@ -1,6 +1,6 @@
-"""What was sent to which neighbour and not acknowledged yet, and how often an LSA may come (Routing 6 and 10).
+"""What was sent to which neighbour and not acknowledged yet (Routing 6.3).
 
-Held here: retransmission lists, and a bucket for each LSA. Not here: what is sent at all (`router`). Time in seconds.
+Held here: retransmission lists. Not here: what is sent at all (`router`). Time in seconds.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from qss.wire.routing import Header, Key
 
 RETRANSMIT_S = 1.0
-"""An Update is sent again after so long without its Ack (Routing 6.3)."""
+"""An Update is sent again after so long without its Ack, and then after twice as long each time (Routing 6.3)."""
 
-BURST = 10
-"""Instances of one LSA that may come at once."""
-
-PER_SECOND = 5.0
-"""And how many a second after that."""
+LONGEST_RETRANSMIT_S = 8.0
+"""But never after longer than this: a neighbour may be unable to take it now, and able later."""
 
 
 @dataclass(slots=True)
 class _Waiting:
     header: Header
     sent_at: float
+    wait_s: float = RETRANSMIT_S
 
 
 class Unacknowledged:
@@ -35,9 +33,18 @@ class Unacknowledged:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def __contains__(self, header: Header) -> bool:
+        """Whether this instance was sent, and will be again."""
+        waiting = self._waiting.get(header.key)
+        return waiting is not None and waiting.header == header
+
     def sent(self, header: Header, now: float) -> None:
-        """An instance was sent: it takes the place of an older one."""
-        self._waiting[header.key] = _Waiting(header, now)
+        """An instance was sent, perhaps again: it takes the place of an older one."""
+        before = self._waiting.get(header.key)
+        wait_s = RETRANSMIT_S
+        if before is not None and before.header == header:
+            wait_s = min(LONGEST_RETRANSMIT_S, 2 * before.wait_s)
+        self._waiting[header.key] = _Waiting(header, now, wait_s)
 
     def acknowledged(self, header: Header) -> None:
         """The neighbour has this instance; a later one still has to be acknowledged."""
@@ -52,33 +59,6 @@ class Unacknowledged:
     def due(self, now: float) -> Iterator[Key]:
         """Yield what has to be sent again now, and count from now on."""
         for key, waiting in self._waiting.items():
-            if now - waiting.sent_at >= RETRANSMIT_S:
+            if now - waiting.sent_at >= waiting.wait_s:
                 waiting.sent_at = now
                 yield key
-
-    def clear(self) -> None:
-        """The connection has ended: the next one exchanges databases."""
-        self._waiting.clear()
-
-
-class Arrivals:
-    """How often instances of each LSA have come."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[Key, tuple[float, float]] = {}
-
-    def admit(self, key: Key, now: float) -> bool:
-        """Count a new instance; return whether it is not one too many."""
-        level, at = self._buckets.get(key, (0.0, now))
-        level = max(0.0, level - PER_SECOND * (now - at))
-        if level > BURST - 1:
-            self._buckets[key] = (level, now)
-            return False
-        self._buckets[key] = (level + 1, now)
-        return True
-
-    def tidy(self, now: float) -> None:
-        """Forget LSAs that have been quiet."""
-        quiet = [key for key, (level, at) in self._buckets.items() if level <= PER_SECOND * (now - at)]
-        for key in quiet:
-            del self._buckets[key]

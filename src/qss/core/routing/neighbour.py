@@ -1,4 +1,7 @@
-"""A connected neighbour: what is known of it, and what gathers for it until the event that is at hand is dealt with.
+"""A connected neighbour: what is known of it, and what gathers for it until it may be sent.
+
+Most leaves with the event at hand. LSAs leave at a bounded rate, whatever the neighbour asks for: the rest waits here,
+where the newest instance takes the place of the one before, and not in a queue that would end the connection.
 
 Held here: into which messages LSAs, acknowledgements and the rest are put. Not here: what is sent to whom (`router`).
 """
@@ -10,13 +13,18 @@ from dataclasses import dataclass, field
 from itertools import batched
 
 from qss.core.routing.adjacency import Adjacency
+from qss.core.routing.buckets import Bucket
 from qss.core.routing.database import Instance
+from qss.core.routing.exchange import Exchange
 from qss.core.routing.flooding import Unacknowledged
 from qss.wire.framing import fitting_runs
 from qss.wire.routing import MAX_CARRIED, MAX_HEADERS, Ack, Header, Key, Message, Request, Summary, Update
 
 UPDATE_BYTES = 128 * 1024
-"""Most bytes of bodies in one Update."""
+"""Most bytes of LSAs in one Update."""
+
+SENT_BURST, SENT_PER_SECOND = 8 << 20, 8 << 20
+"""Bytes of LSAs that are sent to one neighbour at once, and in a second after that."""
 
 
 @dataclass(slots=True)
@@ -24,11 +32,18 @@ class Neighbour:
     """One neighbour."""
 
     adjacency: Adjacency = field(default_factory=Adjacency)
+    exchange: Exchange = field(default_factory=Exchange)
     unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
     updates: dict[Key, Instance] = field(default_factory=dict)
     """LSAs to be sent: of each the newest instance alone."""
     acks: list[Header] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    _sending: Bucket = field(default_factory=lambda: Bucket(SENT_BURST, SENT_PER_SECOND))
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether it has acknowledged all that was for it."""
+        return not (self.unacknowledged or self.updates)
 
     def summarise(self, headers: Sequence[Header]) -> None:
         """Say what is known (Routing 5.1)."""
@@ -38,19 +53,43 @@ class Neighbour:
 
     def ask(self, keys: Iterable[Key]) -> None:
         """Ask for LSAs (Routing 5.2)."""
-        self.messages += map(Request, batched(sorted(keys), MAX_HEADERS))
+        self.messages += map(Request, batched(keys, MAX_HEADERS))
+
+    def offer(self, instance: Instance) -> None:
+        """Send an LSA that the neighbour seems to lack, unless it is on its way: then it comes again by itself."""
+        if instance.header not in self.unacknowledged:
+            self.updates[instance.header.key] = instance
+
+    def drop(self, key: Key) -> None:
+        """The LSA has passed its lifetime."""
+        self.updates.pop(key, None)
+        self.unacknowledged.drop(key)
 
     def flush(self, here: str, now: float) -> tuple[Message, ...]:
         """Return what has gathered, as messages of `here`, and note what has to be acknowledged."""
         if not (self.updates or self.acks or self.messages):
             return ()  # so it is for most neighbours at most events
-        for run in fitting_runs(self.updates.values(), lambda lsa: len(lsa.encoded), UPDATE_BYTES, MAX_CARRIED):
+        for run in fitting_runs(self._leaving(now), lambda lsa: lsa.size, UPDATE_BYTES, MAX_CARRIED):
             self.messages.append(Update(tuple(instance.carried(here, now) for instance in run)))
             for instance in run:
                 self.unacknowledged.sent(instance.header, now)
         self.messages += map(Ack, batched(self.acks, MAX_HEADERS))
         messages = tuple(self.messages)
-        self.updates.clear()
         self.acks.clear()
         self.messages.clear()
         return messages
+
+    def _leaving(self, now: float) -> list[Instance]:
+        """Return the LSAs that may be sent now; the others go on waiting."""
+        leaving = []
+        for instance in self.updates.values():
+            if not self._sending.has_room(now):
+                break
+            self._sending.add(now, instance.size)
+            leaving.append(instance)
+        if len(leaving) == len(self.updates):
+            self.updates.clear()
+        else:
+            for instance in leaving:
+                del self.updates[instance.header.key]
+        return leaving

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qss.model.identifiers import SaeId
 from qss.wire.routing import (
+    MAX_GENERATION,
     MAX_NEIGHBOURS,
     MAX_PARTS,
     MAX_SEQUENCE,
@@ -38,6 +39,9 @@ LONGEST_HOLD_S = 5.0
 
 SAES_BYTES = 48 * 1024
 """Most bytes of SAEs in one LSA: the rest of it, and MessagePack, need room as well."""
+
+LAST = (MAX_GENERATION, MAX_SEQUENCE)
+"""The version after which there is none. Who gets there has a site's key, and wants to silence it (Routing 3.2)."""
 
 REFRESHES = 3
 """Refreshes in one lifetime."""
@@ -111,16 +115,23 @@ class Origination:
 
     def heard_own(self, header: Header) -> None:
         """Somebody has an instance of this site's LSA that is none of those said here (Routing 7.3)."""
-        self._beyond[header.key] = header
+        before = self._beyond.get(header.key)
+        if before is None or before.version < header.version:
+            self._beyond[header.key] = header
         self._dirty = True
+
+    def is_over(self, key: Key) -> bool:
+        """Whether nothing can be said any more in this LSA."""
+        return self._last_version(key) == LAST
 
     def due(self, now: float, wall: float) -> Iterator[Body]:
         """Yield what is to be said now. Costs nothing where that is nothing."""
         if not self._dirty and now < self._refresh_at:
             return
         wanted = {} if self._leaving else dict(self._wanted())
+        wanted = {key: neighbours for key, neighbours in wanted.items() if not self.is_over(key)}
         for lsa_type, hold in self._holds.items():
-            keys = {key for key in (*self._said, *self._beyond, *wanted) if key.type is lsa_type}
+            keys = {key for key in self._keys(wanted) if key.type is lsa_type}
             changed = [key for key in sorted(keys) if self._differs(key, wanted.get(key))]
             if changed and (hold.may_tell(now) or self._leaving):
                 hold.told(now)
@@ -129,7 +140,7 @@ class Origination:
             stale = {key for key in keys - set(changed) if key in wanted and self._is_stale(key, now)}
             for key in (*changed, *sorted(stale)):
                 yield self._say(key, wanted.get(key), now, wall)
-        self._dirty = any(self._differs(key, wanted.get(key)) for key in (*self._said, *self._beyond, *wanted))
+        self._dirty = any(self._differs(key, wanted.get(key)) for key in self._keys(wanted))
         said = [self._said[key].at for key in wanted if key in self._said]
         self._refresh_at = min(said, default=math.inf) + self.origin.lifetime_s / REFRESHES
 
@@ -138,6 +149,10 @@ class Origination:
         yield Key(site, LsaType.LINKS, 0), self._links
         for part, saes in enumerate(self._parts):
             yield Key(site, LsaType.SAES, part), saes
+
+    def _keys(self, wanted: Iterable[Key]) -> set[Key]:
+        """Return the LSAs of which something may have to be said."""
+        return {key for key in (*self._said, *self._beyond, *wanted) if not self.is_over(key)}
 
     def _differs(self, key: Key, wanted: tuple[LinkState, ...] | tuple[SaeState, ...] | None) -> bool:
         said = self._said.get(key)
@@ -175,14 +190,18 @@ class Origination:
         self._said[key] = _Said(body, now)
         return body
 
-    def _next_version(self, key: Key) -> tuple[int, int]:
-        said = self._said.get(key)
+    def _last_version(self, key: Key) -> tuple[int, int]:
+        """Return the highest version that anybody may have; sequence 0 if there is none of its generation."""
         versions = [(self.generation, 0)]
-        if said is not None:
+        if said := self._said.get(key):
             versions.append((said.body.generation, said.body.sequence))
-        if beyond := self._beyond.pop(key, None):
+        if beyond := self._beyond.get(key):
             versions.append((beyond.generation, beyond.sequence))
-        generation, sequence = max(versions)
+        return max(versions)
+
+    def _next_version(self, key: Key) -> tuple[int, int]:
+        generation, sequence = self._last_version(key)
+        self._beyond.pop(key, None)
         return (generation + 1, 1) if sequence == MAX_SEQUENCE else (generation, sequence + 1)
 
 

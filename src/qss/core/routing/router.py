@@ -8,30 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from qss.core.routing import events as ev
 from qss.core.routing.adjacency import Adjacency, Step
 from qss.core.routing.cost import CostWeights, LinkCost, Told
 from qss.core.routing.database import Database, Instance, Standing
-from qss.core.routing.flooding import Arrivals
+from qss.core.routing.judging import Judging, Verify
 from qss.core.routing.neighbour import Neighbour
 from qss.core.routing.origination import Origin, Origination
 from qss.core.routing.table import HomeJudge, Table, table_of
-from qss.model.errors import LocalProtocolError, RemoteProtocolError, Unauthorised
+from qss.model.errors import LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import QksId
 from qss.model.network import Load
 from qss.wire import routing as wire
 
 Sign = Callable[[bytes], wire.Authentication]
 """Signs a body as this site."""
-
-Verify = Callable[[QksId, bytes, wire.Authentication], None]
-"""Raises `Unauthorised` unless the body was signed by this site."""
-
-MAX_TOLD = 2 * wire.MAX_PARTS * 4096
-"""Most headers in a neighbour's Summaries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +58,11 @@ class Router:
         """
         self.here = QksId(origin.source.qks)
         self._sign = sign
-        self._verify = verify
         self._home_counts = counts
         self._settings = settings
         self._origination = Origination(origin, generation)
         self._database = Database()
-        self._arrivals = Arrivals()
+        self._judging = Judging(verify, self._database)
         self._neighbours: dict[QksId, Neighbour] = {}
         self._loads: dict[QksId, Load] = {}
         self._costs: dict[QksId, LinkCost] = {}
@@ -108,6 +101,8 @@ class Router:
                 self._disconnected(peer)
             case ev.Received(peer, message):
                 self._received(peer, message)
+            case ev.Broke(peer):
+                self._drop(peer, ev.Reason.PROTOCOL, None)
             case ev.SaesAtHome(saes):
                 self._origination.set_saes(saes)
             case ev.LinksUp(loads):
@@ -137,7 +132,7 @@ class Router:
 
     @property
     def dropped(self) -> Counter[tuple[QksId, ev.Reason]]:
-        """How many LSAs of each neighbour were dropped, and why."""
+        """How much of each neighbour was dropped, and why."""
         return Counter(self._dropped)
 
     def told_of(self, peer: QksId) -> Told:
@@ -184,7 +179,7 @@ class Router:
             return  # Routing 4.5: the Hello before it was lost, or never said
         match message:
             case wire.Summary():
-                self._summary(neighbour, message)
+                self._summary(peer, neighbour, message)
             case wire.Request(keys):
                 self._requested(neighbour, keys)
             case wire.Update(carried):
@@ -207,7 +202,7 @@ class Router:
         if message.heard and not adjacency.two_way:
             adjacency.take(Step.HEARD)
             neighbour.summarise(self._database.headers())
-        differs = message.digest != self._database.digest and not neighbour.unacknowledged
+        differs = message.digest != self._database.digest and neighbour.up_to_date
         if not adjacency.two_way or (message.full and not (adjacency.full and differs)):
             adjacency.differs_since = None
         elif adjacency.differs_since is None:
@@ -215,40 +210,35 @@ class Router:
 
     # --- database exchange ----------------------------------------------------------------------------------------
 
-    def _summary(self, neighbour: Neighbour, message: wire.Summary) -> None:
+    def _summary(self, peer: QksId, neighbour: Neighbour, message: wire.Summary) -> None:
         """Routing 5.2."""
-        adjacency = neighbour.adjacency
-        adjacency.told += message.headers
-        if len(adjacency.told) > MAX_TOLD:
-            raise RemoteProtocolError(f"Summaries of more than {MAX_TOLD} LSAs came")
+        adjacency, exchange = neighbour.adjacency, neighbour.exchange
+        exchange.take(message, self._database)
         if message.more:
             return
-        told = {header.key: header for header in adjacency.told}
-        adjacency.told.clear()
-        for header in told.values():
-            if self._database.standing(header) is Standing.NEWER:
-                adjacency.asked[header.key] = self._now
-        for instance in self._database:
-            theirs = told.get(instance.header.key)
-            if theirs is None or theirs.version < instance.header.version:
-                neighbour.updates[instance.header.key] = instance
-        neighbour.ask(adjacency.asked)
-        if not adjacency.full:
-            if adjacency.phase is adjacency.phase.EXCHANGE:
-                adjacency.take(Step.TOLD)
-            self._check_loaded(neighbour)
+        found = exchange.complete(self._database, self._now)
+        if found is None:
+            self._drop(peer, ev.Reason.SUMMARIES, None)
+            return
+        ask, lacking = found
+        neighbour.ask(ask)
+        for instance in lacking:
+            neighbour.offer(instance)
+        if adjacency.phase is adjacency.phase.EXCHANGE:
+            adjacency.take(Step.TOLD)
+        self._check_loaded(neighbour)
 
     def _requested(self, neighbour: Neighbour, keys: Iterable[wire.Key]) -> None:
         """Routing 5.3."""
         for key in keys:
             instance = self._database.get(key)
             if instance is not None:
-                neighbour.updates[key] = instance
+                neighbour.offer(instance)
 
     def _check_loaded(self, neighbour: Neighbour) -> None:
         """Routing 5.4."""
         adjacency = neighbour.adjacency
-        if adjacency.phase is adjacency.phase.LOADING and not adjacency.asked:
+        if adjacency.phase is adjacency.phase.LOADING and not neighbour.exchange.asked:
             adjacency.take(Step.LOADED)
             self._tell_links()
 
@@ -261,63 +251,74 @@ class Router:
         try:
             body = wire.decode_body(carried.body)
         except RemoteProtocolError:
-            self._drop(peer, ev.Reason.MALFORMED, None)
+            later = wire.is_of_later_version(carried.body)
+            self._drop(peer, ev.Reason.VERSION if later else ev.Reason.MALFORMED, None)
             return
         header = wire.header_of(carried.body, body)
-        neighbour.adjacency.asked.pop(header.key, None)
+        neighbour.exchange.came(header.key)
         standing = self._database.standing(header)
         if header.key.origin == self.here and standing is not Standing.SAME:
             self._own(peer, neighbour, carried, header)
             return
+        heard_at = self._database.heard_at(header, self._now)
+        born_at = min(self._now - carried.age_ms / 1000, heard_at)
+        instance = Instance(header, carried.body, body, carried.authentication, born_at, heard_at)
         match standing:
             case Standing.SAME:
-                neighbour.unacknowledged.acknowledged(header)
-                neighbour.acks.append(header)
+                self._same(peer, neighbour, instance)
             case Standing.OLDER:
                 self._send_back(neighbour, header)
             case Standing.NEWER:
-                self._newer(peer, neighbour, carried, body, header)
+                self._newer(peer, neighbour, instance)
+
+    def _same(self, peer: QksId, neighbour: Neighbour, instance: Instance) -> None:
+        """Routing 6.1 and 7.1. A copy that is no younger is acknowledged, and no more."""
+        header = instance.header
+        known = self._database.get(header.key)
+        if header.key.origin == self.here or not self._database.is_younger(instance, self._now):
+            self._acknowledge(neighbour, header)
+        elif known is None:
+            self._newer(peer, neighbour, instance)
+        else:
+            self._acknowledge(neighbour, header)
+            self._install(replace(known, born_at=instance.born_at), but=peer)
 
     def _send_back(self, neighbour: Neighbour, header: wire.Header) -> None:
         mine = self._database.get(header.key)
         if mine is None:  # it has passed its lifetime here: the neighbour drops it soon
             neighbour.acks.append(header)
         else:
-            neighbour.updates[header.key] = mine
+            neighbour.offer(mine)
 
-    def _newer(
-        self, peer: QksId, neighbour: Neighbour, carried: wire.Carried, body: wire.Body, header: wire.Header
-    ) -> None:
-        key = header.key
-        if carried.age_ms >= 1000 * body.lifetime_s:
-            self._drop(peer, ev.Reason.EXPIRED, key)
+    def _newer(self, peer: QksId, neighbour: Neighbour, instance: Instance) -> None:
+        header = instance.header
+        if instance.ends_at() <= self._now:
+            self._drop(peer, ev.Reason.EXPIRED, header.key)
             neighbour.acks.append(header)
-        elif not self._database.has_room(key):
-            self._drop(peer, ev.Reason.ORIGINS, key)
-        elif not self._arrivals.admit(key, self._now):
-            self._drop(peer, ev.Reason.RATE, key)
-        elif self._is_signed(peer, carried, key):
-            born_at = self._now - carried.age_ms / 1000
-            neighbour.unacknowledged.acknowledged(header)
-            neighbour.acks.append(header)
-            self._install(Instance(header, carried.body, body, carried.authentication, born_at), but=peer)
+        elif self._is_admitted(peer, header.key, instance.encoded, instance.authentication):
+            self._acknowledge(neighbour, header)
+            self._install(instance, but=peer)
 
     def _own(self, peer: QksId, neighbour: Neighbour, carried: wire.Carried, header: wire.Header) -> None:
         """Routing 6.5 and 7.3: two instances of one sequence are two lives of this site, whichever counts as newer."""
         last = self._database.last(header.key)
         if last is not None and (header.generation, header.sequence) < (last.generation, last.sequence):
             self._send_back(neighbour, header)
-        elif self._arrivals.admit(header.key, self._now) and self._is_signed(peer, carried, header.key):
+        elif self._is_admitted(peer, header.key, carried.body, carried.authentication):
             neighbour.acks.append(header)
             self._origination.heard_own(header)
+            if self._origination.is_over(header.key):
+                self._drop(peer, ev.Reason.LAST, header.key)
 
-    def _is_signed(self, peer: QksId, carried: wire.Carried, key: wire.Key) -> bool:
-        try:
-            self._verify(QksId(key.origin), carried.body, carried.authentication)
-        except Unauthorised:
-            self._drop(peer, ev.Reason.SIGNATURE, key)
-            return False
-        return True
+    def _is_admitted(self, peer: QksId, key: wire.Key, body: bytes, said: wire.Authentication) -> bool:
+        reason = self._judging.refusal(peer, key, body, said, self._now)
+        if reason is not None:
+            self._drop(peer, reason, key)
+        return reason is None
+
+    def _acknowledge(self, neighbour: Neighbour, header: wire.Header) -> None:
+        neighbour.unacknowledged.acknowledged(header)
+        neighbour.acks.append(header)
 
     def _drop(self, peer: QksId, reason: ev.Reason, key: wire.Key | None) -> None:
         self._dropped[peer, reason] += 1
@@ -355,7 +356,8 @@ class Router:
     def _originate(self, wall: float) -> None:
         for body in self._origination.due(self._now, wall):
             encoded = wire.encode_body(body)
-            self._install(Instance(wire.header_of(encoded, body), encoded, body, self._sign(encoded), self._now))
+            header, now = wire.header_of(encoded, body), self._now
+            self._install(Instance(header, encoded, body, self._sign(encoded), now, now))
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -365,11 +367,11 @@ class Router:
             changed = [peer for peer, load in self._loads.items() if self._costs[peer].tick(load)]
             if changed:
                 self._tell_links()
-            self._arrivals.tidy(self._now)
+            self._judging.tidy(self._now)
         for key in self._database.age(self._now):
             self._changed = True
             for neighbour in self._neighbours.values():
-                neighbour.unacknowledged.drop(key)
+                neighbour.drop(key)
         for peer, neighbour in self._neighbours.items():
             self._tend(peer, neighbour)
 
@@ -381,10 +383,8 @@ class Router:
             return
         if self._now - adjacency.said_at >= settings.hello_s:
             self._say_hello(neighbour, heard=adjacency.heard)
-        overdue = [key for key, asked_at in adjacency.asked.items() if self._now - asked_at >= settings.request_s]
-        if overdue:
-            adjacency.asked.update(dict.fromkeys(overdue, self._now))
-            neighbour.ask(overdue)
+        neighbour.ask(neighbour.exchange.overdue(self._now, settings.request_s))
+        self._check_loaded(neighbour)
         for key in neighbour.unacknowledged.due(self._now):
             instance = self._database.get(key)
             if instance is not None:
