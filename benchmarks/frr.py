@@ -20,7 +20,7 @@ from typing import Self
 from benchmarks import frr_plan as plan
 from benchmarks.convergence import Convergence, Rest, Spread
 from benchmarks.kernel_tables import KernelTables, Right, Table
-from benchmarks.namespaces import Daemons, Namespace
+from benchmarks.namespaces import Daemons, Namespace, ended_by_signals
 from benchmarks.topologies import Edge, check, next_hops, nodes_of
 
 _PROGRAMS = Path("/usr/lib/frr")
@@ -60,7 +60,7 @@ def measure(edges: Sequence[Edge], repetitions: int = 8, rest_s: float = 20.0) -
             cold_start_s * 1e3,
             cpu_s,
             Spread.of([max(times.values()) for times in prefix]),
-            {router: statistics.median(times[router] for times in prefix) * 1e3 for router in prefix[0]},
+            {router: statistics.median(times[router] for times in prefix) * 1e3 for router in sorted(prefix[0])},
             Spread.of([down for down, _ in links]),
             Spread.of([up for _, up in links]),
             frr.rest(rest_s),
@@ -79,6 +79,7 @@ class Frr:
     def __enter__(self) -> Self:
         require()
         try:
+            self._left.enter_context(ended_by_signals())
             self._build()
         except BaseException:
             self._left.close()
@@ -88,6 +89,8 @@ class Frr:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None:
+            error.add_note(self._logged())
         self._left.close()
 
     def cold_start(self) -> float:
@@ -196,6 +199,12 @@ class Frr:
             return False
         self._start("ospfd", router)
         return True
+
+    def _logged(self) -> str:
+        """Return what the daemons said last."""
+        logs = sorted(self._folder.glob("*/*.log"))
+        said = [f"{log.parent.name}/{log.stem}: {line}" for log in logs for line in log.read_text("utf-8").splitlines()]
+        return "\n".join(["The daemons said last:", *said[-20:]])
 
     # --- what is right ----------------------------------------------------------------------------------------------
 

@@ -17,8 +17,12 @@ _ANNOUNCED = IPv4Address("10.253.0.0")
 _LINKS = IPv4Address("10.128.0.0")
 _FIRST_INDEX = 100
 
-ZEBRA = "log stdout warnings\nno zebra nexthop kernel enable\n"
-"""Without nexthop objects the kernel tells of each route what became of it."""
+ZEBRA = """\
+log stdout warnings
+no zebra nexthop kernel enable
+zebra work-queue 0
+"""
+"""Without nexthop objects the kernel tells of each route what became of it; as shipped, zebra has routes wait 10 ms."""
 
 _TIMERS = """\
  ip ospf area 0

@@ -43,9 +43,9 @@ class KernelTables:
         deadline = time.monotonic() + timeout_s
         while wrong:
             changed = self._read(deadline - time.monotonic())
-            if not changed:
+            if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"after {timeout_s:.0f} s routers {sorted(wrong)} still lack {what}: read their logs"
+                    f"after {timeout_s:.0f} s routers {sorted(wrong)} lack {what}: see what they said last"
                 )
             for router, now in changed.items():
                 if not right(router, self.tables[router]):
@@ -60,7 +60,7 @@ class KernelTables:
         deadline = time.monotonic() + timeout_s
         while self._read(quiet_s):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"routes still change after {timeout_s:.0f} s: read the routers' logs")
+                raise TimeoutError(f"routes still change after {timeout_s:.0f} s: see what the routers said last")
         for router, kernel in self.kernels.items():
             if (held := kernel.routes()) != self.tables[router]:
                 raise RuntimeError(f"router {router}: its table is {held}, and we were told {self.tables[router]}")
