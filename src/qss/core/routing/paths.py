@@ -7,10 +7,13 @@ compared from the source on. So all sites agree on the best path, whatever order
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from qss.model.identifiers import QksId
-from qss.model.network import Graph, Path
+from qss.model.network import Edge, Graph, Path
+
+_MOST_LOST = 0.25
+"""The part of all paths above which seeking all of them costs less than seeking only those that were lost."""
 
 
 def shortest_paths(graph: Graph, source: QksId) -> dict[QksId, Path]:
@@ -37,6 +40,46 @@ def shortest_paths(graph: Graph, source: QksId) -> dict[QksId, Path]:
                 heapq.heappush(waiting, (*distance, neighbour))
             elif distance == known and sites < best[before[neighbour]].sites:
                 before[neighbour] = site  # as long, as dear, and first by the IDs of its sites
+    return best
+
+
+def repaired_paths(
+    graph: Graph, source: QksId, before: Mapping[QksId, Path], changed: Iterable[tuple[QksId, QksId]]
+) -> dict[QksId, Path]:
+    """Return what `shortest_paths` would, from the paths as they were before the costs of these links changed.
+
+    Only paths that led over them, or may lead over them now, are sought. Which sites are repeaters must have stayed.
+    """
+    arcs = [arc for one, other in changed for arc in ((one, other), (other, one))]
+    cut = [before[end] for begin, end in arcs if end in before and before[end].sites[-2:] == (begin, end)]
+    lost = {site for site, path in before.items() if any(path.sites[: len(each.sites)] == each.sites for each in cut)}
+    if len(lost) > len(before) * _MOST_LOST:
+        return shortest_paths(graph, source)
+    best = {site: path for site, path in before.items() if site not in lost}
+    waiting: list[tuple[int, int, tuple[QksId, ...]]] = []
+
+    def go_on(path: Path, neighbour: QksId, edge: Edge) -> None:
+        further = (path.cost + edge.cost, path.length + 1, (*path.sites, neighbour))
+        known = best.get(neighbour)
+        if known is None or further < (known.cost, known.length, known.sites):
+            heapq.heappush(waiting, further)
+
+    def leads_on(site: QksId) -> bool:
+        return site in best and (site == source or site in graph.repeaters)
+
+    for begin, end in (*arcs, *((peer, site) for site in lost for peer in graph.edges.get(site, {}))):
+        edge = graph.edges.get(begin, {}).get(end)
+        if edge is not None and leads_on(begin):
+            go_on(best[begin], end, edge)
+    while waiting:
+        path = Path(*heapq.heappop(waiting))
+        site = path.sites[-1]
+        if site in best and best[site] <= path:
+            continue
+        best[site] = path
+        if leads_on(site):
+            for neighbour, edge in graph.edges.get(site, {}).items():
+                go_on(path, neighbour, edge)
     return best
 
 

@@ -18,7 +18,8 @@ from qss.core.routing.database import Database, Instance, Standing
 from qss.core.routing.judging import Judging, Verify
 from qss.core.routing.neighbour import Neighbour
 from qss.core.routing.origination import Origin, Origination
-from qss.core.routing.table import HomeJudge, Table, table_of
+from qss.core.routing.table import HomeJudge, Table
+from qss.core.routing.upkeep import Upkeep
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import QksId
 from qss.model.network import Load
@@ -58,7 +59,7 @@ class Router:
         """
         self.here = QksId(origin.source.qks)
         self._sign = sign
-        self._home_counts = counts
+        self._upkeep = Upkeep(self.here, counts)
         self._settings = settings
         self._origination = Origination(origin, generation)
         self._database = Database()
@@ -70,8 +71,6 @@ class Router:
         self._dropped: Counter[tuple[QksId, ev.Reason]] = Counter()
         self._effects: list[ev.Effect] = []
         self._now = 0.0
-        self._changed = False
-        self._table: Table | None = None
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
@@ -88,8 +87,7 @@ class Router:
         for peer, neighbour in self._neighbours.items():
             if messages := neighbour.flush(self.here, now):
                 self._effects.append(ev.Send(peer, messages))
-        if self._changed:
-            self._changed, self._table = False, None
+        if self._upkeep.has_news():
             self._effects.append(ev.TableChanged())
         return tuple(self._effects)
 
@@ -108,7 +106,7 @@ class Router:
             case ev.LinksUp(loads):
                 self._links_up(dict(loads))
             case ev.HomesJudgedAnew():
-                self._changed = True
+                self._upkeep.judge_anew()
             case ev.Leave():
                 self._origination.leave()
             case ev.Tick():
@@ -121,9 +119,7 @@ class Router:
     @property
     def table(self) -> Table:
         """Ways and homes as this site sees them now."""
-        if self._table is None:
-            self._table = table_of(self.here, self._database, self._home_counts)
-        return self._table
+        return self._upkeep.table(self._database)
 
     @property
     def database(self) -> Database:
@@ -328,7 +324,7 @@ class Router:
         before = self._database.get(instance.header.key)
         self._database.install(instance)
         if before is None or _says(before.body) != _says(instance.body):
-            self._changed = True
+            self._upkeep.note(instance.header.key)
         for peer, neighbour in self._neighbours.items():
             if peer != but and neighbour.adjacency.two_way:
                 neighbour.updates[instance.header.key] = instance
@@ -369,7 +365,7 @@ class Router:
                 self._tell_links()
             self._judging.tidy(self._now)
         for key in self._database.age(self._now):
-            self._changed = True
+            self._upkeep.note(key)
             for neighbour in self._neighbours.values():
                 neighbour.drop(key)
         for peer, neighbour in self._neighbours.items():
