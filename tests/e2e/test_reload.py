@@ -94,7 +94,7 @@ def test_quotas_are_taken_over(two: RunningNetwork, reload) -> None:
         (lambda text: text.replace("[northbound]", "[northbound"), "syntax error"),
         (lambda text: text.replace("[northbound]", "[northbound]\nmax_connections = 7"), "northbound: found another"),
         (lambda text: text.replace("[[links]]", "[[links]]\nmax_reservations = 7"), "links: found another value"),
-        (lambda text: f'{text}\n[[pairs]]\nmaster = "sae:nobody"\nslaves = ["*"]\n', "sae:nobody"),
+        (lambda text: f'{text}\n[[pairs]]\nmaster = "sae nobody"\nslaves = ["*"]\n', "sae nobody"),
     ],
 )
 def test_what_cannot_be_taken_over_changes_nothing(two: RunningNetwork, reload, edit, reason) -> None:

@@ -216,8 +216,8 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("links[0].peer", "A", "'A'", "another site than site.id"),
         ("links[0].uuid", SITE_UUID, SITE_UUID, "of its own"),
         ("saes[1].id", "sae:alice", "'sae:alice' again", "one home site"),
-        ("pairs[0].master", "sae:carol", "'sae:carol'", "[[saes]]"),
-        ("pairs[0].slaves[1]", "sae:carol", "'sae:carol'", "[[saes]]"),
+        ("pairs[0].master", "sae carol", "'sae carol'", "an SAE ID"),
+        ("pairs[0].slaves[1]", "sae\tcarol", "'sae\\tcarol'", "an SAE ID"),
         ("pairs[0].slaves[1]", "sae:alice", "'sae:alice'", "another SAE than the master"),
     ],
 )

@@ -11,6 +11,8 @@ from qss.wire.metrics import render_metrics
 from qss.wire.routes import LinkView, RouteView, RoutingStatus, parse_routing, render_routing, routing_samples
 
 STATUS = RoutingStatus(
+    version=3,
+    repeaters=("B",),
     site="A",
     neighbours={"B": "full"},
     lsas=4,

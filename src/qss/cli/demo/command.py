@@ -20,7 +20,7 @@ from qss.cli.demo.exchanges import ALICE, BOB, CAROL, Applications, Results, app
 from qss.cli.demo.network import HOMES, RATE_BPS, Network
 from qss.cli.demo.nodes import Nodes, running_nodes
 from qss.cli.demo.report import as_json, commands_to_try, show
-from qss.client import KeyServerUnreachable
+from qss.client import KeyServerRefused, KeyServerUnreachable
 from qss.model.errors import QssError
 from qss.model.identifiers import SaeId
 
@@ -127,6 +127,10 @@ async def _gathered_bits(saes: Applications, one: SaeId, other: SaeId) -> int:
         both = [await saes.clients[one].status(other), await saes.clients[other].status(one)]
     except KeyServerUnreachable:
         return 0  # a node that is still starting
+    except KeyServerRefused as error:
+        if error.status != 400:
+            raise
+        return 0  # nobody has told the node yet where the other application is at home
     return min(status.stored_key_count * status.limits.key_size for status in both)
 
 
