@@ -1,10 +1,10 @@
 """Whether an LSA that came may be taken in (Routing 6.2 and 10): limits first, because they cost least.
 
 Two things must not be had by sending much: the time of this site, of which a signature's check takes most; and the
-room that others have. So what is counted against an LSA, or its origin, is only what was truly signed by that origin:
-nobody can use up what belongs to another. What is not is counted against the neighbour that sent it, and against it
-for each origin that it speaks of, so that one origin whom it believes and this site does not is no reason to look at
-nothing else that it sends. Held here: these counts. Not here: cryptography (`verify` comes in), nor what is newer.
+room that others have. So all counts are of one neighbour: whoever sends on forgeries, or all that a site has signed for
+years, uses up nothing that an LSA needs which comes another way. And they are of one origin too, so that an origin whom
+the neighbour believes and this site does not is no reason to look at nothing else that it sends. Held here: these
+counts. Not here: cryptography (`verify` comes in), nor what is newer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Verify = Callable[[QksId, bytes, Authentication], None]
 """Raises `Unauthorised` unless the body was signed by this site."""
 
 LSA_BURST, LSA_PER_SECOND = 10, 5.0
-"""Instances of one LSA that may come at once, and in a second after that."""
+"""Instances of one LSA that are taken of one neighbour at once, and in a second after that."""
 
 ORIGIN_BURST, ORIGIN_PER_SECOND = 256, 32.0
 """Instances of all LSAs of one origin: it may have 128, and says them anew three times in their lifetime."""
@@ -40,8 +40,8 @@ class Judging:
     def __init__(self, verify: Verify, database: Database) -> None:
         self._verify = verify
         self._database = database
-        self._of_lsa = Buckets[Key](LSA_BURST, LSA_PER_SECOND)
-        self._of_origin = Buckets[str](ORIGIN_BURST, ORIGIN_PER_SECOND)
+        self._of_lsa = Buckets[tuple[QksId, Key]](LSA_BURST, LSA_PER_SECOND)
+        self._of_origin = Buckets[tuple[QksId, str]](ORIGIN_BURST, ORIGIN_PER_SECOND)
         self._failed = Buckets[QksId](FAILED_BURST, FAILED_PER_SECOND)
         self._failed_of_origin = Buckets[tuple[QksId, str]](FAILED_OF_ORIGIN_BURST, FAILED_OF_ORIGIN_PER_SECOND)
 
@@ -53,18 +53,19 @@ class Judging:
         """Return why an LSA that `peer` sent is not taken, or None if it is."""
         if not self._database.has_room(key):
             return Reason.ORIGINS
-        if not (self._of_lsa.has_room(key, now) and self._of_origin.has_room(key.origin, now)):
+        lsa, origin = (peer, key), (peer, key.origin)
+        if not (self._of_lsa.has_room(lsa, now) and self._of_origin.has_room(origin, now)):
             return Reason.RATE
-        if not (self._failed.has_room(peer, now) and self._failed_of_origin.has_room((peer, key.origin), now)):
+        if not (self._failed.has_room(peer, now) and self._failed_of_origin.has_room(origin, now)):
             return Reason.UNCHECKED
         try:
             self._verify(QksId(key.origin), body, said)
         except Unauthorised:
             self._failed.add(peer, now)
-            self._failed_of_origin.add((peer, key.origin), now)
+            self._failed_of_origin.add(origin, now)
             return Reason.SIGNATURE
-        self._of_lsa.add(key, now)
-        self._of_origin.add(key.origin, now)
+        self._of_lsa.add(lsa, now)
+        self._of_origin.add(origin, now)
         return None
 
     def tidy(self, now: float) -> None:
