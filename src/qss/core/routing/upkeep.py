@@ -69,12 +69,9 @@ class Upkeep:
         return homes_of(database, self._counts)
 
     def _ways(self, database: Database, before: Table | None) -> tuple[Graph, Mapping[QksId, Path]]:
-        changed: dict[tuple[QksId, QksId], None] = {}
-        for key in self._noted:
-            if key.type is LsaType.LINKS and key.part == 0:
-                instance = database.get(key)
-                told = self._links.tell(QksId(key.origin), None if instance is None else instance.body)
-                changed.update(dict.fromkeys(told))
+        instances = {QksId(key.origin): database.get(key) for key in self._noted if _of_links(key)}
+        bodies = {origin: None if each is None else each.body for origin, each in instances.items()}
+        changed = self._links.tell(bodies)
         if before is not None and not changed and self._links.repeaters == before.graph.repeaters:
             return before.graph, before.paths
         graph = self._links.graph()
@@ -90,45 +87,51 @@ class Links:
     def __init__(self) -> None:
         self.repeaters: frozenset[QksId] = frozenset()
         self._told: dict[QksId, Mapping[str, LinkState]] = {}
-        self._edges: dict[QksId, Mapping[QksId, Edge]] = {}
+        self._edges: dict[QksId, dict[QksId, Edge]] = {}
 
     def graph(self) -> Graph:
         """Return them as they are now; what is told later does not change it."""
-        return Graph(dict(self._edges), self.repeaters)
+        return Graph({site: edges for site, edges in self._edges.items() if edges}, self.repeaters)
 
-    def tell(self, origin: QksId, body: Body | None) -> list[tuple[QksId, QksId]]:
-        """Take in what an origin says of its links, or that it says nothing; return the links that are others now."""
-        links = {link.peer: link for link in body.links} if body is not None else {}
-        before = self._told.get(origin, {})
-        self._told[origin] = links
-        if not links:
-            del self._told[origin]
-        repeats = body is not None and bool(links) and body.transit
-        if repeats is not (origin in self.repeaters):
-            self.repeaters ^= {origin}
-        touched = [QksId(peer) for peer in before.keys() | links.keys() if before.get(peer) != links.get(peer)]
-        return [(origin, peer) for peer in touched if self._join(origin, peer)]
+    def tell(self, bodies: Mapping[QksId, Body | None]) -> set[tuple[QksId, QksId]]:
+        """Take in what origins say of their links, None for nothing; return the links that are others now."""
+        touched: set[tuple[QksId, QksId]] = set()
+        for origin, body in bodies.items():
+            links = {link.peer: link for link in body.links} if body is not None else {}
+            before = self._told.pop(origin, {})
+            if links:
+                self._told[origin] = links
+            for peer in before.keys() | links.keys():
+                if before.get(peer) != links.get(peer):
+                    touched.add((origin, QksId(peer)) if origin < peer else (QksId(peer), origin))
+        repeaters = {origin for origin, body in bodies.items() if body is not None and body.links and body.transit}
+        self.repeaters = self.repeaters - bodies.keys() | repeaters
+        edges = {link: self._edge(*link) for link in touched}
+        changed = {(one, other) for (one, other), edge in edges.items() if edge != self._edges.get(one, {}).get(other)}
+        for site in {site for link in changed for site in link}:  # graphs that were given away keep the old mappings
+            self._edges[site] = dict(self._edges.get(site, {}))
+        for one, other in changed:
+            self._set(one, other, edges[one, other])
+            self._set(other, one, edges[one, other])
+        return changed
 
-    def _join(self, one: QksId, other: QksId) -> bool:
-        """Set a link to what both its ends tell now; return whether it is another one."""
+    def _edge(self, one: QksId, other: QksId) -> Edge | None:
         there, back = self._told.get(one, {}).get(other), self._told.get(other, {}).get(one)
-        edge = None
-        if there is not None and back is not None:
-            edge = Edge(max(there.cost, back.cost), min(there.available_bits, back.available_bits))
-        if self._edges.get(one, {}).get(other) == edge:
-            return False
-        self._set(one, other, edge)
-        self._set(other, one, edge)
-        return True
+        if there is None or back is None:
+            return None
+        return Edge(max(there.cost, back.cost), min(there.available_bits, back.available_bits))
 
     def _set(self, one: QksId, other: QksId, edge: Edge | None) -> None:
-        """Graphs that were given away hold the old mapping: it is not changed, but another takes its place."""
-        edges = {peer: each for peer, each in self._edges.get(one, {}).items() if peer != other}
+        edges = self._edges[one]
         if edge is not None:
             edges[other] = edge
-        self._edges[one] = edges
-        if not edges:
-            del self._edges[one]
+        else:
+            del edges[other]
+
+
+def _of_links(key: Key) -> bool:
+    """Whether links are told in this LSA: they are never parted."""
+    return key.type is LsaType.LINKS and key.part == 0
 
 
 def _cost(graph: Graph, one: QksId, other: QksId) -> int | None:
