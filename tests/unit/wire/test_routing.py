@@ -87,10 +87,12 @@ def test_a_frame_that_lacks_its_end_is_refused(cut: int) -> None:
         wire.decode(wire.encode(ONE_OF_EACH)[:cut])
 
 
-@pytest.mark.parametrize("cut", range(len(wire.encode_body(SAES))))
-def test_a_body_that_lacks_its_end_is_refused(cut: int) -> None:
-    with pytest.raises(RemoteProtocolError):
-        wire.decode_body(wire.encode_body(SAES)[:cut])
+@pytest.mark.parametrize("body", [LINKS, SAES], ids=["links", "saes"])
+def test_a_body_that_lacks_its_end_is_refused(body: wire.Body) -> None:
+    encoded = wire.encode_body(body)
+    for cut in range(len(encoded)):
+        with pytest.raises(RemoteProtocolError):
+            wire.decode_body(encoded[:cut])
 
 
 @given(st.binary(min_size=1, max_size=5))
@@ -154,6 +156,8 @@ def test_what_breaks_a_shape_or_limit_is_refused(messages: object) -> None:
         changed(BODY_WIRE, 10, [["B", 1, 1], ["B", 2, 1]]),
         changed(BODY_WIRE, 10, [["A", 1, 1]]),
         changed(BODY_WIRE, 11, [["sae:alice", None]]),
+        changed(changed(changed(BODY_WIRE, 1, "S"), 10, []), 11, [["sae:a", None], ["sae:a", b"signed"]]),
+        changed(changed(changed(changed(BODY_WIRE, 1, "S"), 10, []), 11, [["sae:a", None]]), 8, True),
         changed(BODY_WIRE, 12, -1),
         [*BODY_WIRE, None],
         BODY_WIRE[:-1],
@@ -164,9 +168,72 @@ def test_a_body_that_contradicts_itself_or_the_limits_is_refused(body: object) -
         wire.decode_body(msgspec.msgpack.encode(body))
 
 
+@pytest.mark.parametrize("room", [0, 1])
+def test_what_is_larger_than_the_limit_is_refused_unread(room: int) -> None:
+    """One byte decides, and it is looked at before anything else."""
+    padded = wire.Authentication("none", (bytes(4096),) * 4, b"")
+    carried = msgspec.structs.replace(CARRIED, body=bytes(wire.MAX_BODY_BYTES), authentication=padded)
+    frame = wire.encode([wire.Update((carried,) * 3)])
+    rest = wire.MAX_FRAME_BYTES - len(frame)
+    last = msgspec.structs.replace(CARRIED, body=bytes(rest - len(wire.encode([wire.Update((CARRIED,))]))))
+    while len(frame := msgspec.msgpack.encode([wire.Update((carried, carried, carried, last))])) < wire.MAX_FRAME_BYTES:
+        last = msgspec.structs.replace(last, body=last.body + b"\0")
+    assert len(frame) == wire.MAX_FRAME_BYTES
+    assert wire.decode(frame)
+    with pytest.raises(RemoteProtocolError, match="exceeds the limit"):
+        wire.decode(frame + bytes(1 + room))
+    with pytest.raises(RemoteProtocolError, match="exceeds the limit"):
+        wire.decode_body(bytes(wire.MAX_BODY_BYTES + 1 + room))
+
+
+def test_an_sae_may_be_called_as_its_site_is() -> None:
+    body = msgspec.structs.replace(SAES, saes=(wire.SaeState("A", None),))
+    assert wire.decode_body(wire.encode_body(body)) == body
+
+
+def test_bodies_of_later_versions_are_told_from_what_is_no_body() -> None:
+    later = [
+        changed(BODY_WIRE, 0, 2),
+        [*changed(BODY_WIRE, 0, 2), "more"],
+        [2],
+        [1 << 40, {"any": "thing"}],
+    ]
+    assert all(wire.is_of_later_version(msgspec.msgpack.encode(body)) for body in later)
+    no_bodies = [BODY_WIRE, changed(BODY_WIRE, 0, 0), ["2"], [], {"version": 2}, 2, None]
+    assert not any(wire.is_of_later_version(msgspec.msgpack.encode(body)) for body in no_bodies)
+    assert not wire.is_of_later_version(msgspec.msgpack.encode(later[0])[:-1])
+    assert not wire.is_of_later_version(b"\x91" * 5000)
+
+
 def test_a_withdrawal_names_nobody() -> None:
     body = msgspec.structs.replace(LINKS, withdrawn=True, links=())
     assert wire.decode_body(wire.encode_body(body)) == body
+
+
+@pytest.mark.parametrize("number", [1, 15, 16, wire.MAX_MESSAGES, wire.MAX_MESSAGES + 1, 1000])
+def test_messages_are_parted_into_frames(number: int) -> None:
+    messages = [ONE_OF_EACH[place % len(ONE_OF_EACH)] for place in range(number)]
+    frames = wire.frames(messages)
+    assert [message for frame in frames for message in wire.decode(frame)] == messages
+    assert len(frames) == -(-number // wire.MAX_MESSAGES)
+    assert frames[0] == wire.encode(messages[: wire.MAX_MESSAGES])
+
+
+def test_frames_are_as_full_as_they_may_be() -> None:
+    large = wire.Update((msgspec.structs.replace(CARRIED, body=bytes(60_000)),))
+    frames = wire.frames([large] * 9)
+    assert [len(wire.decode(frame)) for frame in frames] == [4, 4, 1]
+    assert max(map(len, frames)) <= wire.MAX_FRAME_BYTES
+    with pytest.raises(LocalProtocolError):
+        wire.frames([wire.Update(large.carried * 5)])
+
+
+@given(st.lists(st.binary(max_size=4096), max_size=wire.MAX_CHAIN), st.binary(max_size=4096), st.binary(min_size=1))
+def test_the_size_of_a_carried_lsa_is_no_less_than_it_takes(chain: list[bytes], signature: bytes, body: bytes) -> None:
+    said = wire.Authentication("x" * 32, tuple(chain), signature)
+    carried = wire.Carried("s" * 63, 1000 * wire.MAX_LIFETIME_S, body, said)
+    taken = len(wire.encode([wire.Update((carried,))]))
+    assert taken <= carried.size <= taken + wire.CARRIED_BYTES
 
 
 def test_what_is_too_large_is_not_sent() -> None:
