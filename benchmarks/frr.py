@@ -201,10 +201,13 @@ class Frr:
         return True
 
     def _logged(self) -> str:
-        """Return what the daemons said last."""
-        logs = sorted(self._folder.glob("*/*.log"))
-        said = [f"{log.parent.name}/{log.stem}: {line}" for log in logs for line in log.read_text("utf-8").splitlines()]
-        return "\n".join(["The daemons said last:", *said[-20:]])
+        """Return what the daemons said last; lines begin with the time."""
+        said = [
+            (line, f"{log.parent.name}/{log.stem}: {line}")
+            for log in self._folder.glob("*/*.log")
+            for line in log.read_text("utf-8").splitlines()
+        ]
+        return "\n".join(["The daemons said last:", *(named for _, named in sorted(said)[-20:])])
 
     # --- what is right ----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ _LINKS = IPv4Address("10.128.0.0")
 _FIRST_INDEX = 100
 
 ZEBRA = """\
-log stdout errors
+log stdout warnings
 no zebra nexthop kernel enable
 zebra work-queue 0
 """
