@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from fuzz.__main__ import TARGETS, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -275,3 +276,7 @@ def test_a_body_with_a_changed_byte_is_a_body_or_refused(body: wire.Body, data: 
     except RemoteProtocolError:
         return
     assert wire.decode_body(wire.encode_body(found)) == found
+
+
+def test_fuzzing_finds_nothing_in_a_short_while() -> None:
+    assert run(TARGETS["routing"], seed=4, tries=1500) == 1500
