@@ -2,7 +2,8 @@
 
 For tests, benchmarks and planners. A connection keeps its messages in order, as TCP does, and loses some if it is told
 to; one that is cut loses what is on its way. Refused: cryptography (a signature is a digest under a secret of its
-origin, which costs a microsecond), sockets, and time of this world.
+origin, which costs a microsecond), sockets, and time of this world. Not here: shapes of networks (`topologies`), how a
+large one begins (`routing_start`), nor whether its tables are right (`routing_truth`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import partial
 from qss.core.routing import events as ev
 from qss.core.routing.origination import Origin
 from qss.core.routing.router import Router, RouterSettings
+from qss.core.routing.table import HomeJudge
 from qss.model.errors import RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load
@@ -61,7 +63,6 @@ class Weather:
 
 @dataclass(slots=True)
 class _Connection:
-    number: int
     last_arrival: dict[QksId, float] = field(default_factory=dict)
 
 
@@ -76,10 +77,13 @@ class Network:
         weather: Weather | None = None,
         settings: RouterSettings | None = None,
         lifetime_s: int = 90,
+        counts: HomeJudge = lambda *_: True,
     ) -> None:
         """Make the sites at the ends of `roads`; nothing is connected yet. The same seed gives the same run."""
         self.now = 0.0
         self.weather = weather or Weather()
+        self.settings = settings or RouterSettings()
+        self.lifetime_s = lifetime_s
         self.sent: Counter[str] = Counter()
         """Messages that were sent, by their type."""
         self.bytes = 0
@@ -87,60 +91,72 @@ class Network:
         self.breaches: list[str] = []
         self.disturb: Callable[[QksId, QksId, wire.Message], Iterable[wire.Message]] | None = None
         """What becomes of a message between two sites, if it is not passed on as it is."""
-        self._dice = random.Random(seed)  # noqa: S311 - no secret
-        self._settings = settings or RouterSettings()
-        self._lifetime_s = lifetime_s
+        self.changed_at: dict[QksId, float] = {}
+        """When the table of each site changed last."""
+        self.dice = random.Random(seed)  # noqa: S311 - no secret
+        self._counts = counts
         self._numbers = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._connections: dict[Road, _Connection] = {}
+        self._connections: dict[tuple[QksId, QksId], _Connection] = {}
+        """By both ends, in both orders."""
         self.roads = {road(one, other): FULL_LOAD for one, other in roads}
+        self.sites = tuple(sorted({site for each in self.roads for site in each}))
+        """All that there are, whether they run or not."""
         self.routers: dict[QksId, Router] = {}
-        self.saes: dict[QksId, dict[SaeId, bytes | None]] = {}
-        for site in sorted({site for each in self.roads for site in each}):
+        self.saes: dict[QksId, dict[SaeId, bytes | None]] = {site: {SaeId(f"sae:{site}"): None} for site in self.sites}
+        for site in self.sites:
             self.start(site)
 
     # --- sites ----------------------------------------------------------------------------------------------------
 
-    def start(self, site: QksId, generation: int = 0) -> None:
-        """Start a site, or start it again: it knows nothing."""
-        origin = Origin(wire.Source(site, "host", 1), wire.Endpoint("host", 2), lifetime_s=self._lifetime_s)
-        router = Router(origin, sign_as(site), verify, lambda *_: True, self._settings, generation)
+    def start(self, site: QksId, generation: int = 0, asleep_s: float = 0.0) -> None:
+        """Start a site, or start it again: it knows nothing. `asleep_s`: how much later it begins to count time."""
+        origin = Origin(wire.Source(site, "host", 1), wire.Endpoint("host", 2), lifetime_s=self.lifetime_s)
+        router = Router(origin, sign_as(site), verify, self._counts, self.settings, generation)
         self.routers[site] = router
-        self.saes.setdefault(site, {SaeId(f"sae:{site}"): None})
-        self._feed(site, ev.SaesAtHome(self.saes[site]))
+        self.feed(site, ev.SaesAtHome(self.saes[site]))
         self._publish(site)
-        self._later(self._dice.random() * TICK_S, lambda: self._tick(site, router))
+        self._later(asleep_s + self.dice.random() * TICK_S, partial(self._tick, site, router))
 
     def kill(self, site: QksId) -> None:
         """End a site without a word."""
-        for each in [each for each in self._connections if site in each]:
-            self.cut(*each)
+        for peer in self.peers(site):
+            self.cut(site, peer)
         del self.routers[site]
+
+    def peers(self, site: QksId) -> list[QksId]:
+        """Return the sites at the other ends of a site's roads, in order."""
+        return sorted(next(iter(each - {site})) for each in self.roads if site in each)
 
     def connect(self, one: QksId, other: QksId) -> None:
         """Connect two sites that run."""
-        connection = _Connection(next(self._numbers))
-        self._connections[road(one, other)] = connection
+        self.join(one, other)
         for site, peer in ((one, other), (other, one)):
-            self._feed(site, ev.Connected(peer))
+            self.feed(site, ev.Connected(peer))
 
     def connect_all(self) -> None:
         """Connect whatever runs and is not connected."""
-        for one, other in sorted(tuple(sorted(each)) for each in self.roads):
-            if {one, other} <= self.routers.keys() and road(one, other) not in self._connections:
+        for one, other in sorted((min(each), max(each)) for each in self.roads):
+            if {one, other} <= self.routers.keys() and not self.is_connected(one, other):
                 self.connect(one, other)
+
+    def join(self, one: QksId, other: QksId) -> None:
+        """Let messages through between two sites, which know of it already."""
+        self._connections[one, other] = self._connections[other, one] = _Connection()
 
     def is_connected(self, one: QksId, other: QksId) -> bool:
         """Whether there is a connection between two sites."""
-        return road(one, other) in self._connections
+        return (one, other) in self._connections
 
     def cut(self, one: QksId, other: QksId) -> None:
         """End a connection; what is on its way is lost."""
-        if self._connections.pop(road(one, other), None) is None:
+        if not self.is_connected(one, other):
             return
         for site, peer in ((one, other), (other, one)):
+            del self._connections[site, peer]
+        for site, peer in ((one, other), (other, one)):
             if site in self.routers:
-                self._feed(site, ev.Disconnected(peer))
+                self.feed(site, ev.Disconnected(peer))
 
     def set_load(self, one: QksId, other: QksId, load: Load | None) -> None:
         """Have a link hold so much key, or not work at all."""
@@ -154,12 +170,11 @@ class Network:
     def set_saes(self, site: QksId, saes: Mapping[SaeId, bytes | None]) -> None:
         """Have these SAEs at home at a site."""
         self.saes[site] = dict(saes)
-        self._feed(site, ev.SaesAtHome(self.saes[site]))
+        self.feed(site, ev.SaesAtHome(self.saes[site]))
 
     def _publish(self, site: QksId) -> None:
         if site in self.routers:
-            loads = {next(iter(each - {site})): load for each, load in self.roads.items() if site in each}
-            self._feed(site, ev.LinksUp(loads))
+            self.feed(site, ev.LinksUp({peer: self.roads[road(site, peer)] for peer in self.peers(site)}))
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -182,10 +197,11 @@ class Network:
 
     def _tick(self, site: QksId, router: Router) -> None:
         if self.routers.get(site) is router:
-            self._feed(site, ev.Tick())
-            self._later(TICK_S, lambda: self._tick(site, router))
+            self.feed(site, ev.Tick())
+            self._later(TICK_S, partial(self._tick, site, router))
 
-    def _feed(self, site: QksId, event: ev.Event) -> None:
+    def feed(self, site: QksId, event: ev.Event) -> None:
+        """Let something happen to a site now, and have done what it wants done."""
         try:
             effects = self.routers[site].handle(event, self.now, self.now)
         except RemoteProtocolError as error:
@@ -196,12 +212,14 @@ class Network:
         for effect in effects:
             if isinstance(effect, ev.Send):
                 self._send(site, effect)
+            elif isinstance(effect, ev.TableChanged):
+                self.changed_at[site] = self.now
             elif isinstance(effect, ev.Disconnect):
                 self._later(0, partial(self.cut, site, effect.peer))
 
     def _send(self, site: QksId, effect: ev.Send) -> None:
         peer = effect.peer
-        connection = self._connections.get(road(site, peer))
+        connection = self._connections.get((site, peer))
         if connection is None:
             return
         messages = effect.messages
@@ -212,11 +230,11 @@ class Network:
         for message in messages:
             self.sent[type(message).__name__] += 1
             if isinstance(message, wire.Update):
-                self.bytes += sum(len(each.body) for each in message.carried)
-            if self.weather.loss and self._dice.random() < self.weather.loss:
+                self.bytes += sum([len(each.body) for each in message.carried])
+            if self.weather.loss and self.dice.random() < self.weather.loss:
                 continue
             self._later(arrival - self.now, partial(self._arrive, connection, site, peer, message))
 
     def _arrive(self, connection: _Connection, site: QksId, peer: QksId, message: wire.Message) -> None:
-        if self._connections.get(road(site, peer)) is connection:
-            self._feed(peer, ev.Received(site, message))
+        if self._connections.get((site, peer)) is connection:
+            self.feed(peer, ev.Received(site, message))
