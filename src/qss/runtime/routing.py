@@ -22,6 +22,7 @@ from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Graph
 from qss.ports.routing_table import Route, SiteState
 from qss.runtime.outbox import Outbox
+from qss.runtime.pacing import Pace, Paced
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
@@ -64,6 +65,7 @@ class RoutingModule:
         self._watchers: list[Callable[[], None]] = []
         self._told_at: dict[tuple[QksId, ev.Reason], float] = {}
         self._tasks = Tasks(defect)
+        self._paces = {peer: Pace(clock) for peer in neighbours}
         self._sessions = {peer: self._session(peer) for peer in neighbours}
 
     @property
@@ -132,7 +134,7 @@ class RoutingModule:
 
     async def serve(self, peer: QksId, connection: Connection) -> None:
         """Speak Routing over this connection until it ends. A newer connection takes the place of an older one."""
-        await self._sessions[peer].serve(connection)
+        await self._sessions[peer].serve(Paced(connection, self._paces[peer]))
 
     def _session(self, peer: QksId) -> Session[wire.Message]:
         return Session[wire.Message](
@@ -145,12 +147,13 @@ class RoutingModule:
         )
 
     def _received(self, peer: QksId, frame: bytes) -> None:
-        try:
-            for message in wire.decode(frame):
-                self._handle(ev.Received(peer, message))
-        except RemoteProtocolError:
-            self._handle(ev.Broke(peer))
-            raise
+        with self._paces[peer].taking():
+            try:
+                for message in wire.decode(frame):
+                    self._handle(ev.Received(peer, message))
+            except RemoteProtocolError:
+                self._handle(ev.Broke(peer))
+                raise
 
     async def _tick(self) -> None:
         while True:
