@@ -30,6 +30,7 @@ from qss.adapters.stores.sqlite import (
     take_lock,
     was_started,
 )
+from qss.adapters.tables.remote import Asked, RemoteTable
 from qss.app import site_tables as tables
 from qss.client.etsi004 import Etsi004Client
 from qss.client.vendor_box import VendorBox
@@ -238,3 +239,8 @@ def anchor_of(table: tables.Site) -> Anchor:
 def identity_of(fields: Sequence[str]) -> Identity:
     """Return how callers are known whose certificates' `fields` name them, tried in this order."""
     return CertificateIdentity(fields)
+
+
+def remote_table_of(here: QksId, client: Asked, stale_s: float) -> RemoteTable:
+    """Return the table of a routing module in a process of its own, whose Admin `client` asks."""
+    return RemoteTable(here, client, stale_s)

@@ -24,6 +24,7 @@ from qss.app.site_tables import (
     Etsi014,
     Link,
     LinkModule,
+    Routing,
     SeededSimulator,
     SiteConfiguration,
 )
@@ -69,7 +70,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _site(configuration)
     yield from _key_sizes(configuration)
     yield from _listeners(configuration)
-    yield from _routing(configuration)
+    yield from cost_faults(configuration.routing)
     yield from _links(configuration)
     yield from _modules(configuration)
     yield from _devices(configuration)
@@ -127,8 +128,8 @@ def _listeners(configuration: SiteConfiguration) -> Iterator[Fault]:
         yield f"{listeners[position]}.listen", shown(str(address)), f"another port than {other}.listen"
 
 
-def _routing(configuration: SiteConfiguration) -> Iterator[Fault]:
-    table = configuration.routing
+def cost_faults(table: Routing) -> Iterator[Fault]:
+    """Yield what is wrong with the constants of the published cost."""
     least = table.cost_level + table.cost_trend
     if table.cost_base <= least:
         allowed = f"more than cost_level and cost_trend together, which are {least:g}: no link may cost nothing"

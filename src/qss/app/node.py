@@ -11,7 +11,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ from qss.app.overview import Overview
 from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
 from qss.app.publishing import Publisher
+from qss.app.remote_routing import RemoteRouting
 from qss.app.rules import Rules
 from qss.app.sae_register import SAES, SaeRegister
 from qss.app.sae_registration import SaeRegistration
@@ -51,7 +52,7 @@ from qss.model.addresses import Address
 from qss.model.identifiers import QksId
 from qss.runtime.key_server import KeyServer
 from qss.runtime.site import LinkPlan, Site
-from qss.runtime.tasks import Tasks
+from qss.runtime.tasks import Defect, Tasks
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
 from qss.servers.door import HttpsListener, Limits
@@ -124,9 +125,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         modules = SiteModules(configuration, contexts.client, defect)
         stack.push_async_callback(modules.stop)
-        routing = SiteRouting(
-            here, configuration.tls, configuration.routing, [link.peer for link in configuration.links], defect
-        )
+        routing = _routing(configuration, defect)
         register = SaeRegister(configuration.site.data / SAES)
         rules = Rules(configuration, register, routing)
         plans = [
@@ -154,7 +153,10 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             await neighbours.start()
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
-        routing.start(Address(*neighbours.address), Address(*neighbours.address))
+        if isinstance(routing, SiteRouting):
+            routing.start(Address(*neighbours.address), Address(*neighbours.address))
+        else:
+            routing.start()
         stack.push_async_callback(routing.stop)  # before its connections end: it has something to say
         publisher = Publisher(configuration, rules, site.links, routing)
         tasks.start(publisher.keep_publishing(), "routing")
@@ -164,8 +166,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             if here < link.peer:  # KRP 1.1, Sync 1.1
                 serve = site.links[link.peer].serve
                 dial(tasks, contexts.client, link.peer, link.address, EXTERNAL_PATH, external, serve)
-                found = routing.serve(link.peer)
-                dial(tasks, contexts.client, link.peer, link.address, ROUTING_PATH, routing_protocol, found)
+                if isinstance(routing, SiteRouting):
+                    found, address = routing.serve(link.peer), link.routing or link.address
+                    dial(tasks, contexts.client, link.peer, address, ROUTING_PATH, routing_protocol, found)
                 for pair in link.pairs:
                     if pair.pair in modules.here:
                         address, module = pair.sync or link.address, modules.here[pair.pair]
@@ -194,11 +197,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
                 identity,
                 overview,
                 counts,
-                {
-                    "/routing": lambda: render_routing(routing.status()),
-                    "/routing/lsas": lambda: render_lsas(routing.lsas()),
-                    SAES_PATH: lambda: render_saes(registration.saes()),
-                },
+                {**_views(routing), SAES_PATH: lambda: render_saes(registration.saes())},
                 sae_actions(registration),
             ),
         )
@@ -219,6 +218,22 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.callback(overview.stop_serving)
         listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
         yield Node(*listening, rules, Changing(publisher, registration, tasks), site.failed)
+
+
+def _routing(configuration: tables.SiteConfiguration, defect: Defect) -> SiteRouting | RemoteRouting:
+    """Return the site's routing module: this process's own, or one in a process of its own."""
+    table, here = configuration.routing, configuration.site.id
+    if table.process is not None:
+        return RemoteRouting(configuration, table.process, defect)
+    return SiteRouting(here, configuration.tls, table, [link.peer for link in configuration.links], defect)
+
+
+def _views(routing: SiteRouting | RemoteRouting) -> dict[str, Callable[[], bytes]]:
+    """Return what Admin shows of routing."""
+    views: dict[str, Callable[[], bytes]] = {"/routing": lambda: render_routing(routing.status())}
+    if isinstance(routing, SiteRouting):
+        views["/routing/lsas"] = lambda: render_lsas(routing.lsas())
+    return views
 
 
 def _clocks() -> tuple[float, float]:
@@ -244,7 +259,7 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
 
 
 def _routes(
-    configuration: tables.SiteConfiguration, site: Site, modules: SiteModules, routing: SiteRouting
+    configuration: tables.SiteConfiguration, site: Site, modules: SiteModules, routing: SiteRouting | RemoteRouting
 ) -> dict[str, Route]:
     """Return what neighbours, and the site's own modules, find at its listener.
 
@@ -259,10 +274,11 @@ def _routes(
     }
     links: dict[QksId, Serve] = {link.peer: site.links[link.peer].serve for link in callers}
     routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(serve_neighbour, links), external.MAX_FRAME_BYTES)
-    found: dict[QksId, Serve] = {link.peer: routing.serve(link.peer) for link in callers}
-    routes[ROUTING_PATH] = Route(
-        (routing_protocol.SUBPROTOCOL,), partial(serve_neighbour, found), routing_protocol.MAX_FRAME_BYTES
-    )
+    if isinstance(routing, SiteRouting):
+        found: dict[QksId, Serve] = {link.peer: routing.serve(link.peer) for link in callers}
+        routes[ROUTING_PATH] = Route(
+            (routing_protocol.SUBPROTOCOL,), partial(serve_neighbour, found), routing_protocol.MAX_FRAME_BYTES
+        )
     routes[QRP_PATH] = Route((qrp.SUBPROTOCOL,), modules.registrations.serve, qrp.MAX_FRAME_BYTES)
     return routes
 

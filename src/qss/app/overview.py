@@ -10,6 +10,7 @@ from datetime import datetime
 from qss import __version__
 from qss.app.module_states import module_state, told_state
 from qss.app.pair_watch import trouble_of
+from qss.app.remote_routing import RemoteRouting
 from qss.app.site_modules import SiteModules
 from qss.app.site_routing import SiteRouting
 from qss.app.site_tables import Link, LinkModule, SiteConfiguration
@@ -42,7 +43,7 @@ class Overview:
         site: Site,
         modules: SiteModules,
         certificate_expires: datetime,
-        routing: SiteRouting | None = None,
+        routing: SiteRouting | RemoteRouting | None = None,
     ) -> None:
         """`routing` None: this process has no routing module."""
         self._routing = routing

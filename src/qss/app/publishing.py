@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from qss.app.rules import Rules
 from qss.app.site_tables import SiteConfiguration
 from qss.model.identifiers import QksId
-from qss.model.network import Load
-from qss.ports.routing_table import RoutingTable, SiteState
+from qss.model.network import Load, SiteState
+from qss.ports.routing_table import RoutingTable
 from qss.runtime.link import LinkRunner
 
 PUBLISH_S = 0.25

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 
 from qss.app.homes import Homes
 from qss.app.site_tables import Routing, Tls
 from qss.core.routing import CostWeights, Origin, Router, RouterSettings
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
-from qss.model.network import Graph
+from qss.model.network import Graph, Route, SiteState
 from qss.pki.statements import Judge, Signer
-from qss.ports.routing_table import Route, SiteState
 from qss.runtime.routing import RoutingModule
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
@@ -43,7 +43,8 @@ class SiteRouting:
         self._judge = Judge(tls.authority)
         self._homes = Homes(tls.authority)
         self._running: RoutingModule | None = None
-        self._version = 0
+        self._version = time.time_ns() // 1000  # higher than any that an earlier process has come to
+        self._changed = asyncio.Event()
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -130,6 +131,20 @@ class SiteRouting:
 
     def _count(self) -> None:
         self._version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @property
+    def version(self) -> int:
+        """What `RoutingStatus.version` says."""
+        return self._version
+
+    async def changed(self, after: int, wait_s: float) -> None:
+        """Wait until the version is another one than `after`, but no longer than `wait_s`."""
+        if self._version == after:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
 
     # --- what administrators see ------------------------------------------------------------------------------------
 

@@ -167,8 +167,12 @@ class Lifetimes(Table, frozen=True, kw_only=True):
 
 
 class Routing(Table, frozen=True, kw_only=True):
-    """What the routing module tells of this site. The constants are those of the published cost."""
+    """What the routing module tells of this site. The constants are those of the published cost.
 
+    `process` None: it runs in the node's process.
+    """
+
+    process: Address | None = None
     route_invalidation_s: Annotated[int, Meta(ge=3, le=86_400)] = 90
     transit: bool = True
     cost_base: Annotated[float, Meta(gt=0, le=8_000_000)] = 1024.0
@@ -297,7 +301,8 @@ class LinkModule(Table, frozen=True, kw_only=True):
 class Link(Table, frozen=True, kw_only=True):
     """A neighbour, and this end of the device pairs that lead to it. `uuid` is the same at both ends.
 
-    With `device`, the one pair of the link has the link's UUID.
+    With `device`, the one pair of the link has the link's UUID. `routing` is where the neighbour's routing module
+    listens, if that is not at `address`.
     """
 
     peer: QksName
@@ -309,6 +314,7 @@ class Link(Table, frozen=True, kw_only=True):
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
     relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
     administrative_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    routing: Address | None = None
 
     @property
     def pairs(self) -> tuple[LinkModule, ...]:

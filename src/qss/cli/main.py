@@ -17,6 +17,7 @@ from qss.model.errors import QssError
 COMMANDS = {
     "node": ("qss.cli.node", "Run a site: key server, modules and store in one process."),
     "qkd-module": ("qss.cli.qkd_module", "Run a QKD module in a process of its own."),
+    "routing": ("qss.cli.routing", "Run a site's routing module in a process of its own."),
     "init": ("qss.cli.init", "Make a site's data folder: its store and its sealed data key."),
     "backup": ("qss.cli.backup", "Copy a site's ledger and sealed data key into a folder, while it runs."),
     "restore": ("qss.cli.restore", "Make a site's data folder of a back-up."),

@@ -1,17 +1,28 @@
-"""`qss route`: what a site knows of the network."""
+"""`qss route`: what a site, or its routing module, knows of the network."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from qss.cli.asking import ask_admin, asking
 
+if TYPE_CHECKING:
+    from qss.model.identifiers import QksId
+    from qss.model.network import Graph
+    from qss.model.network import Path as Way
+    from qss.wire.routes import RoutingStatus
+
 
 @click.group("route")
 def command() -> None:
-    """Look at what a site knows of the network: where SAEs are at home, and the ways there."""
+    """Look at what a site knows of the network: where SAEs are at home, and the ways there.
+
+    --url is the Admin interface of the site or of its routing module, and the certificate that of the site or of an
+    administrator.
+    """
 
 
 @command.command()
@@ -40,3 +51,118 @@ def show(
     for peer, phase in seen.neighbours.items():
         if phase != "full":
             click.echo(f"the routing module of {peer} is not heard yet ({phase})")
+
+
+@command.command()
+@click.argument("to", metavar="SAE_OR_SITE")
+@click.option("--bits", type=click.IntRange(min=0), default=0, help="Over links alone that have so many bits left.")
+@click.option("--disjoint", type=click.IntRange(2, 16), help="So many ways that share no site on the way.")
+@asking
+def trace(
+    to: str,
+    bits: int,
+    disjoint: int | None,
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Show the way to an SAE or a site, link by link; of several that cost the same, all."""
+    import json
+
+    from qss.core.routing import disjoint_paths, equal_paths
+    from qss.model.identifiers import QksId
+    from qss.wire.routes import graph_of
+
+    seen = ask_admin(url, cert, key, ca, lambda client: client.routing())
+    here, dest = QksId(seen.site), _home(seen, to)
+    graph = graph_of(seen).with_key(bits)
+    ways = equal_paths(graph, here, dest) if disjoint is None else disjoint_paths(graph, here, dest, disjoint)
+    if not ways:
+        _fail_without_way(seen, dest, bits)
+    if disjoint is not None and len(ways) < disjoint:
+        click.echo(f"only {len(ways)} of {disjoint} ways share no site on the way", err=True)
+    if as_json:
+        click.echo(json.dumps([{"cost": way.cost, "length": way.length, "sites": way.sites} for way in ways]))
+        return
+    for way in ways:
+        _show_way(graph, way)
+
+
+@command.command()
+@asking
+def lsdb(
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Show the link state database: all advertisements, of whom, how old they are and what they say."""
+    from qss.wire.routes import render_lsas
+
+    known = ask_admin(url, cert, key, ca, lambda client: client.lsas())
+    if as_json:
+        click.echo(render_lsas(known))
+        return
+    click.echo("origin  type  sequence  age, s  lifetime, s  algorithm  says")
+    for lsa in known:
+        links = [f"{peer} {cost} ({bits} bits)" for peer, (cost, bits) in lsa.links.items()]
+        saes = [sae if stated else f"{sae} (no statement)" for sae, stated in lsa.saes.items()]
+        says = "withdrawn" if lsa.withdrawn else ", ".join(links + saes) or "nothing"
+        part = f"{lsa.type}{lsa.part or ''}"
+        version = f"{lsa.generation}.{lsa.sequence}"
+        click.echo(f"{lsa.origin}  {part}  {version}  {lsa.age_s:.1f}  {lsa.lifetime_s}  {lsa.algorithm}  {says}")
+
+
+@command.command("graph")
+@click.option("--format", "form", type=click.Choice(["dot", "svg"]), default="dot", show_default=True)
+@asking
+def graph_(
+    form: str,
+    url: str,
+    cert: Path,
+    key: Path,
+    ca: Path,
+    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
+) -> None:
+    """Draw the network: as text for Graphviz, or as a picture (SVG)."""
+    from qss.cli.network_drawing import dot_of, svg_of
+    from qss.wire.routes import render_routing
+
+    seen = ask_admin(url, cert, key, ca, lambda client: client.routing())
+    if as_json:
+        click.echo(render_routing(seen))
+        return
+    click.echo(dot_of(seen) if form == "dot" else svg_of(seen), nl=False)
+
+
+def _home(seen: RoutingStatus, to: str) -> QksId:
+    """Return the home of an SAE, or the site of that name."""
+    from qss.model.errors import BadRequest
+    from qss.model.identifiers import QksId
+
+    homes = {route.SAE_ID: QksId(route.dest) for route in seen.routes}
+    sites = {seen.site, *homes.values(), *(end for link in seen.links for end in link.ends)}
+    if to in homes:
+        return homes[to]
+    if to not in sites:
+        raise BadRequest(f"{seen.site} knows neither an SAE nor a site {to!r}: see `qss route show`")
+    return QksId(to)
+
+
+def _fail_without_way(seen: RoutingStatus, dest: str, bits: int) -> NoReturn:
+    from qss.model.errors import Unavailable
+
+    needed = f" over links with {bits} bits left" if bits else ""
+    raise Unavailable(f"there is no way from {seen.site} to {dest}{needed}")
+
+
+def _show_way(graph: Graph, way: Way) -> None:
+    from itertools import pairwise
+
+    click.echo(f"{way.sites[0]} to {way.sites[-1]}: cost {way.cost}, {way.length} links")
+    for one, other in pairwise(way.sites):
+        edge = graph.edges[one][other]
+        click.echo(f"  {one}-{other}  {edge.cost}  {edge.available_bits} bits left")

@@ -9,6 +9,7 @@ from qss.client.exchange import Exchange
 from qss.client.https import HttpsClient
 from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import PairId, QksId, SaeId
+from qss.model.network import SiteState
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.wire.device import parse_settings, render_change
@@ -16,6 +17,7 @@ from qss.wire.exchange import parse_exchange, render_exchange
 from qss.wire.recall import parse_recalled, render_recall
 from qss.wire.routes import LsaView, RoutingStatus, parse_lsas, parse_routing
 from qss.wire.saes import SaeView, parse_removed, parse_saes, render_addition, render_removal
+from qss.wire.site_state import parse_taken, render_state, render_wait
 from qss.wire.status import SiteStatus, parse_site_status
 
 
@@ -42,6 +44,20 @@ class AdminClient(HttpsClient):
     async def lsas(self) -> tuple[LsaView, ...]:
         """Return the site's link state database. Raises as `recall` does."""
         return await self.exchange(Exchange("GET", "/routing/lsas", b"", partial(_read, parse_lsas)))
+
+    async def publish(self, state: SiteState) -> int:
+        """Tell a routing module how its site is; return the version of its table then. Raises as `recall` does."""
+        return await self.exchange(
+            Exchange("POST", "/routing/publish", render_state(state), partial(_read, parse_taken))
+        )
+
+    async def routing_after(self, version: int, wait_s: float) -> RoutingStatus:
+        """Return what the site knows of the network once that has another version, or after `wait_s` (at most 20 s).
+
+        Raises as `recall` does.
+        """
+        question = render_wait(version, wait_s)
+        return await self.exchange(Exchange("POST", "/routing/wait", question, partial(_read, parse_routing)))
 
     async def saes(self) -> tuple[SaeView, ...]:
         """Return what is at home at the site. Raises as `recall` does."""

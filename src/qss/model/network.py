@@ -1,4 +1,4 @@
-"""The network as routing sees it: links with their cost and the key that they have left, and ways over them.
+"""The network as routing sees it: links with their cost and the key that they have left, ways over them, SAEs' homes.
 
 Values, and what can be asked of one alone. Not here: how ways are found (`core.routing.paths`).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QksId, SaeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,33 @@ class Graph:
             if one not in gone
         }
         return Graph(kept, self.repeaters)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """What the key server says of its site: all of it, each time."""
+
+    saes: Mapping[SaeId, bytes | None] = field(default_factory=dict)
+    """SAEs at home here, each with the authority's statement of that, if there is one."""
+    homes: Mapping[SaeId, QksId] = field(default_factory=dict)
+    """Homes of SAEs elsewhere that are configured: they count, whatever is told of these SAEs."""
+    links: Mapping[QksId, Load] = field(default_factory=dict)
+    """Links that work, each with its load now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of the table (the published system's Table 1)."""
+
+    sae: SaeId
+    next_hop: QksId | None
+    """The neighbour on the way; equal to `dest` for a neighbouring site, and to this site for its own SAEs.
+
+    None if there is no way; `cost` and `length` are 0 then, and say nothing.
+    """
+    dest: QksId
+    """The SAE's home site."""
+    cost: int
+    """Of the way: the sum of what its links cost."""
+    length: int
+    """Links on the way; 0 for this site's own SAEs."""

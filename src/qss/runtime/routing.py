@@ -19,8 +19,7 @@ from qss.core.routing import Router
 from qss.core.routing import events as ev
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
-from qss.model.network import Graph
-from qss.ports.routing_table import Route, SiteState
+from qss.model.network import Graph, Route, SiteState
 from qss.runtime.outbox import Outbox
 from qss.runtime.pacing import Pace, Paced
 from qss.runtime.session import Session

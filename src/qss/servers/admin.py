@@ -13,13 +13,13 @@ from typing import Protocol
 
 import structlog
 
-from qss.model.certificates import PeerCertificate, is_site_uri, site_of
-from qss.model.errors import Unauthorised, Unavailable
+from qss.model.errors import Unavailable
 from qss.model.identifiers import PairId, QksId, SaeId
 from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
 from qss.servers.admin_door import Action, AdminDoor, Views
+from qss.servers.administrators import SiteAdministrators
 from qss.servers.counts import RequestCounts
 from qss.servers.devices import DEVICES_PATH, device_action
 from qss.servers.messages import JSON, Request, Response
@@ -83,12 +83,9 @@ class Admin:
         actions: Mapping[str, Action] | None = None,
     ) -> None:
         """Show besides what `more` returns, JSON by its paths, and do what `actions` do, by theirs."""
-        self._here = here
-        self._administrators = frozenset(administrators)
-        self._identity = identity
         self._service = service
         self._door = AdminDoor(
-            self._authorise,
+            SiteAdministrators(here, administrators, identity).name,
             "this certificate is not the site's own, nor a listed administrator's",
             Views(
                 service.alive,
@@ -108,17 +105,6 @@ class Admin:
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
         return await self._door.answer(request)
-
-    def _authorise(self, certificate: PeerCertificate) -> str:
-        """Return who asks."""
-        if any(is_site_uri(uri) for uri in certificate.uris):
-            if site_of(certificate) != self._here:
-                raise Unauthorised("the certificate is another site's")
-            return f"site {self._here}"
-        caller = self._identity.sae(certificate)
-        if caller not in self._administrators:
-            raise Unauthorised(f"{caller} is no administrator")
-        return caller
 
     async def _recall(self, who: str, _: str, body: bytes) -> Response:
         scope, peer = parse_recall(body)

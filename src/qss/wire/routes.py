@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from qss.model.errors import RemoteProtocolError
+from qss.model.identifiers import QksId
+from qss.model.network import Edge, Graph
 from qss.wire.metrics import Metric, Sample
 
 ADJACENCY = Metric("qss_routing_adjacency", "gauge", "Whether the neighbour's routing module agrees: 1 or 0.")
@@ -37,7 +39,7 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     site: str
     version: int
-    """Counts changes of `links`, `repeaters` and `routes`, from the start of the process on."""
+    """Another one with each change of `links`, `repeaters` or `routes`; none that an earlier process had."""
     neighbours: Mapping[str, str]
     """How far the adjacency to each neighbour has come (Routing 4)."""
     lsas: int
@@ -47,6 +49,17 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     repeaters: tuple[str, ...]
     """Sites through which ways may lead."""
     routes: tuple[RouteView, ...]
+
+
+def graph_of(status: RoutingStatus) -> Graph:
+    """Return the network that a site sees."""
+    edges: dict[QksId, dict[QksId, Edge]] = {}
+    for link in status.links:
+        one, other = map(QksId, link.ends)
+        edge = Edge(link.cost, link.available_bits)
+        edges.setdefault(one, {})[other] = edge
+        edges.setdefault(other, {})[one] = edge
+    return Graph(edges, frozenset(map(QksId, status.repeaters)))
 
 
 class LsaView(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,13 +10,18 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from qss.app import configuration, module_configuration
+from qss.app import configuration, module_configuration, routing_tables
 from qss.app.module_tables import ModuleConfiguration
+from qss.app.routing_tables import RoutingConfiguration
 from qss.app.site_tables import SiteConfiguration
 from qss.app.toml_decoding import describe
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
-KINDS: dict[str, type[msgspec.Struct]] = {"configuration.md": SiteConfiguration, "module.md": ModuleConfiguration}
+KINDS: dict[str, type[msgspec.Struct]] = {
+    "configuration.md": SiteConfiguration,
+    "module.md": ModuleConfiguration,
+    "routing.md": RoutingConfiguration,
+}
 
 Rows = dict[str, tuple[str, str]]
 
@@ -113,4 +118,5 @@ def example(page: str, folder: Path) -> Path:
 
 def test_the_examples_of_the_pages_load(tmp_path: Path) -> None:
     assert configuration.load(example("configuration.md", tmp_path)).site.id == "A"
+    assert routing_tables.load(example("routing.md", tmp_path)).links[0].peer == "B"
     assert module_configuration.load(example("module.md", tmp_path)).module.id == "A/1"

@@ -14,9 +14,8 @@ from structlog.testing import capture_logs
 from qss.core.routing import Origin, Router, RouterSettings
 from qss.model.errors import Unauthorised
 from qss.model.identifiers import QksId, SaeId
-from qss.model.network import Load
+from qss.model.network import Load, SiteState
 from qss.pki.statements import Judge, Signer
-from qss.ports.routing_table import SiteState
 from qss.runtime.routing import RoutingModule
 from qss.wire import routing as wire
 from support.connections import memory_pair

@@ -1,0 +1,61 @@
+"""A site's routing module that is a process of its own, as the site's node sees it: asked and told by way of Admin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from qss.app.catalogue import remote_table_of
+from qss.app.site_tables import SiteConfiguration
+from qss.client import AdminClient
+from qss.model.addresses import Address
+from qss.model.identifiers import SaeId
+from qss.model.network import Graph, Route, SiteState
+from qss.runtime.tasks import Defect, Tasks
+from qss.wire.metrics import Sample
+from qss.wire.routes import RoutingStatus, routing_samples
+
+
+class RemoteRouting:
+    """A `RoutingTable`. All methods belong to the event loop's thread."""
+
+    def __init__(self, configuration: SiteConfiguration, process: Address, defect: Defect) -> None:
+        """`process` is the module's Admin. Raises `PkiError`."""
+        tls, table = configuration.tls, configuration.routing
+        self._client = AdminClient(f"https://{process}", tls.certificate, tls.key, tls.authority)
+        self._table = remote_table_of(configuration.site.id, self._client, table.route_invalidation_s)
+        self._tasks = Tasks(defect)
+
+    def start(self) -> None:
+        """Begin to ask and to tell."""
+        self._tasks.start(self._table.keep_telling(), "routing module")
+        self._tasks.start(self._table.keep_asking(), "routing module")
+
+    async def stop(self) -> None:
+        """Ask no more. Can be called twice, and before the start."""
+        await self._tasks.cancelled()
+        await self._client.close()
+
+    def publish(self, state: SiteState) -> None:
+        """Say how the site is now (`RoutingTable`)."""
+        self._table.publish(state)
+
+    def route(self, sae: SaeId) -> Route | None:
+        """Return an SAE's home site and the way there (`RoutingTable`)."""
+        return self._table.route(sae)
+
+    @property
+    def graph(self) -> Graph:
+        """The network's links as this site sees them now."""
+        return self._table.graph
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever routes or graph may be others."""
+        self._table.watch(changed)
+
+    def status(self) -> RoutingStatus:
+        """Return what the module has told last."""
+        return self._table.status
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield no metrics: the module has its own."""
+        return routing_samples({}, self._table.status.lsas, {})
