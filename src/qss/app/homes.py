@@ -68,7 +68,7 @@ class Homes:
         self._wall = wall
         self._known: dict[bytes, HomeStatement | None] = {}
         self._forgeries: Counter[QksId] = Counter()
-        self._counted_from = wall()
+        self._counted_from = self._looked_at = wall()
 
     def check(self, statement: bytes, sae: SaeId, site: QksId) -> HomeStatement:
         """Return what the authority states, if that is the home of `sae` at `site`; it may be over.
@@ -97,9 +97,12 @@ class Homes:
         return home is not None and (home.sae, home.site) == (sae, site) and not self.is_over(home)
 
     def next_end(self) -> float | None:
-        """Return when the next statement that counts now ends, in seconds since 1970; None: none does."""
-        now = self._wall()
-        return min((home.expires for home in self._known.values() if home and home.expires > now), default=None)
+        """Return when the next statement ends, in seconds since 1970; None: none that is known does.
+
+        One that has ended since this was last asked is still returned, once: it may have come, and gone, meanwhile.
+        """
+        since, self._looked_at = self._looked_at, self._wall()
+        return min((home.expires for home in self._known.values() if home and home.expires > since), default=None)
 
     def _verified(self, statement: bytes) -> HomeStatement:
         signed, home = decode_statement(statement)

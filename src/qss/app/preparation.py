@@ -97,12 +97,11 @@ def _check_devices(configuration: tables.SiteConfiguration) -> None:
 
 def _saes(configuration: tables.SiteConfiguration) -> tuple[str, ...]:
     """Return what an operator should know of statements that hold no more. Raises `PkiError` for one that never did."""
-    SaeRegister(configuration.site.data / SAES)
-    homes = Homes(configuration.tls.authority)
+    register, homes = SaeRegister(configuration.site.data / SAES), Homes(configuration.tls.authority)
     return tuple(
-        f"the statement of the home of {sae} has expired: other sites serve it only if they have it configured; "
-        f"make a new one with: qss pki home {sae} {configuration.site.id}"
-        for sae, statement in read_statements(configuration).items()
+        f"the statement of the home of {sae} does not count any more: other sites serve it only if they have it "
+        f"configured; have the authority make a new one with: qss pki home {sae} {configuration.site.id}"
+        for sae, statement in {**register.statements, **read_statements(configuration)}.items()
         if statement is not None and not homes.counts(sae, configuration.site.id, statement)
     )
 

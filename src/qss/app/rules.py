@@ -18,7 +18,7 @@ from qss.app.sae_register import SaeRegister
 from qss.core.keyserver.policy import PairPolicy, PairRule
 from qss.core.keyserver.quotas import Quota, QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
-from qss.model.errors import BadRequest, ConfigurationError, PkiError, Unauthorised
+from qss.model.errors import ConfigurationError, PkiError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.ports.routing_table import RoutingTable
 
@@ -103,10 +103,14 @@ def read_statements(configuration: tables.SiteConfiguration) -> dict[SaeId, byte
             found[sae.id] = None
         if sae.statement is not None:
             try:
-                found[sae.id] = read_statement(sae.statement)
-                homes.check(found[sae.id] or b"", sae.id, here)
-            except (PkiError, Unauthorised, BadRequest) as error:
+                statement = read_statement(sae.statement)
+            except PkiError as error:
+                raise PkiError(f"saes[{i}].statement: {error}") from None
+            try:
+                homes.check(statement, sae.id, here)
+            except Unauthorised as error:
                 raise PkiError(f"saes[{i}].statement: {sae.statement}: {error}") from None
+            found[sae.id] = statement
     return found
 
 

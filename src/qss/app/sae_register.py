@@ -2,12 +2,13 @@
 
     state       what it means                                        leaves it
     ──────────  ───────────────────────────────────────────────────  ─────────────────────────────────────────
-    absent      not at home here by this file                        add ▶ registered
+    absent      not at home here by this file                        add ▶ registered, begin_removal ▶ leaving
     registered  at home here                                         begin_removal ▶ leaving, add ▶ registered
-    leaving     at home here no more; its keys may not all be burnt  end_removal ▶ absent
+    leaving     at home here no more; its keys may not all be burnt  end_removal ▶ absent, begin_removal ▶ leaving
 
-Each change is on disk before it counts. So a removal that a crash interrupts is gone on with. Held here: that file. Not
-here: the SAEs of the configuration, nor what a removal burns (`sae_registration`).
+An SAE that is absent here and leaves was in the configuration. Each change is on disk before it counts. So a removal
+that a crash interrupts is gone on with. Held here: that file. Not here: the SAEs of the configuration, nor what a
+removal burns (`sae_registration`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from qss.model.errors import BadRequest, InvalidIdentifier, StoreError, StoreUnavailable, Unavailable
+from qss.model.errors import BadRequest, LocalProtocolError, StoreError, StoreUnavailable, Unavailable
 from qss.model.identifiers import SaeId, parse_sae_id
 from qss.pki.durable import replace_file
 from qss.wire.home_statement import decode_statement
@@ -26,9 +27,16 @@ SAES = "saes.json"
 """The file in the data folder."""
 
 MAX_SAES = 10_000
-"""Most SAEs that can be registered."""
+"""Most SAEs that can be registered; those that are leaving are counted, too."""
+
+MAX_TOLD_BYTES = 2 << 20
+"""Most bytes of their IDs and statements: they have to fit into what one site can tell the network."""
 
 _FORMAT = 1
+
+
+class _Form(msgspec.Struct, frozen=True):
+    format: int
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,9 +84,15 @@ class SaeRegister:
         """
         if sae in self._leaving:
             raise BadRequest(f"the keys of {sae} are still being burned, after its removal: try again in a moment")
-        if sae not in self._registered and len(self._registered) >= MAX_SAES:
+        if sae not in self._registered and len(self._registered) + len(self._leaving) >= MAX_SAES:
             raise BadRequest(f"{MAX_SAES} SAEs are registered, and no more can be: remove some with `qss sae remove`")
-        self._write({**self._registered, sae: statement}, self._leaving)
+        registered = {**self._registered, sae: statement}
+        if sum(len(each) + len(stated or b"") for each, stated in registered.items()) > MAX_TOLD_BYTES:
+            raise BadRequest(
+                f"the SAEs that are registered have {MAX_TOLD_BYTES >> 20} MiB of names and statements, and no more "
+                "can be told to the network: remove some with `qss sae remove`"
+            )
+        self._write(registered, self._leaving)
 
     def begin_removal(self, sae: SaeId) -> None:
         """Have an SAE at home here no more. Raises `Unavailable` if the disk refuses."""
@@ -86,7 +100,9 @@ class SaeRegister:
         self._write(kept, self._leaving | {sae})
 
     def end_removal(self, sae: SaeId) -> None:
-        """All keys of an SAE that was removed are burned. Raises `Unavailable` if the disk refuses."""
+        """All keys of an SAE that is leaving are burned. Raises `Unavailable` if the disk refuses."""
+        if sae not in self._leaving:
+            raise LocalProtocolError(f"{sae} is not leaving")
         self._write(self._registered, self._leaving - {sae})
 
     def _write(self, registered: dict[SaeId, bytes | None], leaving: frozenset[SaeId]) -> None:
@@ -95,24 +111,30 @@ class SaeRegister:
         try:
             replace_file(self._file, content + b"\n", 0o600)
         except OSError as error:
-            raise Unavailable(f"{self._file} cannot be written ({error.strerror}): nothing has changed") from error
+            raise Unavailable(
+                f"{self._file} cannot be written ({error.strerror}): the site goes on as before; see to the disk, and "
+                "try again"
+            ) from error
         self._registered, self._leaving = registered, leaving
 
 
 def _parse(content: bytes, file: Path) -> tuple[dict[SaeId, bytes | None], frozenset[SaeId]]:
     try:
+        form = msgspec.json.decode(content, type=_Form).format
+        if form != _FORMAT:
+            raise StoreError(f"{file} has format {form}, this release reads {_FORMAT}; run the release that made it")
         found = msgspec.json.decode(content, type=_File)
         for statement in found.registered.values():
             if statement is not None:
                 decode_statement(statement)
         registered = {parse_sae_id(sae): statement for sae, statement in found.registered.items()}
         leaving = frozenset(map(parse_sae_id, found.leaving))
-    except (ValueError, InvalidIdentifier, BadRequest) as error:
-        raise StoreError(
-            f"{file} is damaged; restore it from a back-up, or remove it and register the SAEs anew"
-        ) from error
-    if found.format != _FORMAT:
-        raise StoreError(
-            f"{file} has format {found.format}, this release reads {_FORMAT}; run the release that made it"
-        )
+    except (ValueError, BadRequest, RecursionError) as error:
+        raise _damaged(file) from error
+    if leaving & registered.keys():
+        raise _damaged(file)
     return registered, leaving
+
+
+def _damaged(file: Path) -> StoreError:
+    return StoreError(f"{file} is damaged; restore it from a back-up, or remove it and register the SAEs anew")

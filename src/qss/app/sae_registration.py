@@ -49,6 +49,8 @@ class SaeRegistration:
         self._recall = recall
         self._publish = publish
         self._changing = asyncio.Lock()
+        self._taken_out: set[SaeId] = set()
+        """Taken out of the configuration, and not yet noted as leaving."""
 
     def saes(self) -> tuple[SaeView, ...]:
         """Return what is at home here, and what is about to be burned."""
@@ -71,7 +73,7 @@ class SaeRegistration:
         if statement is not None:
             self._check(sae, statement)
         async with self._changing:
-            await asyncio.to_thread(self._register.add, sae, statement)
+            await _written(self._register.add, sae, statement)
         self._publish()
 
     async def remove(self, sae: SaeId) -> Mapping[QksId, int]:
@@ -84,42 +86,45 @@ class SaeRegistration:
         async with self._changing:
             if sae not in self._register and sae not in self._register.leaving:
                 raise BadRequest(f"{sae} is not registered here: see `qss sae list`")
-            return await self._leave(sae)
+            await self._leave(sae)
+            try:
+                return await self._burn(sae)
+            except Unavailable as error:
+                raise Unavailable(
+                    f"{sae} was removed; its keys are burned as soon as that is possible: {error}"
+                ) from error
 
     async def gone(self, saes: Iterable[SaeId]) -> None:
         """Burn the keys of SAEs that have been taken out of the configuration."""
-        async with self._changing:
-            for sae in saes:
-                if sae not in self._rules.saes_at_home():
-                    try:
-                        await self._leave(sae)
-                    except Unavailable as error:
-                        _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
+        self._taken_out.update(saes)
+        await self._burn_what_left()
 
     async def keep_burning(self) -> None:
         """Burn, again and again, the keys of what was removed and could not be dealt with at once."""
         while True:
-            for sae in sorted(self._register.leaving):
-                async with self._changing:
-                    try:
-                        await self._burn(sae)
-                    except Unavailable as error:
-                        _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
+            await self._burn_what_left()
             await asyncio.sleep(RETRY_S)
 
-    async def _leave(self, sae: SaeId) -> Mapping[QksId, int]:
-        await asyncio.to_thread(self._register.begin_removal, sae)
+    async def _burn_what_left(self) -> None:
+        for sae in sorted(self._taken_out | self._register.leaving):
+            async with self._changing:
+                try:
+                    if sae in self._taken_out and sae not in self._rules.saes_at_home():
+                        await self._leave(sae)
+                    self._taken_out.discard(sae)
+                    if sae in self._register.leaving:
+                        await self._burn(sae)
+                except Unavailable as error:
+                    _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
+
+    async def _leave(self, sae: SaeId) -> None:
+        await _written(self._register.begin_removal, sae)
         self._publish()
-        try:
-            return await self._burn(sae)
-        except Unavailable as error:
-            raise Unavailable(f"{sae} was removed; its keys are burned as soon as that is possible: {error}") from error
 
     async def _burn(self, sae: SaeId) -> Mapping[QksId, int]:
-        if sae not in self._register.leaving:
-            return {}
         bits = await self._recall(Scope((), sae))
-        await asyncio.to_thread(self._register.end_removal, sae)
+        await _written(self._register.end_removal, sae)
+        _log.warning("keys of an SAE that was removed are burned", audit=True, sae=sae, burned_bits=dict(bits))
         return bits
 
     def _check(self, sae: SaeId, statement: bytes) -> None:
@@ -129,6 +134,18 @@ class SaeRegistration:
             raise BadRequest(f"this statement of a home cannot be shown to other sites: {error}") from None
         if self._homes.is_over(home):
             raise BadRequest("this statement of a home has expired: have the authority make a new one")
+
+
+async def _written[*Given](change: Callable[[*Given], None], *given: *Given) -> None:
+    """Have the register changed in a thread. Who cancels it waits for that: the next change builds on this one."""
+    writing = asyncio.ensure_future(asyncio.to_thread(change, *given))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        if not writing.cancelled():
+            writing.exception()  # nobody is there to hear of it
+        raise
 
 
 def _end_of(statement: bytes | None) -> int | None:

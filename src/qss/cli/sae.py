@@ -42,7 +42,9 @@ def listing(
         how = "configured" if sae.configured else "registered"
         until = "without a statement: known here alone"
         if sae.stated_until is not None:
-            until = f"its home is stated until {datetime.fromtimestamp(sae.stated_until, UTC):%Y-%m-%d %H:%M} UTC"
+            end = datetime.fromtimestamp(sae.stated_until, UTC)
+            is_over = end <= datetime.now(UTC)
+            until = f"its home {'was' if is_over else 'is'} stated until {end:%Y-%m-%d %H:%M} UTC"
         click.echo(f"{sae.id}  {how}  {until}")
 
 
@@ -65,7 +67,7 @@ def add(
 ) -> None:
     """Register the application SAE_ID at the site, for good. Again, to give it another statement.
 
-    Without a statement other sites serve it only if they have it in their configuration.
+    Without a statement other sites serve it only if they have it in their configuration, whatever was given before.
     """
     from qss.app.homes import read_statement
     from qss.model.identifiers import parse_sae_id

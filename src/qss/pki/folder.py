@@ -8,6 +8,7 @@ module's or an application's pair, statements, and `ca.pem`; `ca.key` stays.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,9 @@ from qss.pki.statements import sign_as_authority
 
 # File systems take 255 bytes in a name; the ending takes some, and so does the digest that replaces a long rest.
 _MAX_STEM = 200
+
+# It has no underscore, so the first one in a stem stands for the colon after it.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +138,15 @@ class PkiFolder:
 
 
 def sae_file_stem(sae: SaeId) -> str:
-    """Return the file name, without ending, that stands for an SAE ID of the form `scheme:rest`.
+    """Return the file name, without ending, that stands for an SAE ID.
 
     No two SAE IDs have the same, none leads out of the folder, and none holds a colon (curl would take what follows
-    for a password): `sae:alice` becomes `sae_alice`, any other special character becomes `%XX`. Overlong names end
-    in `+` and a digest, and `+` stands in no other.
+    for a password): `sae:alice` becomes `sae_alice`, any other special character becomes `%XX`, and what has no scheme
+    begins with `_`. Overlong names end in `+` and a digest, and `+` stands in no other.
     """
-    # A scheme has no underscore, so the first one stands for the colon. `sae_subject` has seen to it that there is one.
     scheme, _, rest = sae.partition(":")
+    if not _SCHEME.fullmatch(scheme) or scheme == sae:
+        scheme, rest = "", sae
     stem = f"{quote(scheme, safe='')}_{quote(rest, safe='')}"
     if len(stem) <= _MAX_STEM:
         return stem

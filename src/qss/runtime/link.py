@@ -237,7 +237,7 @@ class LinkRunner:
                     master=master,
                     slaves=", ".join(slaves),
                     remedy=f'if they may share keys, add [[pairs]] with master = "{master}" and slaves = '
-                    f"{json.dumps(slaves)}, see that [[saes]] has them all at their sites, and reload",
+                    f"{json.dumps(slaves)}, and reload; and see that their homes are known here (`qss route show`)",
                 )
             case ev.Erase(stream, parts):
                 self._erasures.start(self._erase(self._link, stream, parts))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from qss.model.errors import Unavailable
 from qss.model.identifiers import QksId, SaeId
 from qss.servers.admin_door import Action
 from qss.servers.messages import JSON, Response
@@ -53,6 +54,10 @@ async def _add(service: SaeService, who: str, _: str, body: bytes) -> Response:
 
 async def _remove(service: SaeService, who: str, _: str, body: bytes) -> Response:
     sae = parse_removal(body)
-    _log.warning("an SAE is removed", audit=True, by=who, sae=sae)
-    bits = await service.remove(sae)
+    try:
+        bits = await service.remove(sae)
+    except Unavailable as error:
+        _log.warning("an SAE is to be removed, and that is not done", audit=True, by=who, sae=sae, reason=str(error))
+        raise
+    _log.warning("an SAE was removed", audit=True, by=who, sae=sae, burned_bits=dict(bits))
     return Response(200, JSON, render_removed(bits))

@@ -69,6 +69,8 @@ def decode_statement(statement: bytes) -> tuple[SignedStatement, HomeStatement]:
         parse_qks_id(home.site)
     except (ValueError, InvalidIdentifier):
         raise _no_statement() from None
+    if encode_statement(signed) != statement:  # else anybody could make many of one, each to be looked at anew
+        raise _no_statement()
     return signed, home
 
 
@@ -80,11 +82,11 @@ def statement_text(statement: bytes) -> str:
 
 def parse_statement_text(text: str) -> bytes:
     """Return the statement that a text is. Raises `BadRequest` if it is none."""
-    begin, *lines, end = text.strip().splitlines() or [""]
-    if (begin.strip(), end.strip()) != (_BEGIN, _END) or len(text) > 4 * MAX_STATEMENT_BYTES:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    if (lines[:1], lines[-1:]) != ([_BEGIN], [_END]) or len(text) > 4 * MAX_STATEMENT_BYTES:
         raise _no_statement()
     try:
-        statement = base64.b64decode("".join(line.strip() for line in lines), validate=True)
+        statement = base64.b64decode("".join(lines[1:-1]), validate=True)
     except ValueError:
         raise _no_statement() from None
     decode_statement(statement)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from qss.adapters.stores.sqlite import SqliteStore, create_store, take_lock
 from qss.app.data_folder import LEDGER
 from qss.app.preparation import prepare
+from qss.app.sae_register import SAES
 from qss.cli.main import main
 from qss.model.errors import KeyRingError, PkiError, QssError, StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId
@@ -165,6 +166,10 @@ def change_ledger(place: Place, change: str) -> None:
     connection.close()
 
 
+def garbled_saes(place: Place) -> None:
+    (place.folder / "A.data" / SAES).write_bytes(b"no list")
+
+
 BROKEN: list[tuple[Callable[[Place], None], tuple[str, str], type[QssError], str]] = [
     (issue_another, ("sites/A", "sites/B"), PkiError, r"B\.pem is a certificate of site B, not A"),
     (open_key, ("", ""), PkiError, "chmod 600"),
@@ -172,6 +177,12 @@ BROKEN: list[tuple[Callable[[Place], None], tuple[str, str], type[QssError], str
     (no_ledger, ("", ""), StoreError, "there is no store at"),
     (foreign_certificate, ("", ""), PkiError, r"A\.pem is refused by whoever trusts .*ca\.pem, as neighbours do \("),
     (expired_certificate, ("", ""), PkiError, "the certificate expired on .*; get a new one"),
+    (
+        garbled_saes,
+        ("", ""),
+        StoreError,
+        r"saes\.json is damaged; restore it from a back-up, or remove it and register",
+    ),
     (another_sites_ledger, ("", ""), StoreError, "belongs to site B, not A; name that site's own data folder"),
     (another_releases_ledger, ("", ""), StoreError, r"has layout 99, this release reads layout \d+; run the"),
     (no_ledger_of_ours, ("", ""), StoreError, "is no qss store; name the right data folder"),

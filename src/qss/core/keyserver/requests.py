@@ -130,7 +130,10 @@ class RequestPlanner:
         homes = [self._home(slave) for slave in slaves]
         for slave, home in zip(slaves, homes, strict=True):
             if home is None:
-                raise BadRequest(f"SAE {slave} is not known here: ask for its registration, or check its spelling")
+                raise BadRequest(
+                    f"SAE {slave} is not known here: check its spelling, and ask the operator of its home site for a "
+                    "statement of the authority (`qss pki home`, `qss sae add`), or this site's to configure it"
+                )
             if home == self._here:
                 raise BadRequest(f"SAE {slave} is at home in this site: quantum keys are shared between sites")
             if home not in self._neighbours:
