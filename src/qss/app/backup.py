@@ -5,9 +5,10 @@
     <back-up>/              mode 0700
         ledger.sqlite       the ledger as it was at one moment, without any key
         data-key.json       the data key, sealed by the key ring: a copy of the data folder's
-        back-up.json        whose it is, and what the two files must be
+        saes.json           the SAEs that are registered, if any ever were: a copy of the data folder's
+        back-up.json        whose it is, and what the other files must be
 
-Held here: which files there are, and that they are whole. Neither needs the master key. Refused here: anchors, which
+Held here: which files there are, and that they are whole. None needs the master key. Refused here: anchors, which
 belong into no back-up, and starting what was restored.
 """
 
@@ -23,6 +24,7 @@ from qss.app.catalogue import back_up_store, restore_store
 from qss.app.data_folder import LEDGER
 from qss.app.data_key_file import DATA_KEY, check_whole, read_data_key, refuse_zeroized, write_data_key
 from qss.app.new_folder import being_made, vacant
+from qss.app.sae_register import SAES, SaeRegister
 from qss.model.errors import InvalidIdentifier, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId, parse_qks_id
 from qss.pki.durable import create_file
@@ -53,11 +55,13 @@ def back_up(data: Path, destination: Path) -> BackUp:
     """
     data_key = read_data_key(data)
     check_whole(data, data_key)
+    SaeRegister(data / SAES)
     destination = _outside(vacant(destination), data)
     with being_made(destination) as making:
         commit_number = back_up_store(data / LEDGER, data_key.site, making / LEDGER)
         write_data_key(making, data_key)
-        digests = {name: _digest(making / name) for name in (LEDGER, DATA_KEY)}
+        _copy_saes(data, making)
+        digests = {name: _digest(making / name) for name in (LEDGER, DATA_KEY, SAES) if (making / name).exists()}
         made = BackUp(data_key.site, datetime.now(UTC), commit_number, digests)
         _write_manifest(making, made)
     return made
@@ -80,7 +84,17 @@ def restore(source: Path, data: Path) -> tuple[BackUp, tuple[QksId, ...]]:
     with being_made(data) as making:
         neighbours = restore_store(source / LEDGER, data_key.site, making / LEDGER)
         write_data_key(making, data_key)
+        if SAES in found.sha256:
+            _copy_saes(source, making)
     return found, neighbours
+
+
+def _copy_saes(folder: Path, making: Path) -> None:
+    try:
+        content = (folder / SAES).read_bytes()
+    except FileNotFoundError:
+        return
+    create_file(making / SAES, content, 0o600)
 
 
 def _outside(folder: Path, other: Path) -> Path:
@@ -126,7 +140,10 @@ def _read_manifest(source: Path) -> BackUp:
             parse_qks_id(content["site"]),
             datetime.fromisoformat(content["made_at"]),
             int(content["commit_number"]),
-            {name: str(content["sha256"][name]) for name in (LEDGER, DATA_KEY)},
+            {
+                name: str(content["sha256"][name])
+                for name in (LEDGER, DATA_KEY, *([SAES] if SAES in content["sha256"] else []))
+            },
         )
     except (InvalidIdentifier, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path) from error

@@ -20,14 +20,17 @@ def command(folder: Path, destination: Path) -> None:
     from qss.app.backup import MANIFEST, back_up
     from qss.app.data_folder import LEDGER
     from qss.app.data_key_file import DATA_KEY
+    from qss.app.sae_register import SAES
 
     destination = destination.absolute()
     made = back_up(folder.absolute(), destination)
+    saes = f"  {destination / SAES}  the applications that are registered\n" if SAES in made.sha256 else ""
     click.echo(
         f"Backed up site {made.site} to {destination} (commit {made.commit_number}):\n"
         f"  {destination / LEDGER}  the ledger, without key\n"
         f"  {destination / DATA_KEY}  the data key, sealed under the master key\n"
-        f"  {destination / MANIFEST}  what the two must be\n"
+        f"{saes}"
+        f"  {destination / MANIFEST}  what the others must be\n"
         "\n"
         "Keep the master key in another place. Leave the anchor where it is: it belongs into no back-up.\n"
         f"Restore it with `qss restore {destination} DIR`."

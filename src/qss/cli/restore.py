@@ -18,11 +18,18 @@ def command(source: Path, folder: Path) -> None:
     All key that the site had gathered is burned, at both ends of every link. The master key is not needed.
     """
     from qss.app.backup import restore
+    from qss.app.sae_register import SAES
 
     folder = folder.absolute()
     found, neighbours = restore(source.absolute(), folder)
     ends = f"at both ends of the links with {', '.join(neighbours)}" if neighbours else "at both ends of every link"
     when = f"{found.made_at:%Y-%m-%d %H:%M:%S %Z}"
+    saes = (
+        "  Applications that were registered then are at home here again, also those that were removed since: look at\n"
+        "  them with `qss sae list`, and remove them again.\n"
+        if SAES in found.sha256
+        else ""
+    )
     click.echo(
         f"Restored site {found.site} in {folder}, as it was at {when} (commit {found.commit_number}).\n"
         "\n"
@@ -31,5 +38,6 @@ def command(source: Path, folder: Path) -> None:
         f"  All key that the ledger has available or reserved is burned {ends},\n"
         "  before any is used: it may have been delivered since. Keys that were not fetched are not found any more.\n"
         "  The links gather fresh key as soon as the neighbours are there.\n"
+        f"{saes}"
         "Leave the anchor as it is, or lost. Never start another copy of this data folder again."
     )

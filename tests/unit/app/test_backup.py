@@ -20,8 +20,9 @@ from qss.adapters.stores.sqlite import SqliteStore, backup, schema
 from qss.app.backup import MANIFEST, back_up, restore
 from qss.app.data_folder import LEDGER, initialise, open_store
 from qss.app.data_key_file import DATA_KEY
+from qss.app.sae_register import SAES, SaeRegister
 from qss.model.errors import StoreError, StoreUnavailable
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QksId, SaeId
 from qss.model.incarnations import is_first
 from qss.model.records import BurnReason, PeerRecord, Tally
 from qss.ports.keyring import KeyRing
@@ -186,6 +187,52 @@ def test_every_table_but_those_of_sealed_key_goes_along_whatever_it_holds(tmp_pa
         connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
         assert sorted(connection.execute("SELECT * FROM more")) == sorted(rows)
         connection.close()
+
+
+# --- registered SAEs ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registered(data: Path) -> Path:
+    """The data folder, with SAEs that were registered, and one that is leaving."""
+    register = SaeRegister(data / SAES)
+    register.add(SaeId("sae:anna"), None)
+    register.begin_removal(SaeId("sae:arno"))
+    return data
+
+
+def test_registered_saes_go_along(registered, place) -> None:
+    made = back_up(registered, place / "copy")
+    assert set(made.sha256) == {LEDGER, DATA_KEY, SAES}
+    assert stat.S_IMODE((place / "copy" / SAES).stat().st_mode) == 0o600
+    SaeRegister(registered / SAES).add(SaeId("sae:anton"), None)
+    restore(place / "copy", place / "data")
+    found = SaeRegister(place / "data" / SAES)
+    assert (list(found), found.leaving) == (["sae:anna"], {"sae:arno"})
+    assert stat.S_IMODE((place / "data" / SAES).stat().st_mode) == 0o600
+
+
+def test_a_back_up_of_none_is_restored_to_none(copy, place) -> None:
+    assert set(json.loads((copy / MANIFEST).read_text())["sha256"]) == {LEDGER, DATA_KEY}
+    (copy / SAES).write_text("what the manifest does not know is not taken along")
+    restore(copy, place / "data")
+    assert not (place / "data" / SAES).exists()
+
+
+def test_a_damaged_register_is_neither_backed_up_nor_restored(registered, place) -> None:
+    back_up(registered, place / "copy")
+    whole = (place / "copy" / SAES).read_bytes()
+    for at in range(len(whole)):
+        (place / "copy" / SAES).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(StoreError, match=r"saes\.json is damaged: it is not what `qss backup` wrote"):
+            restore(place / "copy", place / "data")
+    (place / "copy" / SAES).unlink()
+    with pytest.raises(StoreUnavailable, match="use another back-up"):
+        restore(place / "copy", place / "data")
+    (registered / SAES).write_bytes(whole[:-5])
+    with pytest.raises(StoreError, match=r"data/saes\.json is damaged; restore it from a back-up, or remove it"):
+        back_up(registered, place / "another")
+    assert entries(place) == [place / "copy"]
 
 
 # --- a node that runs ---------------------------------------------------------------------------------------------
@@ -385,7 +432,7 @@ def test_a_manifest_that_lacks_its_end_or_says_something_else_is_refused(copy, p
 
 
 @pytest.fixture
-def disk(data: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> FailingDisk:
+def disk(registered: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> FailingDisk:
     return FailingDisk(monkeypatch)
 
 

@@ -14,8 +14,9 @@ from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
 from qss.adapters.stores.sqlite import take_lock
 from qss.app.data_folder import LEDGER, initialise
 from qss.app.data_key_file import DATA_KEY, ZEROIZED
+from qss.app.sae_register import SAES, SaeRegister
 from qss.cli.main import main
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QksId, SaeId
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_a_back_up_and_what_is_made_of_it_need_no_master_key(data, tmp_path, mon
     assert made.stdout.startswith(f"Backed up site A to {tmp_path / 'copy'} (commit 0):\n")
     for name, says in ((LEDGER, "the ledger, without key"), (DATA_KEY, "the data key, sealed"), ("back-up.json", "")):
         assert f"  {tmp_path / 'copy' / name}  {says}" in made.stdout
+    assert "applications" not in made.stdout
     assert "Leave the anchor where it is: it belongs into no back-up." in made.stdout
     assert f"Restore it with `qss restore {tmp_path / 'copy'} DIR`." in made.stdout
 
@@ -61,6 +63,14 @@ def test_a_back_up_and_what_is_made_of_it_need_no_master_key(data, tmp_path, mon
         assert says in restored.stdout
     assert "Never start another copy of this data folder again." in restored.stdout
     assert names(tmp_path / "B.data") == {LEDGER, DATA_KEY}
+
+
+def test_registered_applications_are_named_and_that_they_are_there_again(data, tmp_path) -> None:
+    SaeRegister(data / SAES).add(SaeId("sae:anna"), None)
+    made = qss("backup", data, tmp_path / "copy")
+    assert f"  {tmp_path / 'copy' / SAES}  the applications that are registered\n" in made.stdout
+    restored = qss("restore", tmp_path / "copy", tmp_path / "B.data")
+    assert "also those that were removed since: look at\n  them with `qss sae list`" in restored.stdout
 
 
 def test_a_refusal_is_one_line_and_leaves_nothing(data, tmp_path) -> None:
