@@ -25,7 +25,7 @@ LSA_BURST, LSA_PER_SECOND = 10, 5.0
 """Instances of one LSA that are taken of one neighbour at once, and in a second after that."""
 
 ORIGIN_BURST, ORIGIN_PER_SECOND = 256, 80.0
-"""Instances of all LSAs of one origin: a site has up to 65, and says them anew every second, if its lifetime is short."""
+"""Instances of all LSAs of one origin: a site has up to 65, and if their lifetime is short, says them every second."""
 
 FAILED_BURST, FAILED_PER_SECOND = 200, 100.0
 """LSAs of one neighbour whose signatures were looked at in vain."""
