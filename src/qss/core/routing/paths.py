@@ -51,11 +51,14 @@ def repaired_paths(
     Only paths that led over them, or may lead over them now, are sought. Which sites are repeaters must have stayed.
     """
     arcs = [arc for one, other in changed for arc in ((one, other), (other, one))]
-    cut = [before[end] for begin, end in arcs if end in before and before[end].sites[-2:] == (begin, end)]
-    lost = {site for site, path in before.items() if any(path.sites[: len(each.sites)] == each.sites for each in cut)}
+    lost: set[QksId] = set()
+    for begin, end in arcs:
+        if end in before and before[end].sites[-2:] == (begin, end):
+            place = before[end].length  # whatever leads through this site does so at the same place
+            lost.update(s for s, path in before.items() if path.length >= place and path.sites[place] == end)
     if len(lost) > len(before) * _MOST_LOST:
         return shortest_paths(graph, source)
-    best = {site: path for site, path in before.items() if site not in lost}
+    best = {site: path for site, path in before.items() if site not in lost} if lost else dict(before)
     waiting: list[tuple[int, int, tuple[QksId, ...]]] = []
 
     def go_on(path: Path, neighbour: QksId, edge: Edge) -> None:
