@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.authority import Authority, read_authority
+from qss.pki.folder import Pair
 from qss.pki.keys import PrivateKey, read_private_key
 from qss.pki.names import common_name
 from qss.pki.statements import sign_as_authority
@@ -35,11 +36,10 @@ def signed_by(authority: Authority, sae: SaeId = SAE, site: QksId = SITE, expire
     return encode_statement(SignedStatement(body, *sign_as_authority(authority, SIGNED_AS + body)))
 
 
-def by_site(pki: Pki, site: str) -> bytes:
+def by_site(pair: Pair, site: QksId) -> bytes:
     """Return a statement that a site has made for itself, with the key of its certificate."""
-    pair = pki.site(site)
     certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
-    return signed_by(Authority(certificate, read_private_key(pair.key.read_bytes(), "key")), site=QksId(site))
+    return signed_by(Authority(certificate, read_private_key(pair.key.read_bytes(), "key")), site=site)
 
 
 def forged(number: int, site: QksId = SITE) -> bytes:

@@ -91,7 +91,7 @@ def test_nobody_else_states_anything(pki, homes, tmp_path) -> None:
     whole = decode_statement(stated(pki))[0]
     of_bob = decode_statement(stated(pki, BOB))[0]
     for statement in (
-        by_site(pki, "A"),
+        by_site(pki.site("A"), SITE),
         signed_by(other),
         forged(1),
         encode_statement(type(whole)(whole.body, "ed25519", whole.signature)),

@@ -145,7 +145,7 @@ def test_what_cannot_be_taken_over_changes_nothing(place, register) -> None:
     [
         (lambda pki: stated(pki, ANNA), "the statement is that sae:anna is at home at A, not sae:alice at A"),
         (lambda pki: stated(pki, ALICE, B), "the statement is that sae:alice is at home at B, not sae:alice at A"),
-        (lambda pki: by_site(pki, "A"), "the network's authority has not signed this"),
+        (lambda pki: by_site(pki.site("A"), A), "the network's authority has not signed this"),
         (lambda pki: stated(Pki(pki.folder.root / "other"), ALICE), "the network's authority has not signed this"),
     ],
 )

@@ -143,7 +143,7 @@ async def test_what_other_sites_would_not_take_is_refused(site) -> None:
     for statement, says in (
         (stated(pki, CAROL), "cannot be shown to other sites: the statement is that sae:carol is at home at A, not"),
         (stated(pki, ANNA, B), "cannot be shown to other sites: the statement is that sae:anna is at home at B, not"),
-        (by_site(pki, "A"), "cannot be shown to other sites: the network's authority has not signed this"),
+        (by_site(pki.site("A"), A), "cannot be shown to other sites: the network's authority has not signed this"),
         (stated(pki, ANNA, expires=1_700_000_000), "has expired: have the authority make a new one"),
         (b"no statement", "this is no statement of an SAE's home: give what `qss pki home` made"),
     ):
