@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from benchmarks import getkey, growth, ingest, southbound, state
+from benchmarks import getkey, growth, ingest, routing_sim, southbound, state
 from benchmarks.results import Line, write
 
 SETS: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
@@ -26,7 +26,10 @@ SETS: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
 }
 """What is measured if nothing is named, in order."""
 
-ON_DEMAND: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {"southbound": southbound.southbound}
+ON_DEMAND: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
+    "southbound": southbound.southbound,
+    "routing-sim": routing_sim.routing_sim,
+}
 """What is measured only if it is named."""
 
 RESULTS = Path("build/bench.json")
