@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -16,16 +15,9 @@ from qss.simulation.routing import Network, sign_as
 from qss.simulation.routing_truth import Truth, settle
 from qss.simulation.topologies import line, ring, site
 from qss.wire import routing as wire
-from support.routing_networks import TOPOLOGIES, at_rest, busiest
+from support.routing_networks import TOPOLOGIES, at_rest, busiest, lsas_told
 
 REAL = ("ring", "nsfnet", "geant")
-
-
-def tampering(liar: QksId, lie: Callable[[wire.Update], list[wire.Message]]) -> Callable[..., list[wire.Message]]:
-    """Return how a network is disturbed by a site that sends lies after each Update."""
-    return lambda sender, _, message: (
-        [message, *lie(message)] if sender == liar and isinstance(message, wire.Update) else [message]
-    )
 
 
 def origin_of(carried: wire.Carried) -> str:
@@ -54,11 +46,13 @@ def test_a_liar_changes_nothing_of_what_others_say(shape, lie):
     network = Network(TOPOLOGIES[shape])
     liar = busiest(network)
 
-    def lies(update: wire.Update) -> list[wire.Message]:
-        others = [each for each in update.carried if origin_of(each) != liar]
-        return update_of([forged(each, **LIES[lie](wire.decode_body(each.body))) for each in others])
+    def forge(sender: QksId, _: QksId, message: wire.Message) -> list[wire.Message]:
+        if sender != liar or not isinstance(message, wire.Update):
+            return [message]
+        others = [each for each in message.carried if origin_of(each) != liar]
+        return [message, *update_of([forged(each, **LIES[lie](wire.decode_body(each.body))) for each in others])]
 
-    network.disturb = tampering(liar, lies)
+    network.disturb = forge
     network.connect_all()
     settle(network, 3.0)
     network.set_saes(network.sites[0], {SaeId("sae:new"): None})
@@ -75,18 +69,29 @@ def test_whatever_was_said_and_is_said_again_changes_nothing(shape):
     network = Network(TOPOLOGIES[shape])
     liar, dice = busiest(network), random.Random(1)
     kept: list[wire.Carried] = []
+    between_others: Counter[bool] = Counter()
 
-    def replay(update: wire.Update) -> list[wire.Message]:
-        kept.extend(update.carried)
-        return update_of([msgspec.structs.replace(each, age_ms=0) for each in dice.choices(kept, k=20)])
+    def replay(sender: QksId, peer: QksId, message: wire.Message) -> list[wire.Message]:
+        if not isinstance(message, wire.Update):
+            return [message]
+        if sender != liar:
+            between_others[peer != liar] += 1
+            return [message]
+        kept.extend(message.carried)
+        return [message, *update_of([msgspec.structs.replace(each, age_ms=0) for each in dice.choices(kept, k=20)])]
 
-    network.disturb = tampering(liar, replay)
+    network.disturb = replay
     network.connect_all()
     settle(network, 3.0)
+    network.run(5)
+    between_others.clear()
+    before = lsas_told(network)
     for number in range(5):
         for here in (network.sites[0], network.sites[-1]):
             network.set_saes(here, {SaeId(f"sae:{here}:{number}"): None})
         settle(network, 3.0)
+    network.run(5)
+    assert between_others[True] <= 2 * len(network.roads) * (lsas_told(network) - before)
     network.kill(network.sites[0])
     settle(network, 3.0)
     honest = [router for here, router in network.routers.items() if here != liar]
