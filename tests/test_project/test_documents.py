@@ -13,6 +13,7 @@ import qss.wire.status
 from qss.app.configuration import load
 from qss.app.module_states import OUTCOMES
 from qss.model.records import BurnReason
+from qss.pki.folder import PkiFolder
 from qss.wire.metrics import Metric
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +146,12 @@ def test_the_tutorial_configures_both_ends_of_one_link(tmp_path: Path) -> None:
     assert (a.site.id, a.links[0].peer, a.links[0].uuid) == (b.links[0].peer, b.site.id, b.links[0].uuid)
     assert a.links[0].address == b.external.listen
     assert b.links[0].address == a.external.listen
-    assert (a.saes, a.pairs) == (b.saes, b.pairs)
+    assert a.pairs == b.pairs
+    assert [(sae.id, sae.site) for sae in (*a.saes, *b.saes)] == [("sae:alice", "A"), ("sae:bob", "B")]
+    page = (ROOT / "docs/tutorial/first-network.md").read_text("utf-8")
+    for sae in (*a.saes, *b.saes):
+        assert sae.statement == tmp_path / PkiFolder(Path("pki")).home(sae.id)
+        assert f"$ qss pki home {sae.id} {sae.site}\n" in page
 
 
 def test_the_store_page_has_every_reason_of_a_burned_bit_and_no_other() -> None:
