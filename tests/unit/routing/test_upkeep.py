@@ -96,6 +96,18 @@ def test_a_table_that_was_given_away_stays_as_it_was():
     assert first.paths[SITES[1]].cost == first.graph.edges[SITES[0]][SITES[1]].cost == 5
 
 
+def test_links_of_another_part_count_for_nothing():
+    database, upkeep = Database(), Upkeep(HERE, counts)
+    for site, peer, part in ((SITES[0], SITES[1], 0), (SITES[1], SITES[0], 1)):
+        body = wire.Body(
+            *(1, wire.LsaType.LINKS, wire.Source(site, "host", 1), wire.Endpoint("host", 2), part, 0, 1, 90),
+            *(False, True, (wire.LinkState(peer, 5, 1),), (), 0),
+        )
+        database.install(Instance(wire.Header(body.key, 0, 1, bytes(8)), b"", body, UNSIGNED, 0.0, 0.0))
+        upkeep.note(body.key)
+    assert upkeep.table(database).graph == Graph({}, frozenset({SITES[0]}))
+
+
 def test_homes_that_are_judged_anew():
     allowed = set(SITES)
     database, upkeep = Database(), Upkeep(HERE, lambda _, site, __: site in allowed)
