@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qss.model.identifiers import QksId, SaeId
-from qss.model.network import Graph
-from qss.ports.routing_table import Route, SiteState
+from qss.model.network import Graph, Route, SiteState
 
 
 class FixedRoutes:
