@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fuzz import etsi004, qrp, routing, vendor_boxes
+from fuzz import etsi004, qrp, routing, saes, vendor_boxes
 
 MAX_MUTATIONS = 8
 MAX_INSERTED = 64
@@ -30,6 +30,7 @@ TARGETS = {
     "etsi004": Target(etsi004.seeds, etsi004.one),
     "qrp": Target(qrp.seeds, qrp.one),
     "routing": Target(routing.seeds, routing.one),
+    "saes": Target(saes.seeds, saes.one),
     "vendor-boxes": Target(vendor_boxes.seeds, vendor_boxes.one),
 }
 

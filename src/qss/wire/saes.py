@@ -79,5 +79,5 @@ def parse_saes(body: bytes) -> tuple[SaeView, ...]:
     """Read what is at home at a site. Raises `BadRequest` if it is none."""
     try:
         return msgspec.json.decode(body, type=tuple[SaeView, ...])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadRequest("these are no SAEs") from None

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from fuzz.__main__ import TARGETS, run
 from qss.model.errors import BadRequest
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.home_statement import SignedStatement, encode_home, encode_statement
@@ -86,7 +87,15 @@ def test_what_is_at_home_is_read_as_it_was_written() -> None:
             parse_saes(body[:cut])
 
 
-@pytest.mark.parametrize("body", [b"{}", b'[{"id": "sae:carol"}]', b'["sae:carol"]', render_saes(VIEWS) + b"!"])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b'[{"id": "sae:carol"}]', b'["sae:carol"]', render_saes(VIEWS) + b"!", b'[{"x":' + b"[" * 100_000],
+    ids=["no list", "without members", "names alone", "trailing", "deep"],
+)
 def test_what_are_no_saes_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest, match="these are no SAEs"):
         parse_saes(body)
+
+
+def test_fuzzing_finds_nothing_in_a_short_while() -> None:
+    assert run(TARGETS["saes"], 7, tries=3000) == 3000
