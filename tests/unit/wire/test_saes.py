@@ -6,8 +6,8 @@ import base64
 import json
 
 import pytest
-
 from fuzz.__main__ import TARGETS, run
+
 from qss.model.errors import BadRequest
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.home_statement import SignedStatement, encode_home, encode_statement
