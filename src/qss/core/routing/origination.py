@@ -94,31 +94,30 @@ class Origination:
     """Instances of before that somebody still has: what is said next must be newer."""
     _holds: dict[LsaType, Hold] = field(default_factory=lambda: {each: Hold() for each in LsaType})
     _leaving: bool = False
-    _dirty: bool = True
-    """Something may have to be said, now or when the hold time passes."""
-    _refresh_at: float = 0.0
+    _look_at: float = 0.0
+    """Before that there is nothing to be said: no hold time passes that holds anything back, and no LSA is stale."""
 
     def set_links(self, links: Sequence[LinkState]) -> None:
         """Say this of the site's links from now on."""
         told = tuple(sorted(links, key=lambda link: link.peer))
-        self._dirty = self._dirty or told != self._links
-        self._links = told
+        if told != self._links:
+            self._links, self._look_at = told, 0.0
 
     def set_saes(self, saes: Mapping[SaeId, bytes | None]) -> None:
         """Say from now on that these SAEs are at home here, with their statements."""
         self._parts = _parted([SaeState(sae, saes[sae]) for sae in sorted(saes)])
-        self._dirty = True
+        self._look_at = 0.0
 
     def leave(self) -> None:
         """Withdraw all, and say nothing more."""
-        self._leaving = self._dirty = True
+        self._leaving, self._look_at = True, 0.0
 
     def heard_own(self, header: Header) -> None:
         """Somebody has an instance of this site's LSA that is none of those said here (Routing 7.3)."""
         before = self._beyond.get(header.key)
         if before is None or before.version < header.version:
             self._beyond[header.key] = header
-        self._dirty = True
+        self._look_at = 0.0
 
     def is_over(self, key: Key) -> bool:
         """Whether nothing can be said any more in this LSA."""
@@ -126,7 +125,7 @@ class Origination:
 
     def due(self, now: float, wall: float) -> Iterator[Body]:
         """Yield what is to be said now. Costs nothing where that is nothing."""
-        if not self._dirty and now < self._refresh_at:
+        if now < self._look_at:
             return
         wanted = {} if self._leaving else dict(self._wanted())
         wanted = {key: neighbours for key, neighbours in wanted.items() if not self.is_over(key)}
@@ -140,9 +139,9 @@ class Origination:
             stale = {key for key in keys - set(changed) if key in wanted and self._is_stale(key, now)}
             for key in (*changed, *sorted(stale)):
                 yield self._say(key, wanted.get(key), now, wall)
-        self._dirty = any(self._differs(key, wanted.get(key)) for key in self._keys(wanted))
-        said = [self._said[key].at for key in wanted if key in self._said]
-        self._refresh_at = min(said, default=math.inf) + self.origin.lifetime_s / REFRESHES
+        held = [self._holds[key.type].until for key in self._keys(wanted) if self._differs(key, wanted.get(key))]
+        stale_at = [self._said[key].at + self.origin.lifetime_s / REFRESHES for key in wanted if key in self._said]
+        self._look_at = min((*held, *stale_at), default=math.inf)
 
     def _wanted(self) -> Iterator[tuple[Key, tuple[LinkState, ...] | tuple[SaeState, ...]]]:
         site = self.origin.source.qks
