@@ -67,10 +67,13 @@ class Truth:
         return {sae: there for sae, there in table.homes.items() if there in judged} == homes
 
 
-def settle(network: Network, within_s: float) -> float:
-    """Let it run until all tables are right; return how long that took. Raises `AssertionError` if it takes longer."""
+def settle(network: Network, within_s: float, every_s: float = 0.005) -> float:
+    """Let it run until all tables are right; return how long that took. Raises `AssertionError` if it takes longer.
+
+    They are looked at every so many seconds.
+    """
     truth = Truth(network)
-    took = network.run(within_s, lambda: not truth.wrong())
+    took = network.run(within_s, lambda: not truth.wrong(), every_s)
     wrong = truth.wrong()
     if wrong:
         raise AssertionError(f"{len(wrong)} tables are not right after {within_s} s, such as that of {wrong[0]}")

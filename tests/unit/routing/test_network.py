@@ -51,7 +51,7 @@ def test_after_a_bad_day_all_tables_become_right(shape):
         network.connect_all()
         network.set_saes(one, {SaeId(f"sae:{dice.random()}"): None})
         network.run(0.5)
-    settle(network, 30.0)
+    settle(network, 30.0, every_s=0.1)
 
 
 @pytest.mark.parametrize("shape", TOPOLOGIES)
