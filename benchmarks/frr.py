@@ -20,8 +20,9 @@ from typing import Self
 from benchmarks import frr_plan as plan
 from benchmarks.convergence import Convergence, Rest, Spread
 from benchmarks.kernel_tables import KernelTables, Right, Table
-from benchmarks.namespaces import Daemons, Namespace, ended_by_signals
+from benchmarks.namespaces import Daemons, Namespace, ended_by_signals, sent_bytes
 from benchmarks.topologies import Edge, check, next_hops, nodes_of
+from benchmarks.wiring import wired
 
 _PROGRAMS = Path("/usr/lib/frr")
 _USER = "frr"
@@ -154,31 +155,13 @@ class Frr:
     def _build(self) -> None:
         self._folder = Path(self._left.enter_context(tempfile.TemporaryDirectory(prefix="qss-frr-")))
         shutil.chown(self._folder, _USER, _USER)
-        self._namespaces = {router: self._namespace() for router in self._routers}
+        self._namespaces = wired(self._edges, self._left)
         for router in self._routers:
-            self._join(router)
-        for router in self._routers:
-            self._namespaces[router].ip(*plan.set_up(self._edges, router))
             self._write(router)
         self._tables = KernelTables(self._namespaces)
         self._left.callback(self._tables.close)
         self._daemons = Daemons()
         self._left.callback(self._daemons.stop)
-
-    def _namespace(self) -> Namespace:
-        made = Namespace()
-        self._left.callback(made.close)
-        return made
-
-    def _join(self, router: int) -> None:
-        """Make the links to neighbours with a higher number."""
-        links = [
-            f"link add {plan.interface(other)} index {plan.index(other)} type veth"
-            f" peer name {plan.interface(router)} index {plan.index(router)} netns {self._namespaces[other].path}"
-            for other in plan.neighbours(self._edges, router)
-            if other > router
-        ]
-        self._namespaces[router].ip(*links)
 
     def _write(self, router: int) -> None:
         folder = self._folder / str(router)
@@ -232,6 +215,4 @@ class Frr:
         return max(became.values()) - began
 
     def _sent_bytes(self) -> int:
-        zebras = self._daemons.pids[: len(self._routers)]
-        lines = [line for pid in zebras for line in Path(f"/proc/{pid}/net/dev").read_text("ascii").splitlines()]
-        return sum(int(line.split()[9]) for line in lines if line.lstrip().startswith("to"))
+        return sum(map(sent_bytes, self._daemons.pids[: len(self._routers)]))

@@ -5,11 +5,15 @@ but its status and length. It asks a bare server as well, so that nobody takes i
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
+
+from benchmarks.namespaces import Namespace
 
 from qss.cli.demo.network import HOMES, Network
 from qss.model.identifiers import SaeId
@@ -22,6 +26,8 @@ class Target:
 
     port: int
     context: ssl.SSLContext
+    namespace: Namespace | None = None
+    """The network namespace that it is in, if not ours."""
 
     @classmethod
     def of(cls, network: Network, sae: SaeId, port: int | None = None) -> Self:
@@ -50,8 +56,11 @@ class Caller:
     @classmethod
     async def to(cls, target: Target) -> Self:
         """Connect."""
+        with nullcontext() if target.namespace is None else target.namespace.inside():
+            plain = socket.create_connection(("127.0.0.1", target.port), timeout=5)
+        plain.setblocking(False)  # noqa: FBT003 - the socket module has it so
         return cls(
-            *await asyncio.open_connection("127.0.0.1", target.port, ssl=target.context, server_hostname="localhost")
+            *await asyncio.open_connection(sock=plain, ssl=target.context, server_hostname="localhost", limit=1 << 24)
         )
 
     async def ask(self, request: bytes) -> bytes:
