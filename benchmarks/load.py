@@ -19,6 +19,8 @@ from qss.cli.demo.network import HOMES, Network
 from qss.model.identifiers import SaeId
 from qss.pki.contexts import application_context
 
+_LONGEST_LINE = 1 << 24
+
 
 @dataclass(frozen=True)
 class Target:

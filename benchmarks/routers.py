@@ -36,7 +36,7 @@ FULL = Load(1 << 20, 1 << 20)
 _PORT, _ADMIN = 8447, 8448
 _DAYS = 2
 _PATIENCE_S = 120.0
-_CALM_S = 0.3
+_CALM_S = 1.1  # a site that changes once a second is not held back
 
 Right = Callable[[int, RoutingStatus], bool]
 """Whether a site's table is as it should be."""

@@ -6,14 +6,14 @@ The addresses are those of `frr_plan`, whoever routes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 from benchmarks import frr_plan as plan
 from benchmarks.namespaces import Namespace
 from benchmarks.topologies import Edge, nodes_of
 
 
-def wired(edges: Sequence[Edge], left: ExitStack) -> dict[int, Namespace]:
+def wired(edges: Sequence[Edge], left: ExitStack | AsyncExitStack) -> dict[int, Namespace]:
     """Return a namespace for each node; they are let go when `left` is closed."""
     namespaces = {}
     for node in nodes_of(edges):

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from qss.core.routing.origination import FIRST_HOLD_S, LONGEST_HOLD_S, Origin, Origination
+from qss.core.routing.origination import BURST, FIRST_HOLD_S, LONGEST_HOLD_S, Origin, Origination
 from qss.model.identifiers import SaeId
 from qss.wire import routing as wire
 
@@ -50,32 +50,30 @@ def test_only_what_changed_is_said_and_its_sequence_rises(site):
     assert said(site, 21.0) == {}
 
 
-def test_the_first_change_is_told_at_once_and_the_next_ones_are_held_back_longer_and_longer(site):
-    now, pauses, cost = 10.0, [], 1
-    site.set_links([wire.LinkState("B", cost, 1)])
-    assert said(site, now)
-    for _ in range(10):
-        cost += 1
-        site.set_links([wire.LinkState("B", cost, 1)])
-        assert said(site, now) == {}
-        due = site._holds[wire.LsaType.LINKS].until
-        assert said(site, due)
-        pauses.append(round(due - now, 6))
-        now = due
-    assert pauses[0] == FIRST_HOLD_S
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_HOLD_S
-    assert all(later <= 2 * earlier for earlier, later in itertools.pairwise(pauses))
+def told_from(site, now, changes):
+    """Change something each 10 ms; return when it was told."""
+    told = []
+    for number in range(changes):
+        site.set_links([wire.LinkState("B", number + 1, 1)])
+        if said(site, now + number / 100):
+            told.append(now + number / 100)
+    return told
 
 
-def test_after_a_quiet_time_a_change_is_told_at_once_again(site):
-    for number, now in enumerate((10.0, 10.05, 10.15), 1):
-        site.set_links([wire.LinkState("B", number, 1)])
-        assert said(site, now)
-    site.set_links([wire.LinkState("B", 99, 1)])
-    assert said(site, 11.0)
-    site.set_links([wire.LinkState("B", 98, 1)])
-    assert said(site, 11.0 + FIRST_HOLD_S)
+def test_the_first_change_is_told_at_once_the_next_ones_soon_and_many_once_a_second(site):
+    told = told_from(site, 10.0, 1000)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(told)]
+    assert told[0] == 10.0
+    assert pauses[: BURST - 1] == pytest.approx([FIRST_HOLD_S] * (BURST - 1), abs=0.011)
+    assert pauses[BURST + 1 :] == pytest.approx([LONGEST_HOLD_S] * (len(pauses) - BURST - 1), abs=0.011)
+    assert len(told) < BURST + 10 / LONGEST_HOLD_S + 2
+
+
+def test_after_a_quiet_time_changes_are_told_at_once_again(site):
+    told_from(site, 10.0, 1000)
+    told = told_from(site, 20.0 + BURST * LONGEST_HOLD_S, 100)
+    assert told[0] == 20.0 + BURST * LONGEST_HOLD_S
+    assert len(told) >= BURST
 
 
 def test_a_change_that_is_taken_back_while_it_is_held_is_not_told(site):

@@ -80,7 +80,7 @@ class Site:
         self.number = getattr(self, "number", 0) + 1
         sae = SaeId(f"sae:new:{self.number}")
         self.c.publish(SiteState({sae: None}, links={A: LOAD}))
-        await asyncio.sleep(6)  # the longest hold time, in a site that was busy
+        await asyncio.sleep(1.2)  # the longest hold time, in a site that was busy
         assert self.a.route(sae).next_hop == C
         assert self.phases[0] == "full"
         return True

@@ -3,8 +3,7 @@
     state    what it means                              leaves it
     ───────  ─────────────────────────────────────────  ───────────────────────────────────────────────────────
     quiet    what comes is told at once                 a change is told ▶ holding
-    holding  changes gather until the hold time passes  it passes: with changes ▶ told, holding twice as long;
-                                                        without, for twice the hold time ▶ quiet
+    holding  changes gather until the hold time passes  it passes ▶ quiet; what has gathered is told
 
 Held here: bodies, versions and times. Not here: signing, installing and sending (`router`). Times in seconds; the wall
 clock only dates what is said.
@@ -17,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from qss.core.routing.buckets import Bucket
 from qss.model.identifiers import SaeId
 from qss.wire.routing import (
     MAX_GENERATION,
@@ -35,7 +35,10 @@ from qss.wire.routing import (
 )
 
 FIRST_HOLD_S = 0.05
-LONGEST_HOLD_S = 5.0
+LONGEST_HOLD_S = 1.0
+
+BURST = 8
+"""Changes that are told with the first hold time between them, if there was none for long; then it is the longest."""
 
 SAES_BYTES = 48 * 1024
 """Most bytes of SAEs in one LSA: the rest of it, and MessagePack, need room as well."""
@@ -68,17 +71,16 @@ class Hold:
     """When the next change may be told."""
 
     until: float = 0.0
-    length: float = FIRST_HOLD_S
-    quiet_from: float = 0.0
+    lately: Bucket = field(default_factory=lambda: Bucket(BURST, 1 / LONGEST_HOLD_S))
 
     def may_tell(self, now: float) -> bool:
         """Whether the hold time has passed."""
-        return now >= self.until
+        return now >= self.until and self.lately.has_room(now)
 
     def told(self, now: float) -> None:
         """A change is told: hold the next ones back."""
-        self.length = FIRST_HOLD_S if now >= self.quiet_from else min(LONGEST_HOLD_S, 2 * self.length)
-        self.until, self.quiet_from = now + self.length, now + 3 * self.length
+        self.until = now + FIRST_HOLD_S
+        self.lately.add(now)
 
 
 @dataclass(slots=True)
