@@ -1,7 +1,7 @@
 """`qss routing` on a topology: a process for each site, in network namespaces as FRR's daemons are in (`frr`).
 
 Each site has one SAE, and as much key as any other on each of its links. Its key server's part is played from here, by
-the way in that a key server takes: the Admin interface. So what counts as a table is what a key server would have got.
+the way in that a key server takes: the Admin interface. When a table changed is what its module says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Self
 
 from benchmarks import frr_plan as plan
 from benchmarks.convergence import Convergence, Rest, Spread
-from benchmarks.load import Caller, Refused, Target, post
+from benchmarks.load import Caller, Refused, Target, get, post
 from benchmarks.namespaces import Daemons, ended_by_signals, sent_bytes
 from benchmarks.topologies import Edge, check, next_hops, nodes_of
 from benchmarks.wiring import wired
@@ -79,12 +79,10 @@ class Routers:
         self.nodes = nodes_of(edges)
         self._left = AsyncExitStack()
         self.states: dict[int, SiteState] = {}
-        self._tables: dict[int, RoutingStatus] = {}
-        self._heard: dict[int, float] = {}
-        self._change = asyncio.Event()
         self._callers: dict[int, Caller] = {}
-        self.listened_at = 0.0
-        """When the last process took calls, by `time.monotonic`."""
+        self._publishers: dict[int, Caller] = {}
+        self.listened_s = 0.0
+        """How long after the start of the first process the last one took calls."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -115,12 +113,12 @@ class Routers:
 
     async def cold_start(self) -> float:
         """Start all processes; return the time until every site has a way to every SAE."""
-        began = time.monotonic()
+        began = time.time()
         for node in self.nodes:
             command = [sys.executable, "-m", "qss.cli.main", "routing", "--config", str(self._file(node))]
             self._daemons.start(command, self._namespaces[node], self._file(node).with_suffix(".log"))
         await asyncio.gather(*map(self._connect, self.nodes))
-        self.listened_at = time.monotonic()
+        self.listened_s = time.time() - began
         became = await self.wait(self.right_on(self._edges), "the shortest paths")
         return max(became.values()) - began
 
@@ -134,14 +132,32 @@ class Routers:
         def has(node: int, table: RoutingStatus) -> bool:
             return node not in others or any(sae == route.SAE_ID for route in table.routes)
 
-        began = time.monotonic()
+        began = time.time()
         await self.publish(origin, SiteState({**before.saes, sae: statement}, {}, before.links))
         became = await self.wait(has, f"{sae}")
-        await asyncio.sleep(_CALM_S)
         await self.publish(origin, before)
         await self.wait(lambda node, table: not has(node, table) or node == origin, f"the end of {sae}")
-        await asyncio.sleep(_CALM_S)
         return {node: became[node] - began for node in others}
+
+    async def ask_after(self, number: int) -> float:
+        """Return the time until a key server that asks the last site's module has a further SAE of the first site's."""
+        origin, last = self.nodes[0], self.nodes[-1]
+        sae, before = sae_of(origin, number), self.states[origin]
+        statement = read_statement(state_home(self._pki, sae, site_of(origin), _DAYS))
+        caller = self._callers[last]
+        version = parse_routing(await caller.ask(get("/routing"))).version
+        waiting = asyncio.create_task(caller.ask(post("/routing/wait", render_wait(version, MAX_WAIT_S))))
+        await asyncio.sleep(_CALM_S)
+        began = time.monotonic()
+        await self.publish(origin, SiteState({**before.saes, sae: statement}, {}, before.links))
+        told = parse_routing(await waiting)
+        took = time.monotonic() - began
+        if sae not in {route.SAE_ID for route in told.routes}:
+            raise RuntimeError(f"another change came between: {told.routes}")
+        await asyncio.sleep(_CALM_S)
+        await self.publish(origin, before)
+        await asyncio.sleep(_CALM_S)
+        return took
 
     async def flap(self) -> tuple[float, float]:
         """Take the first edge away, and give it back; return for both the time until the last table had changed."""
@@ -166,28 +182,26 @@ class Routers:
     async def publish(self, node: int, state: SiteState) -> None:
         """Say as a site's key server how the site is."""
         self.states[node] = state
-        await self._callers[node].ask(post("/routing/publish", render_state(state)))
+        await self._publishers[node].ask(post("/routing/publish", render_state(state)))
 
     async def wait(self, right: Right, what: str) -> dict[int, float]:
-        """Wait until all tables are right at once; return for each when it became so."""
-        became: dict[int, float] = {}
+        """Wait until all tables are right, and return when each became so (`time.time`), as its site says.
+
+        Nobody is asked before all is calm: that would slow down what is measured.
+        """
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            self._change.clear()
-            for node in self.nodes:
-                table = self._tables.get(node)
-                if table is None or not right(node, table):
-                    became.pop(node, None)
-                elif node not in became:
-                    became[node] = self._heard[node]
-            if len(became) == len(self.nodes):
-                return became
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    await self._change.wait()
-            except TimeoutError:
-                missing = sorted(set(self.nodes) - set(became))
-                raise TimeoutError(f"sites {missing} do not have {what} within {_PATIENCE_S:g} s") from None
+            await asyncio.sleep(_CALM_S)
+            tables = dict(zip(self.nodes, await asyncio.gather(*map(self._table, self.nodes)), strict=True))
+            wrong = [node for node, table in tables.items() if not right(node, table)]
+            if not wrong:
+                return {node: table.changed for node, table in tables.items()}
+            self._daemons.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"sites {wrong} do not have {what} within {_PATIENCE_S:g} s")
+
+    async def _table(self, node: int) -> RoutingStatus:
+        return parse_routing(await self._callers[node].ask(get("/routing")))
 
     def right_on(self, edges: Sequence[Edge], more: Mapping[int, int] | None = None) -> Right:
         """Return whether a table is that of these edges, each site with as many SAEs besides its first as `more` says.
@@ -236,11 +250,10 @@ class Routers:
         pair = self._pki.site(site_of(node))
         context = application_context(pair.certificate, pair.key, self._pki.authority.certificate)
         target = Target(_ADMIN, context, self._namespaces[node])
-        self._callers[node], watcher = await self._caller(target), await self._caller(target)
+        self._callers[node], self._publishers[node] = await self._caller(target), await self._caller(target)
         await self.publish(node, self.states[node])
-        for act in (self._keep_watching(node, watcher), self._keep_publishing(node, await self._caller(target))):
-            task = asyncio.create_task(act)
-            self._left.push_async_callback(_ended, task)
+        task = asyncio.create_task(self._keep_publishing(node, await self._caller(target)))
+        self._left.push_async_callback(_ended, task)
 
     async def _caller(self, target: Target) -> Caller:
         deadline = time.monotonic() + _PATIENCE_S
@@ -253,15 +266,6 @@ class Routers:
                     raise
                 await asyncio.sleep(0.02)
 
-    async def _keep_watching(self, node: int, caller: Caller) -> None:
-        version = 0
-        while True:
-            body = await caller.ask(post("/routing/wait", render_wait(version, MAX_WAIT_S)))
-            self._heard[node] = time.monotonic()
-            self._tables[node] = parse_routing(body)
-            version = self._tables[node].version
-            self._change.set()
-
     async def _keep_publishing(self, node: int, caller: Caller) -> None:
         while True:
             await asyncio.sleep(1.0)
@@ -270,10 +274,9 @@ class Routers:
 
     async def _set(self, node: int, state: SiteState, edges: Sequence[Edge]) -> float:
         right = self.right_on(edges)
-        began = time.monotonic()
+        began = time.time()
         await self.publish(node, state)
         became = await self.wait(right, "the shortest paths after a change")
-        await asyncio.sleep(_CALM_S)
         return max(became.values()) - began
 
     def _sent(self) -> int:

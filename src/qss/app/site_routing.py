@@ -44,7 +44,9 @@ class SiteRouting:
         self._homes = Homes(tls.authority)
         self._running: RoutingModule | None = None
         self._version = time.time_ns() // 1000  # higher than any that an earlier process has come to
+        self._changed_at = 0.0
         self._changed = asyncio.Event()
+        self._settling = False
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -66,9 +68,7 @@ class SiteRouting:
         settings = RouterSettings(weights=CostWeights(table.cost_base, table.cost_level, table.cost_trend))
         router = Router(origin, self._sign, self._verify, self._counts, settings, generation=int(time.time()))
         self._running = RoutingModule(router, self._neighbours, self._defect)
-        self._running.watch(self._count)
-        for changed in self._watchers:
-            self._running.watch(changed)
+        self._running.watch(self._soon)
         self._running.start()
         self._tasks.start(self._watch_statements(), "statements of homes")
 
@@ -126,13 +126,22 @@ class SiteRouting:
     def watch(self, changed: Callable[[], None]) -> None:
         """Have `changed` called whenever routes or graph may be others."""
         self._watchers.append(changed)
-        if self._running is not None:
-            self._running.watch(changed)
 
-    def _count(self) -> None:
+    def _soon(self) -> None:
+        """Have the new table made once whatever came together has been dealt with, and sent on."""
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settling = False
+        self._module.graph  # noqa: B018 - made now, so that whoever asks need not wait
         self._version += 1
+        self._changed_at = time.time()
         self._changed.set()
         self._changed = asyncio.Event()
+        for changed in self._watchers:
+            changed()
 
     @property
     def version(self) -> int:
@@ -154,6 +163,7 @@ class SiteRouting:
         return RoutingStatus(
             site=self._site,
             version=self._version,
+            changed=self._changed_at,
             neighbours={peer: str(router.adjacency(peer).phase) for peer in self._neighbours},
             lsas=len(router.database),
             dropped={f"{peer} {reason}": count for (peer, reason), count in sorted(router.dropped.items())},

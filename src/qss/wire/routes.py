@@ -40,6 +40,8 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     version: int
     """Another one with each change of `links`, `repeaters` or `routes`; none that an earlier process had."""
+    changed: float
+    """When they changed last, in seconds since 1970; 0: never."""
     neighbours: Mapping[str, str]
     """How far the adjacency to each neighbour has come (Routing 4)."""
     lsas: int

@@ -12,6 +12,7 @@ from qss.wire.routes import LinkView, RouteView, RoutingStatus, parse_routing, r
 
 STATUS = RoutingStatus(
     version=3,
+    changed=1.5,
     repeaters=("B",),
     site="A",
     neighbours={"B": "full"},

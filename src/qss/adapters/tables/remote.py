@@ -54,9 +54,7 @@ class RemoteTable:
         self._routes: Mapping[SaeId, Route] = {}
         self._graph = Graph()
         self._watchers: list[Callable[[], None]] = []
-        self.status = RoutingStatus(
-            site=here, version=0, neighbours={}, lsas=0, dropped={}, links=(), repeaters=(), routes=()
-        )
+        self.status = _nothing_known(QksId(here))
         """What the routing module said last."""
 
     def publish(self, state: SiteState) -> None:
@@ -107,18 +105,7 @@ class RemoteTable:
                 lost = True
                 if self._clock() - heard_at > self._stale_s and self.status.routes:
                     _log.warning("nothing is known of the network any more", silent_s=round(self._clock() - heard_at))
-                    self._take(
-                        RoutingStatus(
-                            site=self.status.site,
-                            version=0,
-                            neighbours={},
-                            lsas=0,
-                            dropped={},
-                            links=(),
-                            repeaters=(),
-                            routes=(),
-                        )
-                    )
+                    self._take(_nothing_known(QksId(self.status.site)))
                 await asyncio.sleep(RETRY_S)
                 continue
             if lost:
@@ -142,3 +129,9 @@ class RemoteTable:
         }
         for changed in self._watchers:
             changed()
+
+
+def _nothing_known(here: QksId) -> RoutingStatus:
+    return RoutingStatus(
+        site=here, version=0, changed=0.0, neighbours={}, lsas=0, dropped={}, links=(), repeaters=(), routes=()
+    )
