@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from benchmarks import getkey, growth, ingest, routing_sim, southbound, state
+from benchmarks import getkey, growth, ingest, routing, routing_sim, southbound, state
 from benchmarks.results import Line, write
 
 SETS: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
@@ -28,6 +28,7 @@ SETS: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
 
 ON_DEMAND: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
     "southbound": southbound.southbound,
+    "routing": routing.routing,
     "routing-sim": routing_sim.routing_sim,
 }
 """What is measured only if it is named."""

@@ -49,9 +49,9 @@ def require() -> None:
         raise Unavailable("no network namespace may be made: run this as root") from error
 
 
-def measure(edges: Sequence[Edge], repetitions: int = 8, rest_s: float = 20.0) -> Convergence:
-    """Run FRR on a topology and return all figures."""
-    with Frr(edges) as frr:
+def measure(edges: Sequence[Edge], repetitions: int = 8, rest_s: float = 20.0, *, quick: bool = True) -> Convergence:
+    """Run FRR on a topology and return all figures; `quick` is without zebra's own wait."""
+    with Frr(edges, quick=quick) as frr:
         cold_start_s = frr.cold_start()
         cpu_s = frr.cpu_s()
         frr.settle()
@@ -71,8 +71,9 @@ def measure(edges: Sequence[Edge], repetitions: int = 8, rest_s: float = 20.0) -
 class Frr:
     """Routers on a topology; a context that leaves nothing behind. Times are returned in seconds."""
 
-    def __init__(self, edges: Sequence[Edge]) -> None:
+    def __init__(self, edges: Sequence[Edge], *, quick: bool = True) -> None:
         self._edges = list(edges)
+        self._quick = quick
         check(self._edges)
         self._routers = nodes_of(edges)
         self._left = ExitStack()
@@ -167,7 +168,7 @@ class Frr:
         folder = self._folder / str(router)
         folder.mkdir()
         shutil.chown(folder, _USER, _USER)
-        (folder / "zebra.conf").write_text(plan.ZEBRA, "ascii")
+        (folder / "zebra.conf").write_text(plan.zebra(quick=self._quick), "ascii")
         (folder / "ospfd.conf").write_text(plan.ospfd(self._edges, router), "ascii")
 
     def _start(self, program: str, router: int) -> None:

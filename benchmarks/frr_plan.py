@@ -17,13 +17,6 @@ _ANNOUNCED = IPv4Address("10.253.0.0")
 _LINKS = IPv4Address("10.128.0.0")
 _FIRST_INDEX = 100
 
-ZEBRA = """\
-log stdout warnings
-no zebra nexthop kernel enable
-zebra work-queue 0
-"""
-"""Without nexthop objects the kernel tells of each route what became of it; as shipped, zebra has routes wait 10 ms."""
-
 _TIMERS = """\
  ip ospf area 0
  ip ospf network point-to-point
@@ -73,6 +66,14 @@ def set_up(edges: Sequence[Edge], router: int) -> list[str]:
     for name, address in addresses(edges, router).items():
         commands += [f"address add {address} dev {name}", f"link set {name} up"]
     return commands
+
+
+def zebra(*, quick: bool) -> str:
+    """Return the configuration of zebra: as shipped routes wait 10 ms in it, and not at all if it is to be `quick`.
+
+    Without nexthop objects the kernel tells of each route what became of it.
+    """
+    return "log stdout warnings\nno zebra nexthop kernel enable\n" + ("zebra work-queue 0\n" if quick else "")
 
 
 def ospfd(edges: Sequence[Edge], router: int) -> str:

@@ -7,12 +7,14 @@ the way in that a key server takes: the Admin interface. When a table changed is
 from __future__ import annotations
 
 import asyncio
+import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -138,6 +140,29 @@ class Routers:
         await self.publish(origin, before)
         await self.wait(lambda node, table: not has(node, table) or node == origin, f"the end of {sae}")
         return {node: became[node] - began for node in others}
+
+    async def come_or_go(self, dice: random.Random, number: int) -> float:
+        """Have an SAE, or a link, come or go at some site; return when the last table had changed."""
+        node = dice.choice(self.nodes)
+        before = self.states[node]
+        if dice.random() < 0.5:
+            sae = sae_of(node, number + 1)
+            statement = read_statement(state_home(self._pki, sae, site_of(node), _DAYS))
+            changed, what = replace(before, saes={**before.saes, sae: statement}), "an SAE"
+        else:
+            lost = dice.choice(sorted(before.links))
+            changed = replace(before, links={peer: load for peer, load in before.links.items() if peer != lost})
+            what = "a link"
+        there = await self._change(node, changed, f"the coming or going of {what}")
+        back = await self._change(node, before, f"the coming or going of {what}")
+        return max(there, back)
+
+    async def _change(self, node: int, state: SiteState, what: str) -> float:
+        versions = {each: (await self._table(each)).version for each in self.nodes}
+        began = time.time()
+        await self.publish(node, state)
+        became = await self.wait(lambda each, table: table.version != versions[each], what)
+        return max(became.values()) - began
 
     async def ask_after(self, number: int) -> float:
         """Return the time until a key server that asks the last site's module has a further SAE of the first site's."""

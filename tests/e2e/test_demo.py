@@ -101,6 +101,10 @@ def test_modules_can_be_processes_of_their_own_and_both_ends_get_the_same(tmp_pa
         said = json.loads(running.out)
         assert said["ok"]
         assert all(delivery["match"] for delivery in said["deliveries"])
+        assert {route["SAE_ID"]: (route["next_hop"], route["dest"], route["length"]) for route in said["routes"]} == {
+            "sae:alice": ("A", "A", 0), "sae:bob": ("B", "B", 1), "sae:bella": ("B", "B", 1),
+            "sae:carol": ("B", "C", 2), "sae:chris": ("B", "C", 2),
+        }  # fmt: skip
         running.must_leave_nothing()
 
 

@@ -24,6 +24,7 @@ _WORK = 4_000_000
 """Pairs of sites that are looked at in all: a picture of a thousand sites is rough, and takes a few seconds."""
 
 _FIRST_STEP = 0.2
+_GRAVITY = 1.0
 _SITE = 120.0
 """Room for one site, in pixels."""
 
@@ -115,7 +116,7 @@ def _placed(sites: Sequence[str], links: Sequence[LinkView]) -> dict[str, tuple[
     rounds = max(_FEWEST_ROUNDS, min(_MOST_ROUNDS, _WORK // number**2))
     places = [cmath.rect(1, 2 * cmath.pi * i / number) for i in range(number)]
     for step in range(rounds, 0, -1):
-        moves = [0j] * number
+        moves = [-_GRAVITY * place for place in places]  # what is linked to nothing does not flee for ever
         for i, j in combinations(range(number), 2):
             push = _along(places[i] - places[j], lambda distance: wanted**2 / distance)
             moves[i] += push

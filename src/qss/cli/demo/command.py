@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,12 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from qss.cli.demo.exchanges import ALICE, BOB, CAROL, Applications, Results, applications
-from qss.cli.demo.network import HOMES, RATE_BPS, Network
+from qss.cli.demo.network import HOMES, RATE_BPS, SITES, Network
 from qss.cli.demo.nodes import Nodes, running_nodes
 from qss.cli.demo.report import as_json, commands_to_try, show
-from qss.client import KeyServerRefused, KeyServerUnreachable
+from qss.client import AdminClient, KeyServerRefused, KeyServerUnreachable
 from qss.model.errors import QssError
 from qss.model.identifiers import SaeId
+from qss.wire.routes import RouteView
 
 NEEDED_BITS = 300_000
 """Key that each link gathers before the exchange begins."""
@@ -36,6 +38,10 @@ _INTERRUPTED = 130
 
 class NoKey(QssError):
     """Too little key gathered in time."""
+
+
+class NoWay(QssError):
+    """The network was not known in time."""
 
 
 @click.command("demo")
@@ -87,7 +93,9 @@ async def _run(network: Network, shown: list[Results], *, once: bool, json_wante
         on_step("starting three nodes" + (f" and {len(network.modules)} modules" if network.split else ""))
         async with running_nodes(network) as nodes, applications(network) as saes:
             await _gather_key(nodes, saes, progress, on_step)
-            results = await saes.run_all(on_step)
+            on_step(f"waiting until site {SITES[0]} knows all applications")
+            routes = await _known_ways(network, nodes)
+            results = replace(await saes.run_all(on_step), routes=routes)
             progress.stop()  # what follows is no progress
             shown.append(results)
             if json_wanted:
@@ -119,6 +127,25 @@ async def _gather_key(nodes: Nodes, saes: Applications, progress: Progress, on_s
         raise NoKey(
             f"a link gathered less than {NEEDED_BITS} bits within {PATIENCE_S:g} s: try again when this machine is idle"
         ) from None
+
+
+async def _known_ways(network: Network, nodes: Nodes) -> tuple[RouteView, ...]:
+    """Return the routing table of the first site, once it has a way to every application."""
+    site = SITES[0]
+    pair, url = network.pki.site(site), f"https://localhost:{network.ports[site].admin}"
+    try:
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            AdminClient(url, pair.certificate, pair.key, network.pki.authority.certificate) as admin,
+        ):
+            while True:
+                nodes.check()
+                routes = (await admin.routing()).routes
+                if {route.SAE_ID for route in routes if route.next_hop is not None} == set(HOMES):
+                    return routes
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise NoWay(f"site {site} did not learn of all applications within {PATIENCE_S:g} s: see the logs") from None
 
 
 async def _gathered_bits(saes: Applications, one: SaeId, other: SaeId) -> int:

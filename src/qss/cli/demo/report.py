@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
 from qss.cli.demo.exchanges import ALICE, BOB, Results
-from qss.cli.demo.network import HOMES, Network
+from qss.cli.demo.network import HOMES, SITES, Network
 from qss.model.identifiers import SaeId
 
 
@@ -37,6 +38,7 @@ def as_json(results: Results) -> str:
                 {"what": one.what, "expected": one.expected, "status": one.status, "message": one.message}
                 for one in results.refusals
             ],
+            "routes": to_builtins(results.routes),
         },
         indent=2,
     )
@@ -63,9 +65,23 @@ def show(results: Results, console: Console) -> None:
     for refusal in results.refusals:
         status = str(refusal.status) if refusal.status == refusal.expected else f"[red]{refusal.status}[/red]"
         refused.add_row(refusal.what, status)
+    known = Table(
+        f"known at {SITES[0]}", "home", "by way of", box=None, padding=(0, 1), pad_edge=False, header_style="underline"
+    )
+    for heading in ("links", "cost"):
+        known.add_column(heading, justify="right")
+    for route in results.routes:
+        known.add_row(route.SAE_ID, route.dest, route.next_hop, str(route.length), str(route.cost))
     verdict = "each delivery the same at both ends, each refusal as it should be"
     console.print(
-        delivered, "", refused, "", verdict if results.ok else "[red]not all went as it should[/red]", sep="\n"
+        delivered,
+        "",
+        refused,
+        "",
+        known,
+        "",
+        verdict if results.ok else "[red]not all went as it should[/red]",
+        sep="\n",
     )
 
 

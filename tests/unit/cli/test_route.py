@@ -1,0 +1,153 @@
+"""`qss route`: what is shown of a site's view, and pictures of it."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as Xml
+
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from qss.cli.main import main
+from qss.cli.network_drawing import dot_of, svg_of
+from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, graph_of
+
+ODD = 'sae:"<&\\'
+"""An SAE whose ID means something in every language that it is put into."""
+
+
+def link(one: str, other: str, cost: int = 64, bits: int = 1 << 20) -> LinkView:
+    return LinkView(ends=(one, other), cost=cost, available_bits=bits)
+
+
+def view(**changes) -> RoutingStatus:
+    """A square of sites with one corner more: A-B-D, A-C-D, D-E, where nothing is left between D and E."""
+    found = {
+        "site": "A",
+        "version": 1,
+        "changed": 0.0,
+        "neighbours": {"B": "full", "C": "init"},
+        "lsas": 10,
+        "dropped": {},
+        "links": (link("A", "B"), link("A", "C"), link("B", "D"), link("C", "D"), link("D", "E", 1024, 0)),
+        "repeaters": ("A", "B", "C", "D", "E"),
+        "routes": (
+            RouteView(SAE_ID=ODD, next_hop="B", dest="D", cost=128, length=2),
+            RouteView(SAE_ID="sae:far", next_hop=None, dest="Z", cost=0, length=0),
+        ),
+    }
+    return RoutingStatus(**found | changes)
+
+
+LSA = LsaView(
+    origin="B", type="K", part=0, generation=7, sequence=3, age_s=1.25, lifetime_s=90, withdrawn=False, transit=True,
+    timestamp=0, algorithm="ecdsa-sha256", bytes=99, external="b:1", routing="b:1", links={"A": (64, 1024)}, saes={},
+)  # fmt: skip
+
+
+class Site:
+    async def routing(self):
+        return view()
+
+    async def lsas(self):
+        return LSA, replace(LSA, type="S", part=1, links={}, saes={"sae:bob": True, "sae:new": False})
+
+
+@pytest.fixture
+def run(monkeypatch):
+    import asyncio
+
+    monkeypatch.setattr("qss.cli.route.ask_admin", lambda *given: asyncio.run(given[-1](Site())))
+
+    def run(*words):
+        options = ["--url", "https://localhost:1", "--cert", "c", "--key", "k", "--ca", "a"]
+        return CliRunner().invoke(main, ["route", *words, *options])
+
+    return run
+
+
+def test_a_trace_shows_every_link_of_all_ways_that_cost_the_same(run):
+    shown = run("trace", "D")
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines() == [
+        "A to D: cost 128, 2 links",
+        "  A-B  64  1048576 bits left",
+        "  B-D  64  1048576 bits left",
+        "A to D: cost 128, 2 links",
+        "  A-C  64  1048576 bits left",
+        "  C-D  64  1048576 bits left",
+    ]
+    assert run("trace", ODD).output == shown.output
+    ways = json.loads(run("trace", "E", "--json").output)
+    assert [(way["cost"], way["sites"]) for way in ways] == [(1152, ["A", "B", "D", "E"]), (1152, ["A", "C", "D", "E"])]
+
+
+def test_ways_that_share_no_site_on_the_way(run):
+    ways = json.loads(run("trace", "D", "--disjoint", "2", "--json").output)
+    assert [way["sites"] for way in ways] == [["A", "B", "D"], ["A", "C", "D"]]
+    fewer = run("trace", "D", "--disjoint", "3")
+    assert fewer.exit_code == 0
+    assert fewer.stderr == "only 2 of 3 ways share no site on the way\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("trace", "E", "--bits", "1"), "qss: there is no way from A to E over links with 1 bits left\n"),
+        (("trace", "Z"), "qss: there is no way from A to Z\n"),
+        (("trace", "sae:far"), "qss: there is no way from A to Z\n"),
+        (("trace", "sae:nobody"), "qss: A knows neither an SAE nor a site 'sae:nobody': see `qss route show`\n"),
+    ],
+)
+def test_where_there_is_no_way(run, words, told):
+    ran = run(*words)
+    assert ran.exit_code == 1
+    assert ran.stderr == told
+
+
+def test_the_database(run):
+    lines = [line.split("  ") for line in run("lsdb").output.splitlines()]
+    assert lines[1] == ["B", "K", "7.3", "1.2", "90", "ecdsa-sha256", "A 64 (1024 bits)"]
+    assert lines[2][1] == "S1"
+    assert lines[2][-1] == "sae:bob, sae:new (no statement)"
+    assert json.loads(run("lsdb", "--json").output)[0]["generation"] == 7
+
+
+def test_a_neighbour_that_is_not_heard_is_told(run):
+    assert "the routing module of C is not heard yet (init)" in run("show").output
+
+
+def test_graphviz_gets_every_site_and_link(run):
+    text = run("graph").output
+    assert text == dot_of(view())
+    for one, other in (("A", "B"), ("A", "C"), ("B", "D"), ("C", "D"), ("D", "E")):
+        assert f'"{one}" -- "{other}" [label=' in text
+    assert '"D" [label="D\\nsae:\\"<&\\\\"]' in text
+    assert '"D" -- "E" [label="1024 · 0 bit", color=red]' in text
+
+
+def test_the_picture_is_well_formed_has_all_and_nothing_lies_upon_another(run):
+    text = run("graph", "--format", "svg").output
+    assert text == svg_of(view())
+    picture = Xml.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [each.text for each in picture.iter(f"{space}text")]
+    assert {"A", "B", "C", "D", "E", "Z", ODD} <= set(texts)
+    assert len(list(picture.iter(f"{space}line"))) == 5
+    at = [complex(float(c.get("cx")), float(c.get("cy"))) for c in picture.iter(f"{space}circle")]
+    width = float(picture.get("width"))
+    assert all(0 < place.real < width and 0 < place.imag < width for place in at)
+    assert min(abs(one - other) for i, one in enumerate(at) for other in at[:i]) > 40
+
+
+def test_a_site_alone_can_be_drawn():
+    alone = view(links=(), routes=(), repeaters=())
+    assert '"A" [label="A", style=filled' in dot_of(alone)
+    assert len(list(Xml.fromstring(svg_of(alone)))) == 4
+
+
+def test_the_graph_of_a_view_is_alike_in_both_directions():
+    graph = graph_of(view())
+    assert graph.edges["A"]["B"] == graph.edges["B"]["A"]
+    assert graph.repeaters == frozenset("ABCDE")
