@@ -30,11 +30,12 @@ from qss.model.errors import (
     Unauthorised,
     Unavailable,
 )
+from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, ReservationId
 from qss.model.keys import Key, KeyRequest
 from qss.model.records import BurnReason, Scope
 from qss.ports.store import Contents
 from support.pki import Pki
-from support.two_sites import ALICE, BOB, CAROL, TwoSites
+from support.two_sites import ALICE, BOB, CAROL, HOMES, TwoSites
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,26 @@ async def test_multicast_serves_each_slave_once_and_nobody_else(tmp_path, pki) -
         (private,) = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
         with pytest.raises(Unauthorised):
             await sites.b.take(CAROL, ALICE, (private.key_id,))
+
+
+async def test_keys_that_wait_can_be_fetched_while_nobody_knows_where_their_master_is_at_home(
+    tmp_path, pki, monkeypatch
+) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        first, second = await sites.a.key_server.get_key(ALICE, BOB, KeyRequest(number=2))
+        monkeypatch.delitem(HOMES, ALICE)
+        assert await sites.b.take(BOB, ALICE, (first.key_id,)) == (first,)
+        with pytest.raises(BadRequest, match="not found"):
+            await sites.b.take(BOB, CAROL, (second.key_id,))  # of this master they are not
+        with pytest.raises(Unauthorised):
+            await sites.b.take(CAROL, ALICE, (second.key_id,))
+        new = ReservationId.from_entropy(os.urandom(RESERVATION_ENTROPY_BYTES))
+        with pytest.raises(PeerUnavailable, match="does not know where sae:alice is at home"):
+            await sites.a.link.asks.reserve(new, 1, 32, ALICE, (BOB,))
+        await asyncio.sleep(1.1)  # for so long it is not asked again
+        monkeypatch.setitem(HOMES, ALICE, sites.a.here)
+        await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
 
 
 async def test_many_masters_at_both_ends_at_once_get_keys_of_their_own(tmp_path, pki) -> None:

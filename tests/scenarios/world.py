@@ -187,7 +187,7 @@ class SimulatedSite:
                 LinkSettings(
                     self.here,
                     peer,
-                    partial(planner.admits, peer),
+                    partial(planner.objection, peer),
                     max_reservations=200,
                     reserved_s=world.reserved_s,
                     grace_s=world.grace_s,

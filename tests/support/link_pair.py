@@ -17,7 +17,7 @@ from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord
-from qss.wire.external import Frame, decode, encode
+from qss.wire.external import Frame, Reason, decode, encode
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
 PAIRS = (PairId(b"\1" * 16), PairId(b"\2" * 16))
@@ -96,7 +96,9 @@ class End:
         self.settings = LinkSettings(
             QksId(here),
             QksId(peer),
-            admits=lambda master, slaves: HOME.get(master) == peer and all(HOME.get(s) == here for s in slaves),
+            objection=lambda master, slaves: (
+                None if HOME.get(master) == peer and all(HOME.get(s) == here for s in slaves) else Reason.UNAUTHORISED
+            ),
             **settings,  # type: ignore[arg-type]
         )
         self.disk = Disk()

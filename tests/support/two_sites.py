@@ -84,7 +84,7 @@ class OneSite:
         settings = LinkSettings(
             self.here,
             self.peer,
-            partial(planner.admits, self.peer),
+            partial(planner.objection, self.peer),
             retry_s=0.05,
             **self.settings,  # type: ignore[arg-type]
         )

@@ -99,11 +99,9 @@ class Node:
 
     def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
         """Take over the rules of a changed configuration (`rules`)."""
-        at_home = set(self.rules.saes_at_home())
         changes = self.rules.take_over(changed, file)
         self.changing.publisher.publish()
-        gone = at_home - set(self.rules.saes_at_home())
-        self.changing.tasks.start(self.changing.registration.gone(gone), "keys of removed SAEs")
+        self.changing.tasks.start(self.changing.registration.follow_configuration(), "keys of removed SAEs")
         return changes
 
 
@@ -183,7 +181,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             rules,
             register,
             Homes(configuration.tls.authority),
-            lambda scope: overview.recall(scope, None),
+            [link.peer for link in configuration.links],
+            overview.recall,
             publisher.publish,
         )
         tasks.start(registration.keep_burning(), "keys of removed SAEs")
@@ -244,7 +243,7 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
     return LinkSettings(
         configuration.site.id,
         link.peer,
-        partial(planner.admits, link.peer),
+        partial(planner.objection, link.peer),
         max_reservations=link.max_reservations,
         reserved_s=configuration.lifetimes.reserved_s,
         grace_s=configuration.lifetimes.grace_s,

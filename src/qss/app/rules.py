@@ -60,6 +60,11 @@ class Rules:
         """Whether an SAE's home is in the configuration."""
         return sae in self._configured
 
+    def configured(self) -> tuple[frozenset[SaeId], frozenset[SaeId]]:
+        """Return the SAEs that are configured as at home here, and as at home elsewhere."""
+        here = frozenset(sae for sae, site in self._configured.items() if site == self._configuration.site.id)
+        return here, frozenset(self._configured) - here
+
     def saes_at_home(self) -> Mapping[SaeId, bytes | None]:
         """Return the SAEs that are at home here, each with the authority's statement of that, if there is one."""
         registered = {sae: each for sae, each in self._register.statements.items() if sae not in self._configured}

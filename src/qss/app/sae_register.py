@@ -2,13 +2,15 @@
 
     state       what it means                                        leaves it
     ──────────  ───────────────────────────────────────────────────  ─────────────────────────────────────────
-    absent      not at home here by this file                        add ▶ registered, begin_removal ▶ leaving
-    registered  at home here                                         begin_removal ▶ leaving, add ▶ registered
+    absent      not at home here by this file                        add ▶ registered, follow ▶ configured
+    registered  at home here                                         begin_removal ▶ leaving, add ▶ registered,
+                                                                     follow ▶ configured, or ▶ leaving
+    configured  at home here, as the configuration had it last       follow ▶ leaving
     leaving     at home here no more; its keys may not all be burnt  end_removal ▶ absent, begin_removal ▶ leaving
 
-An SAE that is absent here and leaves was in the configuration. Each change is on disk before it counts. So a removal
-that a crash interrupts is gone on with. Held here: that file. Not here: the SAEs of the configuration, nor what a
-removal burns (`sae_registration`).
+The configuration comes first: an SAE that is in it is registered no more, and one that has been taken out of it leaves,
+whether the site ran meanwhile or not. Each change is on disk before it counts. So a removal that a crash interrupts is
+gone on with. Held here: that file. Not here: what a removal burns (`sae_registration`).
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     registered: dict[str, bytes | None]
     leaving: tuple[str, ...]
+    configured: tuple[str, ...] = ()
 
 
 class SaeRegister:
@@ -53,13 +56,14 @@ class SaeRegister:
         self._file = file
         self._registered: dict[SaeId, bytes | None] = {}
         self._leaving: frozenset[SaeId] = frozenset()
+        self._configured: frozenset[SaeId] = frozenset()
         try:
             content = file.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             raise StoreUnavailable(f"{file} cannot be read ({error.strerror}); check its owner and mode") from error
-        self._registered, self._leaving = _parse(content, file)
+        self._registered, self._leaving, self._configured = _parse(content, file)
 
     def __iter__(self) -> Iterator[SaeId]:
         return iter(self._registered)
@@ -92,22 +96,35 @@ class SaeRegister:
                 f"the SAEs that are registered have {MAX_TOLD_BYTES >> 20} MiB of names and statements, and no more "
                 "can be told to the network: remove some with `qss sae remove`"
             )
-        self._write(registered, self._leaving)
+        self._write(registered, self._leaving, self._configured)
+
+    def follow(self, here: frozenset[SaeId], elsewhere: frozenset[SaeId]) -> None:
+        """Note which SAEs are configured as at home here, and at other sites. Raises `Unavailable` as `add` does.
+
+        Whoever was configured here and is not any more leaves, and so does one that was registered and is configured as
+        at home elsewhere.
+        """
+        kept = {sae: stated for sae, stated in self._registered.items() if sae not in here | elsewhere}
+        leaving = self._leaving | (self._configured - here) | (self._registered.keys() & elsewhere)
+        if (kept, leaving, here) != (self._registered, self._leaving, self._configured):
+            self._write(kept, leaving, here)
 
     def begin_removal(self, sae: SaeId) -> None:
         """Have an SAE at home here no more. Raises `Unavailable` if the disk refuses."""
         kept = {each: statement for each, statement in self._registered.items() if each != sae}
-        self._write(kept, self._leaving | {sae})
+        self._write(kept, self._leaving | {sae}, self._configured)
 
     def end_removal(self, sae: SaeId) -> None:
         """All keys of an SAE that is leaving are burned. Raises `Unavailable` if the disk refuses."""
         if sae not in self._leaving:
             raise LocalProtocolError(f"{sae} is not leaving")
-        self._write(self._registered, self._leaving - {sae})
+        self._write(self._registered, self._leaving - {sae}, self._configured)
 
-    def _write(self, registered: dict[SaeId, bytes | None], leaving: frozenset[SaeId]) -> None:
+    def _write(
+        self, registered: dict[SaeId, bytes | None], leaving: frozenset[SaeId], configured: frozenset[SaeId]
+    ) -> None:
         named: dict[str, bytes | None] = {str(sae): registered[sae] for sae in sorted(registered)}
-        content = msgspec.json.encode(_File(_FORMAT, named, tuple(sorted(leaving))))
+        content = msgspec.json.encode(_File(_FORMAT, named, tuple(sorted(leaving)), tuple(sorted(configured))))
         try:
             replace_file(self._file, content + b"\n", 0o600)
         except OSError as error:
@@ -115,10 +132,10 @@ class SaeRegister:
                 f"{self._file} cannot be written ({error.strerror}): the site goes on as before; see to the disk, and "
                 "try again"
             ) from error
-        self._registered, self._leaving = registered, leaving
+        self._registered, self._leaving, self._configured = registered, leaving, configured
 
 
-def _parse(content: bytes, file: Path) -> tuple[dict[SaeId, bytes | None], frozenset[SaeId]]:
+def _parse(content: bytes, file: Path) -> tuple[dict[SaeId, bytes | None], frozenset[SaeId], frozenset[SaeId]]:
     try:
         form = msgspec.json.decode(content, type=_Form).format
         if form != _FORMAT:
@@ -129,11 +146,12 @@ def _parse(content: bytes, file: Path) -> tuple[dict[SaeId, bytes | None], froze
                 decode_statement(statement)
         registered = {parse_sae_id(sae): statement for sae, statement in found.registered.items()}
         leaving = frozenset(map(parse_sae_id, found.leaving))
+        configured = frozenset(map(parse_sae_id, found.configured))
     except (ValueError, BadRequest, RecursionError) as error:
         raise _damaged(file) from error
-    if leaving & registered.keys():
+    if (leaving | configured) & registered.keys():
         raise _damaged(file)
-    return registered, leaving
+    return registered, leaving, configured
 
 
 def _damaged(file: Path) -> StoreError:

@@ -7,7 +7,7 @@ store refuses or the node ends, is burned later. Not here: who may ask (`servers
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -23,8 +23,8 @@ from qss.wire.saes import SaeView
 RETRY_S = 5.0
 """After so long the burning of keys is tried again."""
 
-Recall = Callable[[Scope], Awaitable[Mapping[QksId, int]]]
-"""Burns keys at all links; returns the bits burned here, by link. Raises `Unavailable`."""
+Recall = Callable[[Scope, QksId], Awaitable[Mapping[QksId, int]]]
+"""Burns keys of the link to a neighbour; returns the bits burned here, by link. Raises `Unavailable`."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +38,7 @@ class SaeRegistration:
         rules: Rules,
         register: SaeRegister,
         homes: Homes,
+        neighbours: Sequence[QksId],
         recall: Recall,
         publish: Callable[[], None],
     ) -> None:
@@ -46,11 +47,14 @@ class SaeRegistration:
         self._rules = rules
         self._register = register
         self._homes = homes
+        self._neighbours = neighbours
         self._recall = recall
+        self._burned: dict[SaeId, dict[QksId, int]] = {}
+        """Of each SAE that leaves, the bits burned, by the links that are dealt with."""
         self._publish = publish
         self._changing = asyncio.Lock()
-        self._taken_out: set[SaeId] = set()
-        """Taken out of the configuration, and not yet noted as leaving."""
+        self._behind = True
+        """The configuration is another one than the register has noted."""
 
     def saes(self) -> tuple[SaeView, ...]:
         """Return what is at home here, and what is about to be burned."""
@@ -94,9 +98,9 @@ class SaeRegistration:
                     f"{sae} was removed; its keys are burned as soon as that is possible: {error}"
                 ) from error
 
-    async def gone(self, saes: Iterable[SaeId]) -> None:
-        """Burn the keys of SAEs that have been taken out of the configuration."""
-        self._taken_out.update(saes)
+    async def follow_configuration(self) -> None:
+        """Take in a changed configuration: burn the keys of SAEs that have been taken out of it."""
+        self._behind = True
         await self._burn_what_left()
 
     async def keep_burning(self) -> None:
@@ -106,24 +110,39 @@ class SaeRegistration:
             await asyncio.sleep(RETRY_S)
 
     async def _burn_what_left(self) -> None:
-        for sae in sorted(self._taken_out | self._register.leaving):
+        if self._behind:
             async with self._changing:
+                self._behind = False
                 try:
-                    if sae in self._taken_out and sae not in self._rules.saes_at_home():
-                        await self._leave(sae)
-                    self._taken_out.discard(sae)
-                    if sae in self._register.leaving:
-                        await self._burn(sae)
+                    await _written(self._register.follow, *self._rules.configured())
                 except Unavailable as error:
-                    _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
+                    self._behind = True
+                    _log.warning("who left the configuration is noted later", reason=str(error))
+            self._publish()
+        for sae in sorted(self._register.leaving):
+            async with self._changing:
+                if sae in self._register.leaving:
+                    try:
+                        await self._burn(sae)
+                    except Unavailable as error:
+                        _log.warning("keys of an SAE that was removed are burned later", sae=sae, reason=str(error))
 
     async def _leave(self, sae: SaeId) -> None:
         await _written(self._register.begin_removal, sae)
         self._publish()
 
     async def _burn(self, sae: SaeId) -> Mapping[QksId, int]:
-        bits = await self._recall(Scope((), sae))
+        bits, failure = self._burned.setdefault(sae, {}), None
+        for peer in self._neighbours:
+            if peer not in bits:
+                try:
+                    bits |= await self._recall(Scope((), sae), peer)
+                except Unavailable as error:
+                    failure = error
+        if failure is not None:
+            raise failure
         await _written(self._register.end_removal, sae)
+        del self._burned[sae]
         _log.warning("keys of an SAE that was removed are burned", audit=True, sae=sae, burned_bits=dict(bits))
         return bits
 

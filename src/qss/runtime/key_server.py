@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from qss.core.keyserver.name_shares import NameShares
 from qss.core.keyserver.quotas import Party, Quotas
-from qss.core.keyserver.requests import KeyPlan, RequestPlanner
+from qss.core.keyserver.requests import FetchPlan, KeyPlan, RequestPlanner
 from qss.model.answers import AskName
-from qss.model.errors import QssError
+from qss.model.errors import KeysNotFound, QssError
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
 from qss.runtime.link import LinkRunner
@@ -71,9 +71,16 @@ class KeyServer:
     async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
         """Return reserved keys to a slave: each once, all or none (clause 6.4); to a repeat, the same."""
         plan = self._planner.plan_fetch(caller, master, request)
-        link = self._links[plan.peer]
+        link = self._holder(plan)
         self._take_name(link, caller, plan.name)
         return await link.asks.fetch(caller, master, plan.key_ids, plan.name)
+
+    def _holder(self, plan: FetchPlan) -> LinkRunner:
+        """Return the link that holds the keys, or has answered this ask before. Raises `KeysNotFound`."""
+        for link in self._links.values():
+            if (plan.name is not None and link.core.knows(plan.name)) or any(map(link.core.holds, plan.key_ids)):
+                return link
+        raise KeysNotFound
 
     def _take_name(self, link: LinkRunner, caller: SaeId, name: AskName | None) -> None:
         if name is None or link.core.knows(name):

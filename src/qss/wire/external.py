@@ -60,6 +60,8 @@ class Reason(StrEnum):
     """The sender takes no such number of keys, or none of that size."""
     UNAUTHORISED = "unauthorised"
     """Not the sender's slaves, not the receiver's master, or a pair that is not allowed."""
+    UNKNOWN = "unknown"
+    """The sender does not know, perhaps not yet, where the master is at home."""
     STREAM = "stream"
     """The sender does not know the stream."""
     BELOW_HEAD = "below-head"

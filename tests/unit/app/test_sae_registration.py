@@ -26,10 +26,10 @@ from support.fixed_routes import FixedRoutes
 from support.homes import END, by_site, stated
 from support.one_site import Place, made_place
 
-A, B = QksId("A"), QksId("B")
+A, B, C = QksId("A"), QksId("B"), QksId("C")
 ALICE, ANNA, ARNO, CAROL = map(SaeId, ("sae:alice", "sae:anna", "sae:arno", "sae:carol"))
 CONFIGURED = ("[[saes]]", f'[[saes]]\nid = "{ALICE}"\nsite = "A"\n[[saes]]')
-BITS = {B: 256}
+BITS = {B: 256, C: 0}
 
 
 class Links:
@@ -37,19 +37,30 @@ class Links:
 
     def __init__(self) -> None:
         self.burned: list[SaeId | None] = []
-        self.fail = False
+        self.asked: list[QksId] = []
+        self.failing: set[QksId] = set()
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.under_way = asyncio.Event()
 
-    async def recall(self, scope: Scope) -> Mapping[QksId, int]:
+    @property
+    def fail(self) -> bool:
+        return bool(self.failing)
+
+    @fail.setter
+    def fail(self, fails: bool) -> None:
+        self.failing = {B} if fails else set()
+
+    async def recall(self, scope: Scope, peer: QksId) -> Mapping[QksId, int]:
         assert scope.key_ids == ()
+        self.asked.append(peer)
         self.under_way.set()
         await self.go_on.wait()
-        if self.fail:
+        if peer in self.failing:
             raise StoreUnavailable("the store refuses to write")
-        self.burned.append(scope.sae)
-        return BITS
+        if peer == B:
+            self.burned.append(scope.sae)
+        return {peer: BITS[peer]}
 
 
 class Site:
@@ -70,6 +81,7 @@ class Site:
             self.rules,
             self.register,
             Homes(self.configuration.tls.authority),
+            [B, C],
             self.links.recall,
             lambda: self.published.append(dict(self.rules.saes_at_home())),
         )
@@ -79,11 +91,11 @@ class Site:
         found = SaeRegister(self.place.folder / "A.data" / SAES)
         return set(found), set(found.leaving)
 
-    def reload(self, configuration: SiteConfiguration) -> set[SaeId]:
-        """Take another configuration over, as the node does; return what is at home here no more."""
-        before = set(self.rules.saes_at_home())
+    async def reload(self, configuration: SiteConfiguration) -> None:
+        """Take another configuration over, as the node does."""
+        self.configuration = configuration
         self.rules.take_over(configuration, Path("A.toml"))
-        return before - set(self.rules.saes_at_home())
+        await self.registration.follow_configuration()
 
     @contextlib.asynccontextmanager
     async def burning(self, monkeypatch: pytest.MonkeyPatch):
@@ -300,45 +312,66 @@ async def test_whoever_gives_a_change_up_leaves_it_whole_for_the_next_one(site) 
 
 
 async def test_what_was_taken_out_of_the_configuration_is_burned(site) -> None:
-    assert site.reload(site.place.configuration()) == {ALICE}
-    await site.registration.gone({ALICE})
+    await site.registration.follow_configuration()
+    await site.reload(site.place.configuration())
     assert site.links.burned == [ALICE]
     assert site.on_disk == (set(), set())
+    await site.registration.follow_configuration()
+    assert site.links.burned == [ALICE]
+
+
+async def test_what_was_taken_out_while_the_site_did_not_run_is_burned_at_its_start(site) -> None:
+    await site.registration.follow_configuration()
+    site.configuration = site.place.configuration()
+    site.start()
+    await site.registration.follow_configuration()
+    assert site.links.burned == [ALICE]
 
 
 async def test_a_disk_that_refuses_the_note_of_that_does_not_save_the_keys(site, monkeypatch) -> None:
-    gone = site.reload(site.place.configuration())
+    await site.registration.follow_configuration()
     with refusing_disk():
-        await site.registration.gone(gone)
+        await site.reload(site.place.configuration())
     assert site.links.burned == []
     async with site.burning(monkeypatch):
         await until(lambda: site.links.burned == [ALICE])
     assert site.on_disk == (set(), set())
 
 
-async def test_what_was_put_back_meanwhile_is_not_burned(site) -> None:
-    gone = site.reload(site.place.configuration())
-    assert site.reload(site.place.configuration(CONFIGURED)) == set()
-    await site.registration.gone(gone)
+async def test_what_was_put_back_before_that_was_noted_is_not_burned(site) -> None:
+    await site.registration.follow_configuration()
+    with refusing_disk():
+        await site.reload(site.place.configuration())
+    await site.reload(site.place.configuration(CONFIGURED))
     assert site.links.burned == []
     assert site.on_disk == (set(), set())
 
 
-async def test_one_that_is_registered_as_well_stays(site) -> None:
-    assert site.reload(site.place.configuration()) == {ALICE}
-    await site.registration.gone({ALICE})
-    site.links.burned.clear()
-    await site.registration.add(ALICE, None)
-    assert site.reload(site.place.configuration(CONFIGURED)) == set()
-    assert site.reload(site.place.configuration()) == set()
-    assert site.on_disk == ({ALICE}, set())
+async def test_one_that_is_configured_is_registered_no_more_and_leaves_with_the_configuration(site) -> None:
+    await site.registration.add(ANNA, None)
+    await site.reload(site.place.configuration(("[[saes]]", f'[[saes]]\nid = "{ANNA}"\nsite = "A"\n{CONFIGURED[1]}')))
+    assert site.on_disk == (set(), set())
+    assert site.rules.home(ANNA) == A
+    await site.reload(site.place.configuration(CONFIGURED))
+    assert site.links.burned == [ANNA]
+    assert site.rules.home(ANNA) is None
 
 
 async def test_a_registered_one_that_is_configured_elsewhere_leaves(site) -> None:
     await site.registration.add(ANNA, None)
-    elsewhere = site.place.configuration(("[[saes]]", f'[[saes]]\nid = "{ANNA}"\nsite = "B"\n{CONFIGURED[1]}'))
-    assert site.reload(elsewhere) == {ANNA}
-    await site.registration.gone({ANNA})
+    await site.reload(site.place.configuration(("[[saes]]", f'[[saes]]\nid = "{ANNA}"\nsite = "B"\n{CONFIGURED[1]}')))
     assert site.links.burned == [ANNA]
     assert site.on_disk == (set(), set())
     assert site.rules.home(ANNA) == B
+
+
+async def test_a_link_that_fails_is_asked_again_and_no_other(site, monkeypatch) -> None:
+    await site.registration.add(ANNA, None)
+    site.links.failing = {C}
+    with pytest.raises(Unavailable, match="its keys are burned as soon as"):
+        await site.registration.remove(ANNA)
+    async with site.burning(monkeypatch):
+        await until(lambda: site.links.asked.count(C) > 3)
+        site.links.failing = set()
+        await until(lambda: site.on_disk == (set(), set()))
+    assert site.links.asked.count(B) == 1

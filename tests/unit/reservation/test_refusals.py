@@ -13,7 +13,7 @@ from qss.core.reservation.forbidden import MAX_TOLD, QUIET_S, Forbidden
 from qss.core.reservation.phases import AskPhase
 from qss.core.reservation.refusals import Refusals
 from qss.core.reservation.state import Pending
-from qss.model.errors import LimitReached, Unauthorised
+from qss.model.errors import LimitReached, PeerUnavailable, Unauthorised
 from qss.model.identifiers import ReservationId, SaeId
 from qss.model.records import BurnReason
 from qss.wire.external import Ask, Reason
@@ -33,7 +33,8 @@ def burned(end: End) -> int:
 @pytest.mark.parametrize(
     ("settings", "error", "lasts"),
     [
-        ({"admits": lambda *_: False}, Unauthorised, 60.0),
+        ({"objection": lambda *_: Reason.UNAUTHORISED}, Unauthorised, 60.0),
+        ({"objection": lambda *_: Reason.UNKNOWN}, PeerUnavailable, 1.0),
         ({"max_key_bytes": 8}, LimitReached, 60.0),
         ({"max_reservations": 0}, LimitReached, 1.0),
     ],
@@ -61,7 +62,7 @@ def test_the_owner_burns_once_and_asks_again_later(settings, error, lasts) -> No
 
 def test_at_the_other_end_a_refusal_burns_nothing() -> None:
     pair = LinkPair().ready()
-    refuse(pair.a, admits=lambda *_: False)
+    refuse(pair.a, objection=lambda *_: Reason.UNAUTHORISED)
     for _ in range(3):
         request = pair.reserve(pair.b)
         pair.settle()
@@ -77,7 +78,7 @@ def test_whose_rules_forbid_a_pair_is_told_once_in_a_while(
     asker = getattr(pair, asking)
     refuser = pair.other(asker)
     told = ev.PairForbidden(master, slaves)
-    refuse(refuser, admits=lambda *_: False)
+    refuse(refuser, objection=lambda *_: Reason.UNAUTHORISED)
     for _ in range(3):
         pair.reserve(asker)
         pair.settle()
@@ -113,7 +114,7 @@ def test_what_is_no_sae_is_no_pair_and_only_so_many_are_remembered() -> None:
 
 def test_another_pair_is_asked_for_all_the_same() -> None:
     pair = LinkPair().ready()
-    refuse(pair.b, admits=lambda _, slaves: CAROL not in slaves)
+    refuse(pair.b, objection=lambda _, slaves: Reason.UNAUTHORISED if CAROL in slaves else None)
     refused = pair.reserve(pair.a)
     pair.settle()
     assert isinstance(pair.refused[refused], Unauthorised)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from qss.core.keyserver.naming import name_of_key_ids, name_of_key_request
 from qss.core.keyserver.policy import PairPolicy
 from qss.model.answers import AskName
-from qss.model.errors import BadRequest, KeysNotFound, Unauthorised
+from qss.model.errors import BadRequest, Unauthorised, Unavailable
 from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
+from qss.wire.external import Reason
 
 ROUTE_EXTENSION = "qss_route"
 """Mandatory extension: the way that key may come. `direct` alone can be met: over one link, through no repeater."""
@@ -36,9 +37,8 @@ class KeyPlan:
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:
-    """Where reserved keys are, and the name of the ask."""
+    """Which reserved keys to take, and the name of the ask."""
 
-    peer: QksId
     key_ids: tuple[KeyId, ...]
     name: AskName | None = None
 
@@ -53,7 +53,10 @@ class RequestPlanner:
         policy: PairPolicy,
         home: Callable[[SaeId], QksId | None],
         neighbours: frozenset[QksId],
+        network_is_known: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`network_is_known` tells whether the homes that the network tells have all been heard since the start."""
+        self._network_is_known = network_is_known
         self._here = here
         self._limits = limits
         self._policy = policy
@@ -80,26 +83,30 @@ class RequestPlanner:
         return KeyPlan(self._neighbour_of(slaves), request.number, size // 8, slaves, name)
 
     def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
-        """Return with which neighbour the keys were reserved, for a slave's Get key with key IDs.
+        """Return what a slave's Get key with key IDs takes.
 
-        Raises `KeysNotFound` if there is none: then no key ID of this master can be known here.
+        Where the master is at home does not matter: its reservation says who it was, also while the network does not.
         """
         self._authenticate(caller)
         count = len(request.key_ids)
         if count > self._limits.max_key_per_request:
             raise BadRequest(f"{count} key_IDs: at most {self._limits.max_key_per_request} are served in one request")
-        peer = self._home(master)
-        if peer is None or peer not in self._neighbours:
-            raise KeysNotFound
-        return FetchPlan(peer, request.key_ids, name_of_key_ids(caller, master, request))
+        return FetchPlan(request.key_ids, name_of_key_ids(caller, master, request))
 
-    def admits(self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...]) -> bool:
-        """Whether a reservation from `peer` concerns its own master, this site's own slaves, and allowed pairs."""
-        return (
-            self._home(master) == peer
+    def objection(self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...]) -> Reason | None:
+        """Return why a reservation from `peer` is not taken (KRP 4.9), or None.
+
+        It has to concern the peer's own master, this site's own slaves, and allowed pairs.
+        """
+        home = self._home(master)
+        if home is None:
+            return Reason.UNKNOWN
+        allowed = (
+            home == peer
             and len(set(slaves)) == len(slaves)
             and all(self._home(slave) == self._here and self._policy.allows(master, slave) for slave in slaves)
         )
+        return None if allowed else Reason.UNAUTHORISED
 
     def _authenticate(self, caller: SaeId) -> None:
         if self._home(caller) != self._here:
@@ -129,6 +136,11 @@ class RequestPlanner:
     def _neighbour_of(self, slaves: tuple[SaeId, ...]) -> QksId:
         homes = [self._home(slave) for slave in slaves]
         for slave, home in zip(slaves, homes, strict=True):
+            if home is None and not self._network_is_known():
+                raise Unavailable(
+                    f"this site has just started, and does not know yet where {slave} is at home; nothing was "
+                    "consumed; try again shortly"
+                )
             if home is None:
                 raise BadRequest(
                     f"SAE {slave} is not known here: check its spelling, and ask the operator of its home site for a "

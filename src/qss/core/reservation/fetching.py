@@ -55,6 +55,10 @@ class Fetching:
         self._undurable.add(ask.request)
         state.when_durable(partial(self._deliver, ask.request, keys))
 
+    def holds(self, key_id: KeyId) -> bool:
+        """Whether there is a row in which a slave at this end has a claim on this key."""
+        return self._held(key_id) is not None
+
     def _run(self, key_id: KeyId) -> KeyRun:
         row = self._state.rows[_reservation(key_id)]
         return KeyRun(row.id, row.stream, row.key_range(key_id.position).start, row.key_bytes, key_id.position)

@@ -118,9 +118,11 @@ class Holding:
     def _objection_to(self, message: ReserveMessage | Ask) -> Reason | None:
         """Why such a reservation is not taken here at all (KRP 4.5, 4.9), or None."""
         settings = self._state.settings
-        if not settings.admits(SaeId(message.master), tuple(map(SaeId, message.slaves))):
-            self._forbidden.tell(message)
-            return Reason.UNAUTHORISED
+        reason = settings.objection(SaeId(message.master), tuple(map(SaeId, message.slaves)))
+        if reason is not None:
+            if reason is Reason.UNAUTHORISED:
+                self._forbidden.tell(message)
+            return reason
         fits = settings.min_key_bytes <= message.key_bytes <= settings.max_key_bytes
         return None if fits and message.count <= settings.max_keys else Reason.SIZE
 

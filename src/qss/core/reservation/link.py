@@ -24,7 +24,7 @@ from qss.core.reservation.state import LinkState
 from qss.core.reservation.streams import Streams
 from qss.model.answers import AnswerRecord, AskName
 from qss.model.errors import LocalProtocolError, PeerUnavailable, QssError, StoreDamaged, StoreUnavailable
-from qss.model.identifiers import PairId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import KeyId, PairId, ReservationId, SaeId, StreamId
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
@@ -215,6 +215,10 @@ class Link:
     def knows(self, name: AskName) -> bool:
         """Whether an ask under this name would be a repeat."""
         return name.digest in self._state.asking or name.digest in self._state.answers
+
+    def holds(self, key_id: KeyId) -> bool:
+        """Whether some slave at this end has, or had, a claim on this key that is not settled yet."""
+        return self._fetching.holds(key_id)
 
     def outstanding(self, party: SaeId | tuple[SaeId, SaeId]) -> int:
         """Keys that slaves have yet to fetch, of a master at this end, or of it and one slave; as far as known here."""

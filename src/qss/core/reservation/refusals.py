@@ -17,8 +17,11 @@ from qss.model.errors import LimitReached, PeerUnavailable, QssError, Shortage, 
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.external import Reason
 
-REMEMBERED_S = {Reason.UNAUTHORISED: 60.0, Reason.SIZE: 60.0, Reason.LIMIT: 1.0}
+REMEMBERED_S = {Reason.UNAUTHORISED: 60.0, Reason.SIZE: 60.0, Reason.LIMIT: 1.0, Reason.UNKNOWN: 1.0}
 """For how long a refusal stands; for other reasons not at all."""
+
+_SHORTLY_S = 1.0
+"""What stands no longer than this is the peer's state, and not the master's fault."""
 
 MAX_REMEMBERED = 10_000
 """Refusals that are remembered; the oldest is forgotten for another."""
@@ -48,7 +51,7 @@ class Refusals:
         if len(self._until) >= MAX_REMEMBERED:
             del self._until[next(iter(self._until))]
         self._until[refused] = until
-        if reason is not Reason.LIMIT and not again:
+        if REMEMBERED_S[reason] > _SHORTLY_S and not again:
             if len(self._of) >= MAX_REMEMBERED:
                 del self._of[next(iter(self._of))]
             self._of.setdefault(pending.master, deque(maxlen=MOST_OF_ONE)).append((until, reason))
@@ -70,6 +73,8 @@ def _what(request: Reserve | Pending, reason: Reason) -> Hashable:
             return request.master, frozenset(request.slaves)
         case Reason.SIZE:
             return request.count, request.key_bytes
+        case Reason.UNKNOWN:
+            return request.master
         case _:
             return None
 
@@ -90,6 +95,11 @@ def refusal(peer: QksId, request: Reserve | Pending, reason: Reason) -> QssError
             return LimitReached(
                 f"site {peer} does not take {request.count} keys of {8 * request.key_bytes} bits at once; "
                 "nothing was delivered; ask for fewer, or for another size"
+            )
+        case Reason.UNKNOWN:
+            return PeerUnavailable(
+                f"site {peer} does not know where {request.master} is at home; nothing was delivered; try again "
+                "shortly, and if it stays so, have that home stated (qss pki home), or configured there"
             )
         case Reason.STREAM | Reason.BELOW_HEAD | Reason.BEYOND_MARK:
             return unreachable(peer, f"refused the reservation ({reason})")

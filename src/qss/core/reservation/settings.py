@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, QksId, SaeId
+from qss.wire.external import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +15,8 @@ class LinkSettings:
 
     here: QksId
     peer: QksId
-    admits: Callable[[SaeId, tuple[SaeId, ...]], bool]
-    """Whether the peer may reserve for this master and these slaves (KRP 4.9)."""
+    objection: Callable[[SaeId, tuple[SaeId, ...]], Reason | None]
+    """Why the peer may not reserve for this master and these slaves (KRP 4.9), or None."""
     max_reservations: int = 100_000
     """Live reservations at this end, for both sides together."""
     reserved_s: float = 3600.0
