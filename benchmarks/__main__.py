@@ -1,4 +1,7 @@
-"""`make bench`: measures what is named, or all; prints a line for each figure and writes build/bench.json."""
+"""`make bench`: measures what is named, or all; prints a line for each figure and writes build/bench.json.
+
+Each figure is printed and written as soon as it is there: if a later one fails, or somebody ends it, it is kept.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 from benchmarks import getkey, growth, ingest, routing, routing_sim, southbound, state
 from benchmarks.results import Line, write
 
-SETS: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
+type Set = Callable[[], AsyncIterator[Line]]
+
+SETS: dict[str, Set] = {
     "getkey": getkey.latency,
     "rate": getkey.throughput,
     "batch": getkey.batch,
@@ -26,7 +30,7 @@ SETS: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
 }
 """What is measured if nothing is named, in order."""
 
-ON_DEMAND: dict[str, Callable[[], Coroutine[Any, Any, list[Line]]]] = {
+ON_DEMAND: dict[str, Set] = {
     "southbound": southbound.southbound,
     "routing": routing.routing,
     "routing-sim": routing_sim.routing_sim,
@@ -50,11 +54,15 @@ def main() -> None:
     for name in names:
         began = time.monotonic()
         sys.stderr.write(f"measuring {name} …\n")
-        for line in asyncio.run(known[name]()):
-            print(line, flush=True)
-            lines.append(line)
+        asyncio.run(_keep(known[name](), lines))
         sys.stderr.write(f"{name} took {time.monotonic() - began:.0f} s\n")
-    write(lines, RESULTS)
+
+
+async def _keep(measured: AsyncIterator[Line], lines: list[Line]) -> None:
+    async for line in measured:
+        print(line, flush=True)
+        lines.append(line)
+        write(lines, RESULTS)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """FRR's ospfd on a topology: a network namespace with `zebra` and `ospfd` for each router, and how long routing takes.
 
-Held here is how the daemons are run and what is done to them. Refused is to install anything, to touch the machine's
-own FRR, and to trust the daemons' word: what counts is the kernel's routing table of every router. Calls block, and
-each has a time limit.
+Held here is how the daemons are run and what is done to them (`convergence`). Refused is to install anything, to touch
+the machine's own FRR, and to trust the daemons' word: what counts is the kernel's routing table of every router. Calls
+block the event loop, on which nothing else is to run meanwhile, and each has a time limit.
 """
 
 from __future__ import annotations
 
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,11 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks import frr_plan as plan
-from benchmarks.convergence import Convergence, Rest, Spread
+from benchmarks import frr_plan
+from benchmarks.addressing import announced, index, loopback, routers_of
+from benchmarks.convergence import Rest
 from benchmarks.kernel_tables import KernelTables, Right, Table
-from benchmarks.namespaces import Daemons, Namespace, ended_by_signals, sent_bytes
-from benchmarks.topologies import Edge, check, next_hops, nodes_of
+from benchmarks.namespaces import Daemons, ended_by_signals, sent_bytes
+from benchmarks.shortest_paths import Edge, next_hops
 from benchmarks.wiring import wired
 
 _PROGRAMS = Path("/usr/lib/frr")
@@ -37,49 +37,18 @@ class Unavailable(Exception):
     """FRR cannot be run here; the message says what to do."""
 
 
-def require() -> None:
-    """Raise Unavailable unless FRR can be run."""
-    needed = [shutil.which(program) for program in ("ip", "setpriv")]
-    needed += [shutil.which(program, path=str(_PROGRAMS)) for program in ("zebra", "ospfd")]
-    if None in needed:
-        raise Unavailable("FRR or iproute2 is not installed: apt-get install frr iproute2")
-    try:
-        Namespace().close()
-    except PermissionError as error:
-        raise Unavailable("no network namespace may be made: run this as root") from error
-
-
-def measure(edges: Sequence[Edge], repetitions: int = 8, rest_s: float = 20.0, *, quick: bool = True) -> Convergence:
-    """Run FRR on a topology and return all figures; `quick` is without zebra's own wait."""
-    with Frr(edges, quick=quick) as frr:
-        cold_start_s = frr.cold_start()
-        cpu_s = frr.cpu_s()
-        frr.settle()
-        prefix = [frr.announce(number) for number in range(repetitions)]
-        links = [frr.flap() for _ in range(repetitions)]
-        return Convergence(
-            cold_start_s * 1e3,
-            cpu_s,
-            Spread.of([max(times.values()) for times in prefix]),
-            {router: statistics.median(times[router] for times in prefix) * 1e3 for router in sorted(prefix[0])},
-            Spread.of([down for down, _ in links]),
-            Spread.of([up for _, up in links]),
-            frr.rest(rest_s),
-        )
-
-
 class Frr:
-    """Routers on a topology; a context that leaves nothing behind. Times are returned in seconds."""
+    """Routers on a topology in one piece (a `Bed`); a context that leaves nothing behind."""
 
-    def __init__(self, edges: Sequence[Edge], *, quick: bool = True) -> None:
-        self._edges = list(edges)
-        self._quick = quick
-        check(self._edges)
-        self._routers = nodes_of(edges)
+    def __init__(self, edges: Sequence[Edge], zebra: str) -> None:
+        self._edges = edges
+        self._zebra = zebra
+        self._routers = routers_of(edges)
         self._left = ExitStack()
 
     def __enter__(self) -> Self:
-        require()
+        if not _installed():
+            raise Unavailable("FRR or iproute2 is not installed: apt-get install frr iproute2")
         try:
             self._left.enter_context(ended_by_signals())
             self._build()
@@ -95,8 +64,8 @@ class Frr:
             error.add_note(self._logged())
         self._left.close()
 
-    def cold_start(self) -> float:
-        """Start all daemons; return the time until every router has a route to every other."""
+    async def cold_start(self) -> float:
+        """Start all daemons, wait until all is calm; return the time until every router had a route to every other."""
         began = time.monotonic()
         for router in self._routers:
             self._start("zebra", router)
@@ -105,19 +74,14 @@ class Frr:
             waiting = [router for router in waiting if not self._followed(router)]
             if time.monotonic() > began + _START_TIMEOUT_S:
                 raise TimeoutError(f"zebra of routers {waiting} does not start: run it by hand to see why")
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S)  # noqa: ASYNC251 - nothing else is to run
         became = self._tables.wait(self._reaches_all, _START_TIMEOUT_S, "a route to each other router")
+        self._settle()
         return max(became.values()) - began
 
-    def settle(self) -> None:
-        """Wait until all tables are those of the topology, and stay so."""
-        self._tables.wait(self._as_on(self._edges), _CHANGE_TIMEOUT_S, "the shortest paths")
-        self._tables.rest(_SETTLED_S, _CHANGE_TIMEOUT_S)
-        self._daemons.check()
-
-    def announce(self, number: int) -> dict[int, float]:
-        """Announce a new prefix at router 0, and take it back; return the time at which each other router had it."""
-        address, origin = plan.announced(number), self._routers[0]
+    async def announce(self, number: int) -> dict[int, float]:
+        """Announce a new prefix at router 0, and take it back; return after what time each other router had it."""
+        address, origin = announced(number), self._routers[0]
         others = set(self._routers) - {origin}
         began = time.monotonic()
         self._tables.kernels[origin].add_address(address)
@@ -130,19 +94,19 @@ class Frr:
         self._tables.rest(_CALM_S, _CHANGE_TIMEOUT_S)
         return {router: moment - began for router, moment in became.items()}
 
-    def flap(self) -> tuple[float, float]:
+    async def flap(self) -> tuple[float, float]:
         """Take the first edge away, and give it back; return for both the time until the last table had changed."""
         down = self._set_first_edge(self._edges[1:], up=False)
         self._tables.rest(_CALM_S, _CHANGE_TIMEOUT_S)
         up = self._set_first_edge(self._edges, up=True)
-        self.settle()
+        self._settle()
         return down, up
 
-    def rest(self, seconds: float) -> Rest:
+    async def rest(self, seconds: float) -> Rest:
         """Let time pass without a change; return what that cost."""
-        self.settle()
+        self._settle()
         cpu_s, sent, began = self.cpu_s(), self._sent_bytes(), time.monotonic()
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - nothing else is to run
         passed = time.monotonic() - began
         per_router_minute = (self._sent_bytes() - sent) / len(self._routers) / passed * 60
         return Rest(passed, self.cpu_s() - cpu_s, per_router_minute)
@@ -150,6 +114,12 @@ class Frr:
     def cpu_s(self) -> float:
         """Return the seconds that all daemons have computed."""
         return self._daemons.cpu_s()
+
+    def _settle(self) -> None:
+        """Wait until all tables are those of the topology, and stay so."""
+        self._tables.wait(self._as_on(self._edges), _CHANGE_TIMEOUT_S, "the shortest paths")
+        self._tables.rest(_SETTLED_S, _CHANGE_TIMEOUT_S)
+        self._daemons.check()
 
     # --- building ---------------------------------------------------------------------------------------------------
 
@@ -168,8 +138,8 @@ class Frr:
         folder = self._folder / str(router)
         folder.mkdir()
         shutil.chown(folder, _USER, _USER)
-        (folder / "zebra.conf").write_text(plan.zebra(quick=self._quick), "ascii")
-        (folder / "ospfd.conf").write_text(plan.ospfd(self._edges, router), "ascii")
+        (folder / "zebra.conf").write_text(self._zebra, "ascii")
+        (folder / "ospfd.conf").write_text(frr_plan.ospfd(self._edges, router), "ascii")
 
     def _start(self, program: str, router: int) -> None:
         folder = self._folder / str(router)
@@ -196,7 +166,7 @@ class Frr:
     # --- what is right ----------------------------------------------------------------------------------------------
 
     def _reaches_all(self, router: int, table: Table) -> bool:
-        return all(plan.loopback(other) in table for other in self._routers if other != router)
+        return all(loopback(other) in table for other in self._routers if other != router)
 
     def _as_on(self, edges: Sequence[Edge]) -> Right:
         expected = {router: self._expected(edges, router) for router in self._routers}
@@ -204,16 +174,22 @@ class Frr:
 
     def _expected(self, edges: Sequence[Edge], router: int) -> Table:
         hops = next_hops(edges, router)
-        return {plan.loopback(other): frozenset(map(plan.index, via)) for other, via in hops.items()}
+        return {loopback(other): frozenset(map(index, via)) for other, via in hops.items()}
 
     def _set_first_edge(self, then: Sequence[Edge], *, up: bool) -> float:
         """Take the first edge down or up; return the time until all tables are right for the edges that are there."""
         end, other = self._edges[0]
         right = self._as_on(then)
         began = time.monotonic()
-        self._tables.kernels[end].set_link(plan.index(other), up=up)
+        self._tables.kernels[end].set_link(index(other), up=up)
         became = self._tables.wait(right, _CHANGE_TIMEOUT_S, "the shortest paths after a change")
         return max(became.values()) - began
 
     def _sent_bytes(self) -> int:
         return sum(map(sent_bytes, self._daemons.pids[: len(self._routers)]))
+
+
+def _installed() -> bool:
+    ours = (shutil.which(program) for program in ("ip", "setpriv"))
+    theirs = (shutil.which(program, path=str(_PROGRAMS)) for program in ("zebra", "ospfd"))
+    return None not in (*ours, *theirs)

@@ -1,21 +1,18 @@
-"""Addresses, interfaces and configuration of FRR on a topology: text only, nothing is started or written.
-
-Router n has the loopback 10.254.x.y/32, where x.y is n. Edge i has the four addresses from 10.128.0.0 + 4 i, and its
-ends the two in the middle. What is announced later is 10.253.x.y/32. An interface is called after the neighbour it
-leads to, and its index says it too.
-"""
+"""Configuration of FRR on a topology: text only, nothing is started or written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 
-from benchmarks.topologies import Edge
+from benchmarks.addressing import interface, loopback, neighbours
+from benchmarks.shortest_paths import Edge
 
-_LOOPBACKS = IPv4Address("10.254.0.0")
-_ANNOUNCED = IPv4Address("10.253.0.0")
-_LINKS = IPv4Address("10.128.0.0")
-_FIRST_INDEX = 100
+AS_SHIPPED = "log stdout warnings\nno zebra nexthop kernel enable\n"
+"""A configuration of zebra in which a route waits 10 ms, as without any. (Without nexthop objects the kernel tells of
+each route what became of it.)"""
+
+WITHOUT_ZEBRAS_WAIT = f"{AS_SHIPPED}zebra work-queue 0\n"
+"""The same, but a route goes into the kernel as soon as it comes."""
 
 _TIMERS = """\
  ip ospf area 0
@@ -24,56 +21,6 @@ _TIMERS = """\
  ip ospf dead-interval 4
  ip ospf retransmit-interval 3
 """
-
-
-def loopback(router: int) -> str:
-    """Return the address that a router is reached at."""
-    return str(_LOOPBACKS + router)
-
-
-def announced(number: int) -> str:
-    """Return an address that no router has from the beginning."""
-    return str(_ANNOUNCED + number)
-
-
-def interface(neighbour: int) -> str:
-    """Return the name of the interface that leads to a neighbour."""
-    return f"to{neighbour}"
-
-
-def index(neighbour: int) -> int:
-    """Return the index of the interface that leads to a neighbour."""
-    return _FIRST_INDEX + neighbour
-
-
-def neighbours(edges: Sequence[Edge], router: int) -> list[int]:
-    """Return the neighbours of a router, in the order of the edges."""
-    return [a + b - router for a, b in edges if router in (a, b)]
-
-
-def addresses(edges: Sequence[Edge], router: int) -> dict[str, str]:
-    """Return for each interface of a router its address with its prefix length."""
-    found = {"lo": f"{loopback(router)}/32"}
-    for number, (a, b) in enumerate(edges):
-        if router in (a, b):
-            found[interface(a + b - router)] = f"{_LINKS + 4 * number + 1 + (router == b)}/30"
-    return found
-
-
-def set_up(edges: Sequence[Edge], router: int) -> list[str]:
-    """Return the commands for `ip` that make a router's interfaces ready."""
-    commands = []
-    for name, address in addresses(edges, router).items():
-        commands += [f"address add {address} dev {name}", f"link set {name} up"]
-    return commands
-
-
-def zebra(*, quick: bool) -> str:
-    """Return the configuration of zebra: as shipped routes wait 10 ms in it, and not at all if it is to be `quick`.
-
-    Without nexthop objects the kernel tells of each route what became of it.
-    """
-    return "log stdout warnings\nno zebra nexthop kernel enable\n" + ("zebra work-queue 0\n" if quick else "")
 
 
 def ospfd(edges: Sequence[Edge], router: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from benchmarks import floor
@@ -50,7 +50,7 @@ async def in_turns(asks: Sequence[Callable[[], Awaitable[float]]], rounds: int) 
     return times
 
 
-async def latency() -> list[Line]:
+async def latency() -> AsyncIterator[Line]:
     """One 256-bit key, one client, against the floor: p50 and p99, owner and non-owner apart."""
     async with filled_sites() as sites:
         alice, bob = await sites.caller(ALICE), await sites.caller(BOB)
@@ -62,19 +62,17 @@ async def latency() -> list[Line]:
             base, owner, other = await in_turns(
                 [lambda: timed(below, ONE), lambda: timed(alice, ONE), lambda: timed(bob, OTHER)], ROUNDS
             )
-    lines = [Line("floor_p50_ms", statistics.median(base), "ms"), Line("floor_p99_ms", percentile(base, 0.99), "ms")]
+    yield Line("floor_p50_ms", statistics.median(base), "ms")
+    yield Line("floor_p99_ms", percentile(base, 0.99), "ms")
     for who, times in (("owner", owner), ("other", other)):
         p50, p99 = statistics.median(times), percentile(times, 0.99)
-        lines += [
-            Line(f"getkey_p50_ms_{who}", p50, "ms"),
-            Line(f"getkey_p99_ms_{who}", p99, "ms"),
-            Line(f"getkey_floor_ratio_{who}", p50 / statistics.median(base), "x", "<= 1.5"),
-            Line(f"getkey_floor_ratio_p99_{who}", p99 / percentile(base, 0.99), "x", "<= 1.5"),
-        ]
-    return lines
+        yield Line(f"getkey_p50_ms_{who}", p50, "ms")
+        yield Line(f"getkey_p99_ms_{who}", p99, "ms")
+        yield Line(f"getkey_floor_ratio_{who}", p50 / statistics.median(base), "x", "<= 1.5")
+        yield Line(f"getkey_floor_ratio_p99_{who}", p99 / percentile(base, 0.99), "x", "<= 1.5")
 
 
-async def throughput() -> list[Line]:
+async def throughput() -> AsyncIterator[Line]:
     """How many a second on 32 connections, against a bare server that answers a constant body of the same size."""
     async with filled_sites() as sites:
         alice = await sites.caller(ALICE)
@@ -87,14 +85,12 @@ async def throughput() -> list[Line]:
                 theirs.append(await rate(bare, ONE, 32, 2.0))
                 ours.append(await rate(mine, ONE, 32, 2.0))
         ours, theirs = ours[1:], theirs[1:]
-    return [
-        Line("bare_server_rate", statistics.median(theirs), "1/s"),
-        Line("getkey_rate", statistics.median(ours), "1/s"),
-        Line("getkey_rate_ratio", statistics.median(ours) / statistics.median(theirs), "x", ">= 0.5"),
-    ]
+    yield Line("bare_server_rate", statistics.median(theirs), "1/s")
+    yield Line("getkey_rate", statistics.median(ours), "1/s")
+    yield Line("getkey_rate_ratio", statistics.median(ours) / statistics.median(theirs), "x", ">= 0.5")
 
 
-async def batch() -> list[Line]:
+async def batch() -> AsyncIterator[Line]:
     """A hundred keys of 1,024 bit in one request, against one of 256; and how much key that is at 8 clients."""
     async with filled_sites() as sites:
         alice = await sites.caller(ALICE)
@@ -102,14 +98,12 @@ async def batch() -> list[Line]:
         one, hundred = await in_turns([lambda: timed(alice, ONE), lambda: timed(alice, HUNDRED)], 200)
         per_second = await rate(Target.of(sites.network, ALICE), HUNDRED, 8, 2.0)
     p50 = statistics.median(hundred)
-    return [
-        Line("batch100_ms", p50, "ms"),
-        Line("batch100_ratio", p50 / statistics.median(one), "x", "<= 3"),
-        Line("batch_mbit_s", per_second * 100 * 1024 / 1e6, "Mbit/s", ">= 30"),
-    ]
+    yield Line("batch100_ms", p50, "ms")
+    yield Line("batch100_ratio", p50 / statistics.median(one), "x", "<= 3")
+    yield Line("batch_mbit_s", per_second * 100 * 1024 / 1e6, "Mbit/s", ">= 30")
 
 
-async def pair() -> list[Line]:
+async def pair() -> AsyncIterator[Line]:
     """Get key by the master and Get key with key IDs by the slave, one after the other, and many such at once."""
     async with filled_sites() as sites:
         alice, bob = await sites.caller(ALICE), await sites.caller(BOB)
@@ -134,4 +128,5 @@ async def pair() -> list[Line]:
 
         await asyncio.gather(*(go_on(*one) for one in pairs))
         per_second = count / (time.perf_counter() - began)
-    return [Line("pair_p50_ms", statistics.median(times), "ms"), Line("pair_rate", per_second, "1/s")]
+    yield Line("pair_p50_ms", statistics.median(times), "ms")
+    yield Line("pair_rate", per_second, "1/s")

@@ -19,7 +19,7 @@ from qss.cli.demo.network import HOMES, Network
 from qss.model.identifiers import SaeId
 from qss.pki.contexts import application_context
 
-_LONGEST_LINE = 1 << 24
+_HELD_BYTES = 1 << 24  # so much of an answer is taken from the socket before it is asked for
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class Caller:
             plain = socket.create_connection(("127.0.0.1", target.port), timeout=5)
         plain.setblocking(False)  # noqa: FBT003 - the socket module has it so
         return cls(
-            *await asyncio.open_connection(sock=plain, ssl=target.context, server_hostname="localhost", limit=1 << 24)
+            *await asyncio.open_connection(
+                sock=plain, ssl=target.context, server_hostname="localhost", limit=_HELD_BYTES
+            )
         )
 
     async def ask(self, request: bytes) -> bytes:

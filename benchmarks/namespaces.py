@@ -39,7 +39,10 @@ class Namespace:
 
     def __init__(self) -> None:
         with _returning(_NET):
-            os.unshare(os.CLONE_NEWNET)
+            try:
+                os.unshare(os.CLONE_NEWNET)
+            except PermissionError as error:
+                raise PermissionError("no network namespace may be made: run this as root") from error
             self._file = os.open(_NET, os.O_RDONLY | os.O_CLOEXEC)
             for setting in _IPV6.glob("*/disable_ipv6"):
                 setting.write_text("1", "ascii")

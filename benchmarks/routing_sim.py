@@ -7,15 +7,15 @@ The curves are kept in build/routing_curves.json.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmarks.namespaces import ended_by_signals
 from benchmarks.results import Line, slope, write_json
 
 from qss.core.routing import Origin, shortest_paths
@@ -43,30 +43,31 @@ DEARER = Load(FULL_LOAD.available_bits, FULL_LOAD.capacity_bits, 100)
 CURVES = Path("build/routing_curves.json")
 
 
-async def routing_sim() -> list[Line]:
+async def routing_sim() -> AsyncIterator[Line]:
     """Measure all."""
-    return await asyncio.to_thread(_measured)
+    with ended_by_signals():  # it never waits: the event loop would not get to see them
+        for line in _measured():
+            yield line
 
 
-def _measured() -> list[Line]:
+def _measured() -> Iterator[Line]:
+    yield from _large("scattered", scattered(LARGE, 1))
+    yield from _large("random", tangle(LARGE, 1))
+    yield from _messages("nsfnet", nsfnet())
+    yield from _messages("geant", geant())
+    yield from _lsa_rate()
     curve = [_paths_point(size) for size in SIZES]
-    resting = [_rest_point(size, seconds) for size, seconds in RESTING.items()]
+    large = next(point for point in curve if point["n"] == LARGE)
+    yield Line("routing_paths_1000", large["full_ms"], "ms")
+    yield Line("routing_paths_repaired_1000", large["repaired_ms"], "ms")
+    yield Line("routing_paths_slope", slope([(point["n"], point["full_ms"]) for point in curve[2:]]), "", "<= 1.5")
+    resting = []
+    for size, seconds in RESTING.items():
+        point = _rest_point(size, seconds)
+        resting.append(point)
+        for what, unit in (("core_cpu", "s/min"), ("signatures_cpu", "s/min"), ("kbytes", "kB/min")):
+            yield Line(f"routing_rest_{size}_{what}", point[what], unit)
     write_json({"paths": curve, "rest": resting}, CURVES)
-    return [
-        *_large("scattered", scattered(LARGE, 1)),
-        *_large("random", tangle(LARGE, 1)),
-        *_messages("nsfnet", nsfnet()),
-        *_messages("geant", geant()),
-        *_lsa_rate(),
-        Line("routing_paths_1000", next(point["full_ms"] for point in curve if point["n"] == LARGE), "ms"),
-        Line("routing_paths_repaired_1000", next(p["repaired_ms"] for p in curve if p["n"] == LARGE), "ms"),
-        Line("routing_paths_slope", slope([(point["n"], point["full_ms"]) for point in curve[2:]]), "", "<= 1.5"),
-        *(
-            Line(f"routing_rest_{point['n']:.0f}_{what}", point[what], unit)
-            for point in resting
-            for what, unit in (("core_cpu", "s/min"), ("signatures_cpu", "s/min"), ("kbytes", "kB/min"))
-        ),
-    ]
 
 
 # --- a thousand sites ---------------------------------------------------------------------------------------------

@@ -1,32 +1,29 @@
-"""Network namespaces joined as a topology says: one for each node, a veth pair for each edge, addresses on both.
-
-The addresses are those of `frr_plan`, whoever routes.
-"""
+"""Network namespaces joined as a topology says: one for each router, a veth pair for each edge, addresses on both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 
-from benchmarks import frr_plan as plan
+from benchmarks.addressing import index, interface, neighbours, routers_of, set_up
 from benchmarks.namespaces import Namespace
-from benchmarks.topologies import Edge, nodes_of
+from benchmarks.shortest_paths import Edge
 
 
 def wired(edges: Sequence[Edge], left: ExitStack | AsyncExitStack) -> dict[int, Namespace]:
-    """Return a namespace for each node; they are let go when `left` is closed."""
+    """Return a namespace for each router; they are let go when `left` is closed."""
     namespaces = {}
-    for node in nodes_of(edges):
-        namespaces[node] = Namespace()
-        left.callback(namespaces[node].close)
-    for node, namespace in namespaces.items():
+    for router in routers_of(edges):
+        namespaces[router] = Namespace()
+        left.callback(namespaces[router].close)
+    for router, namespace in namespaces.items():
         links = [
-            f"link add {plan.interface(other)} index {plan.index(other)} type veth"
-            f" peer name {plan.interface(node)} index {plan.index(node)} netns {namespaces[other].path}"
-            for other in plan.neighbours(edges, node)
-            if other > node
+            f"link add {interface(other)} index {index(other)} type veth"
+            f" peer name {interface(router)} index {index(router)} netns {namespaces[other].path}"
+            for other in neighbours(edges, router)
+            if other > router
         ]
         namespace.ip(*links)
-    for node, namespace in namespaces.items():
-        namespace.ip(*plan.set_up(edges, node))
+    for router, namespace in namespaces.items():
+        namespace.ip(*set_up(edges, router))
     return namespaces

@@ -1,4 +1,4 @@
-"""Shapes of networks to simulate: lists of roads between sites. Pure; the same seed gives the same roads.
+"""Shapes of networks to simulate and measure: lists of roads between sites. Pure; the same seed gives the same roads.
 
 Made ones name their sites `s` and a number; NSFNET and GÉANT name them by city and country. All are connected, and name
 no road twice. Held here: who is joined to whom. Not here: what a road costs or does (`routing`).
@@ -15,6 +15,9 @@ from qss.model.identifiers import QksId
 
 Roads = tuple[tuple[QksId, QksId], ...]
 """Pairs of sites, the lower ID first, in order."""
+
+Edges = tuple[tuple[int, int], ...]
+"""The same of sites that are numbers, where addresses or indices are reckoned from them."""
 
 NEAREST = 3
 """How many others a site of `scattered` is joined to by itself."""
@@ -76,7 +79,9 @@ def line(size: int) -> Roads:
 
 
 def ring(size: int) -> Roads:
-    """Return a line whose ends are joined."""
+    """Return a line whose ends are joined; `size` is three or more. Raises ValueError."""
+    if size < 3:
+        raise ValueError(f"a ring has three sites or more, and not {size}: take a line")
     return _ordered([*line(size), (site(0), site(size - 1))])
 
 
@@ -125,9 +130,11 @@ def geant() -> Roads:
     return _listed(_GEANT)
 
 
-def sites_of(roads: Roads) -> tuple[QksId, ...]:
-    """Return the sites at the ends of roads, in order."""
-    return tuple(sorted(set(itertools.chain.from_iterable(roads))))
+def numbered(roads: Roads) -> Edges:
+    """Return roads with a number for each site, from zero, in the order of their names."""
+    sites = sorted(set(itertools.chain.from_iterable(roads)))
+    numbers = {name: number for number, name in enumerate(sites)}
+    return tuple(sorted((numbers[one], numbers[other]) for one, other in roads))
 
 
 def _reached(roads: set[frozenset[int]], begin: int) -> set[int]:
