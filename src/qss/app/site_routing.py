@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
 from qss.app.homes import Homes
+from qss.app.settling import has_settled
 from qss.app.site_tables import Routing, Tls
 from qss.core.routing import CostWeights, Origin, Router, RouterSettings
 from qss.model.addresses import Address
@@ -43,6 +44,7 @@ class SiteRouting:
         self._judge = Judge(tls.authority)
         self._homes = Homes(tls.authority)
         self._running: RoutingModule | None = None
+        self._started_at = 0.0
         self._version = time.time_ns() // 1000  # higher than any that an earlier process has come to
         self._changed_at = 0.0
         self._changed = asyncio.Event()
@@ -70,6 +72,7 @@ class SiteRouting:
         self._running = RoutingModule(router, self._neighbours, self._defect)
         self._running.watch(self._soon)
         self._running.start()
+        self._started_at = time.monotonic()
         self._tasks.start(self._watch_statements(), "statements of homes")
 
     async def stop(self) -> None:
@@ -166,6 +169,9 @@ class SiteRouting:
             changed=self._changed_at,
             neighbours={peer: str(router.adjacency(peer).phase) for peer in self._neighbours},
             lsas=len(router.database),
+            settled=has_settled(
+                (router.adjacency(peer).phase for peer in self._neighbours), time.monotonic() - self._started_at
+            ),
             dropped={f"{peer} {reason}": count for (peer, reason), count in sorted(router.dropped.items())},
             links=tuple(
                 LinkView(ends=(one, other), cost=edge.cost, available_bits=edge.available_bits)

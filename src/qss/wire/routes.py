@@ -45,6 +45,8 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     neighbours: Mapping[str, str]
     """How far the adjacency to each neighbour has come (Routing 4)."""
     lsas: int
+    settled: bool
+    """Whether it has heard what its neighbours had to tell at its start, as far as they could be reached."""
     dropped: Mapping[str, int]
     """LSAs that were not taken, by neighbour and reason."""
     links: tuple[LinkView, ...]

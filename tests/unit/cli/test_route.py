@@ -29,6 +29,7 @@ def view(**changes) -> RoutingStatus:
         "changed": 0.0,
         "neighbours": {"B": "full", "C": "init"},
         "lsas": 10,
+        "settled": True,
         "dropped": {},
         "links": (link("A", "B"), link("A", "C"), link("B", "D"), link("C", "D"), link("D", "E", 1024, 0)),
         "repeaters": ("A", "B", "C", "D", "E"),

@@ -23,7 +23,7 @@ STATE = SiteState({SaeId("sae:alice"): None}, {}, {B: Load(1, 2)})
 
 def status(version: int, **changes) -> RoutingStatus:
     found = {
-        "site": "A", "version": version, "changed": 0.0, "neighbours": {}, "lsas": 1, "dropped": {},
+        "site": "A", "version": version, "changed": 0.0, "neighbours": {}, "lsas": 1, "settled": True, "dropped": {},
         "links": (LinkView(ends=("A", "B"), cost=5, available_bits=7),), "repeaters": ("B",),
         "routes": (RouteView(SAE_ID=BOB, next_hop="B", dest="B", cost=5, length=1),),
     }  # fmt: skip

@@ -17,6 +17,7 @@ STATUS = RoutingStatus(
     site="A",
     neighbours={"B": "full"},
     lsas=4,
+    settled=True,
     dropped={"B signature": 1},
     links=(LinkView(ends=("A", "B"), cost=256, available_bits=1024),),
     routes=(

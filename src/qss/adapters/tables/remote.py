@@ -133,5 +133,14 @@ class RemoteTable:
 
 def _nothing_known(here: QksId) -> RoutingStatus:
     return RoutingStatus(
-        site=here, version=0, changed=0.0, neighbours={}, lsas=0, dropped={}, links=(), repeaters=(), routes=()
+        site=here,
+        version=0,
+        changed=0.0,
+        neighbours={},
+        lsas=0,
+        settled=False,
+        dropped={},
+        links=(),
+        repeaters=(),
+        routes=(),
     )
