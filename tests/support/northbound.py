@@ -106,11 +106,11 @@ class Northbound:
         host, port = self.listener.address
         return f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def client(self, sae: str, **options: float) -> Client:
-        return self.client_with(self.pki.sae(sae), **options)
+    def client(self, sae: str, timeout: float = 30.0) -> Client:
+        return self.client_with(self.pki.sae(sae), timeout)
 
-    def client_with(self, pair: Pair, **options: float) -> Client:
-        return Client(self.url, pair.certificate, pair.key, self.pki.authority, **options)
+    def client_with(self, pair: Pair, timeout: float = 30.0) -> Client:
+        return Client(self.url, pair.certificate, pair.key, self.pki.authority, timeout)
 
     def sync_client(self, sae: str) -> SyncClient:
         pair = self.pki.sae(sae)

@@ -7,15 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from qss.model.identifiers import QkdmId, QksId, SaeId
-from qss.pki.authority import CERTIFICATE_DAYS, certificate_pem, read_authority
+from qss.pki.authority import CERTIFICATE_DAYS, Authority, certificate_pem, read_authority
 from qss.pki.contexts import client_context, northbound_context, server_context
 from qss.pki.files import private_file, public_file, write_new
 from qss.pki.folder import Pair, PkiFolder, sae_file_stem
-from qss.pki.keys import new_private_key, private_key_pem
-from qss.pki.names import Subject, sae_subject, site_subject
+from qss.pki.keys import PrivateKey, new_private_key, private_key_pem
+from qss.pki.names import Subject, common_name, sae_subject, site_subject
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -74,17 +75,36 @@ class Pki:
         """A site's certificate that has expired, and its key."""
         return self._issue(site_subject(QksId(name), HOSTS), f"expired-site-{name}", ended=True)
 
+    def unreadable(self) -> Pair:
+        """A certificate whose URI is no text, which an outside authority may have signed."""
+        san = bytes.fromhex("30 16 86 09") + b"sae:\xff\xfe\xfd\xfc\xfb" + bytes.fromhex("82 09") + b"localhost"
+        authority, key, now = self._read(), new_private_key(), datetime.now(UTC)
+        subject, issuer = common_name("unreadable"), authority.certificate.subject
+        certificate = (
+            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, san), critical=False)
+            .sign(authority.key, SHA256())
+        )
+        return self._write(certificate, key, "unreadable")
+
     def nameless(self) -> Pair:
         """A client certificate without URI or common name: it names no SAE."""
         names = (x509.DNSName("nobody.example.org"),)
         return self._issue(Subject(x509.Name([]), names, (ExtendedKeyUsageOID.CLIENT_AUTH,)), "nameless", ended=False)
 
     def _issue(self, subject: Subject, stem: str, *, ended: bool) -> Pair:
-        pair = self.folder.authority
-        authority = read_authority(pair.certificate.read_bytes(), pair.key.read_bytes(), str(self.folder.root))
+        authority = self._read()
         made = datetime.now(UTC) - timedelta(days=CERTIFICATE_DAYS if ended else 0)
         key = new_private_key()
-        certificate = authority.issue(subject, key.public_key(), days=1, now=made)
+        return self._write(authority.issue(subject, key.public_key(), days=1, now=made), key, stem)
+
+    def _read(self) -> Authority:
+        pair = self.folder.authority
+        return read_authority(pair.certificate.read_bytes(), pair.key.read_bytes(), str(self.folder.root))
+
+    def _write(self, certificate: x509.Certificate, key: PrivateKey, stem: str) -> Pair:
         result = Pair(self.folder.root / f"{stem}.pem", self.folder.root / f"{stem}.key")
         write_new(
             [

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from qss.app.catalogue import remote_table_of
 from qss.app.site_tables import SiteConfiguration
 from qss.client import AdminClient
 from qss.model.addresses import Address
-from qss.model.identifiers import SaeId
+from qss.model.certificates import PeerCertificate, site_of
+from qss.model.errors import Unauthorised
+from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Graph, Route, SiteState
 from qss.runtime.tasks import Defect, Tasks
 from qss.wire.metrics import Sample
-from qss.wire.routes import RoutingStatus, routing_samples
+from qss.wire.routes import RoutingStatus
 
 
 class RemoteRouting:
@@ -21,7 +24,10 @@ class RemoteRouting:
     def __init__(self, configuration: SiteConfiguration, process: Address, defect: Defect) -> None:
         """`process` is the module's Admin. Raises `PkiError`."""
         tls, table = configuration.tls, configuration.routing
-        self._client = AdminClient(f"https://{process}", tls.certificate, tls.key, tls.authority)
+        # Where every SAE is at home is the site's own to say: no other server of the network is asked, though it may
+        # be at the same host.
+        own = partial(_check_own, configuration.site.id, process)
+        self._client = AdminClient(f"https://{process}", tls.certificate, tls.key, tls.authority, check=own)
         self._table = remote_table_of(configuration.site.id, self._client, table.route_invalidation_s)
         self._tasks = Tasks(defect)
 
@@ -58,4 +64,16 @@ class RemoteRouting:
 
     def samples(self) -> Iterator[Sample]:
         """Yield no metrics: the module has its own."""
-        return routing_samples({}, self._table.status.lsas, {})
+        return iter(())
+
+
+def _check_own(here: QksId, process: Address, certificate: PeerCertificate) -> None:
+    try:
+        found = site_of(certificate)
+    except Unauthorised as error:
+        raise Unauthorised(f"{error}; {_REMEDY}") from error
+    if found != here:
+        raise Unauthorised(f"{process} is site {found}, not {here}; {_REMEDY}")
+
+
+_REMEDY = "routing.process must be where Admin of this site's own routing module is, which shows the site's certificate"

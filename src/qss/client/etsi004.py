@@ -198,8 +198,9 @@ class Etsi004Client:
                 )
         except TimeoutError:
             raise ConnectionLost(f"{self._address}: cannot connect within {CONNECT_S:g} s; check the address") from None
-        except OSError as error:  # the library's SSLError is one
-            reason = getattr(error, "verify_message", None) or error.strerror or type(error).__name__
+        except (OSError, ValueError) as error:  # SSLError is an OSError; ValueError: names in a certificate are no text
+            strerror = getattr(error, "strerror", None)
+            reason = getattr(error, "verify_message", None) or strerror or type(error).__name__
             raise ConnectionLost(
                 f"{self._address}: cannot connect ({reason}); check address and certificates"
             ) from error

@@ -7,6 +7,7 @@ repeated: whether to ask again after a failure is the caller's choice.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +16,9 @@ from yarl import URL
 
 from qss.client.errors import KeyServerUnreachable
 from qss.client.exchange import Exchange
+from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, RemoteProtocolError
-from qss.pki.contexts import application_context
+from qss.pki.contexts import AnotherEndError, application_context, check_other_end
 
 TIMEOUT_S = 30.0
 """How long one request may take, connecting included, if nothing else is said."""
@@ -37,17 +39,22 @@ class HttpsClient:
         key: Path | str,
         authority: Path | str,
         timeout: float = TIMEOUT_S,
+        *,
+        check: Callable[[PeerCertificate], None] | None = None,
     ) -> None:
         """Take the key server's address (`https://host:port`) and PEM files; no connection is made yet.
 
-        `authority` is what the key server's certificate must come from; its host name is compared. Raises `PkiError`
-        for files that cannot be used (a certificate that has expired, for one), and `BadRequest` for an address that
-        is none.
+        `authority` is what the key server's certificate must come from; its host name is compared. Where that is not
+        enough, because everybody's at that host would do, `check` looks at its names, and raises `Unauthorised`; then
+        nothing is asked. Raises `PkiError` for files that cannot be used (a certificate that has expired, for one), and
+        `BadRequest` for an address that is none.
         """
         if not _is_https(base_url):
             raise BadRequest(f"{base_url!r} is no address of a key server: use https://host:port")
         self._base = base_url.rstrip("/")
         self._context = application_context(Path(certificate), Path(key), Path(authority))
+        if check is not None:
+            check_other_end(self._context, check)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
@@ -72,7 +79,7 @@ class HttpsClient:
             raise KeyServerUnreachable(
                 f"{self._base}: no answer within {self._timeout:g} s; whether keys were reserved is not known"
             ) from None
-        except (OSError, aiohttp.ClientError) as error:
+        except (OSError, aiohttp.ClientError, ValueError) as error:  # ValueError: what the other end showed is no text
             raise KeyServerUnreachable(f"{self._base}: {_reason(error)}") from error
         return exchange.result(status, body)
 
@@ -110,6 +117,8 @@ def _is_https(url: str) -> bool:
 
 def _reason(error: Exception) -> str:
     match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=AnotherEndError() as found):
+            return f"another server than was meant: {found}"
         case aiohttp.ClientConnectorCertificateError():
             return (
                 f"the key server's certificate is not accepted ({error.certificate_error}); give the authority that it "
@@ -117,6 +126,8 @@ def _reason(error: Exception) -> str:
             )
         case aiohttp.ClientConnectorError():
             return f"cannot connect ({error.os_error}); check the address, and whether the node is running there"
+        case ValueError():
+            return "what the server showed is malformed, its certificate for one: check that it is a key server"
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
             return "the answer is no well-formed HTTP, or ended early: check that the address is a key server's"
         case _:

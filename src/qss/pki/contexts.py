@@ -10,18 +10,19 @@ Group negotiation is left to the library: OpenSSL 3.5 offers the hybrid X25519ML
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from qss.model.certificates import module_of, site_of
+from qss.model.certificates import PeerCertificate, module_of, site_of
 from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId
 from qss.pki.files import read, read_private
 from qss.pki.keys import public_key_of, read_private_key, same_key
-from qss.pki.names import names_in
+from qss.pki.names import names_in, peer_certificate
 
 # For TLS 1.2; those of TLS 1.3 are all authenticated and forward secret.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -88,6 +89,27 @@ def application_context(certificate: Path, key: Path, authority: Path) -> ssl.SS
     """
     # Such a context demands the server's certificate and compares host names by itself.
     return _context(ssl.PROTOCOL_TLS_CLIENT, certificate, key, authority, ssl.TLSVersion.TLSv1_2)
+
+
+class AnotherEndError(ssl.SSLCertVerificationError):
+    """The other end has proved who it is, and is not who was meant."""
+
+
+def check_other_end(context: ssl.SSLContext, check: Callable[[PeerCertificate], None]) -> None:
+    """Have handshakes of `context` fail with `AnotherEndError` where `check` raises `Unauthorised`.
+
+    It is asked at the end of the handshake, so nothing is said to an end that it refuses.
+    """
+
+    class Checked(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            try:
+                check(peer_certificate(self.getpeercert() or {}))
+            except Unauthorised as error:
+                raise AnotherEndError(ssl.SSL_ERROR_SSL, str(error)) from error
+
+    context.sslobject_class = Checked
 
 
 def check_site(certificate: Path, site: QksId) -> datetime:

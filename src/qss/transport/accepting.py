@@ -158,7 +158,7 @@ class Acceptor[C: Accepted]:
                 ssl_handshake_timeout=self._handshake_s,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
-        except OSError as error:  # the library's SSLError is one
+        except (OSError, ValueError) as error:  # SSLError is an OSError; ValueError: names in a certificate are no text
             _log.info("TLS handshake failed", caller=caller, reason=_reason(error))
             return
         try:
@@ -170,6 +170,6 @@ class Acceptor[C: Accepted]:
             await connection.ended()
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
     """Say what the TLS library has against a caller, its certificate for one."""
     return getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__

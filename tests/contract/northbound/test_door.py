@@ -549,3 +549,18 @@ def test_the_door_works_on_uvloop(pki) -> None:
         await given_up(pki)
 
     uvloop.run(main())
+
+
+async def test_names_that_are_no_text_are_a_failed_handshake_and_take_no_slot(pki) -> None:
+    """An authority outside may sign such a certificate; the library raises what is no TLS error."""
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: told.append(found["message"]))
+    told: list[str] = []
+    unreadable = pki.unreadable()
+    async with northbound(pki, FakeKeyService(), limits=Limits(max_connections=1)) as door:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3 + SPARE_CONNECTIONS):
+                await refused_connection(door, application_context(unreadable, pki.authority))
+        assert "TLS handshake failed" in {log["event"] for log in logs}
+        async with calling(door) as caller:
+            assert (await caller.get())[0] == 200
+    assert "Task exception was never retrieved" not in told

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from qss.client import Client, KeyServerRefused, KeyServerUnreachable, SyncClient, https
-from qss.model.errors import BadRequest, PkiError, RemoteProtocolError
+from qss.model.certificates import PeerCertificate
+from qss.model.errors import BadRequest, PkiError, RemoteProtocolError, Unauthorised
 from support.northbound import ALICE, BOB, FakeKeyService, northbound
 from support.pki import Pki
 
@@ -210,3 +211,43 @@ async def test_a_closed_client_opens_again(pki) -> None:
         assert len(await client.get_keys(BOB)) == 1
         await client.close()
         await client.close()
+
+
+async def test_a_server_whose_names_are_no_text_is_unreachable(pki) -> None:
+    pair = pki.unreadable()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncio tells of it at length
+    async with answering(context) as url:
+        assert "malformed" in await unreachable(client_of(pki, url.replace("127.0.0.1", "localhost")))
+
+
+async def test_a_server_that_is_not_who_was_meant_is_asked_nothing(pki) -> None:
+    """Its certificate is the network's, and for this host; but it is another's."""
+    asked, heard = [], []
+
+    def check(certificate: PeerCertificate) -> None:
+        if "qks:A" not in certificate.uris:
+            raise Unauthorised("it is not site A")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            asked.append(await reader.read(1))
+        writer.transport.abort()
+
+    for pair, told in (
+        (pki.module("A/1"), "another server than was meant: it is not site A"),
+        (pki.site("A"), "broke off"),
+    ):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        own, url = pki.sae(ALICE), f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        assert told in await unreachable(Client(url, own.certificate, own.key, pki.authority, 5.0, check=check))
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.01)
+        heard.append(b"".join(asked))
+        asked.clear()
+    assert heard[0] == b""
+    assert heard[1]
