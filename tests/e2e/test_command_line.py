@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from qss.app.homes import state_home
 from qss.cli.demo.network import HOMES, STRANGER, Network
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.folder import Pair
@@ -157,6 +158,9 @@ def certify_with_openssl(network: Network) -> None:
         issue(authority, pki.site(site), f"/CN=qks-{site}", f"subjectAltName=URI:qks:{site},DNS:localhost,IP:127.0.0.1")
     issue(authority, pki.sae(ALICE), "/CN=an application", f"subjectAltName=URI:{ALICE}")
     issue(authority, pki.sae(BOB), f"/CN={BOB}", "")
+    for sae, home in HOMES.items():
+        pki.home(sae).unlink()
+        state_home(pki, sae, home, 1)
 
 
 def issue(authority: Pair, pair: Pair, subject: str, names: str) -> None:
