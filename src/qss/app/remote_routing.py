@@ -58,6 +58,11 @@ class RemoteRouting:
         """Have `changed` called whenever routes or graph may be others."""
         self._table.watch(changed)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the module has heard what its neighbours had to tell at its start."""
+        return self._table.status.settled
+
     def status(self) -> RoutingStatus:
         """Return what the module has told last."""
         return self._table.status

@@ -7,7 +7,7 @@ new rules. Anything else that differs in a configuration refuses the whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -29,8 +29,17 @@ CHANGEABLE = ("pairs", "saes", "quotas")
 class Rules:
     """The rules of a running site."""
 
-    def __init__(self, configuration: tables.SiteConfiguration, register: SaeRegister, routing: RoutingTable) -> None:
-        """Begin with what is configured and registered. Raises `PkiError` if a statement cannot be used."""
+    def __init__(
+        self,
+        configuration: tables.SiteConfiguration,
+        register: SaeRegister,
+        routing: RoutingTable,
+        network_is_known: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Begin with what is configured and registered. Raises `PkiError` if a statement cannot be used.
+
+        `network_is_known` tells whether routing has heard what there was to hear at the start.
+        """
         self._configuration = configuration
         self._register = register
         self._routing = routing
@@ -42,6 +51,7 @@ class Rules:
             _policy(configuration),
             self.home,
             frozenset(link.peer for link in configuration.links),
+            network_is_known,
         )
         self.quotas = Quotas(_quota_plan(configuration))
 

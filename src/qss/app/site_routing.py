@@ -147,6 +147,16 @@ class SiteRouting:
             changed()
 
     @property
+    def settled(self) -> bool:
+        """Whether all that neighbours have to tell at the start is here, as far as it can be had."""
+        if self._running is None:
+            return False
+        router = self._running.router
+        return has_settled(
+            (router.adjacency(peer).phase for peer in self._neighbours), time.monotonic() - self._started_at
+        )
+
+    @property
     def version(self) -> int:
         """What `RoutingStatus.version` says."""
         return self._version
@@ -169,9 +179,7 @@ class SiteRouting:
             changed=self._changed_at,
             neighbours={peer: str(router.adjacency(peer).phase) for peer in self._neighbours},
             lsas=len(router.database),
-            settled=has_settled(
-                (router.adjacency(peer).phase for peer in self._neighbours), time.monotonic() - self._started_at
-            ),
+            settled=self.settled,
             dropped={f"{peer} {reason}": count for (peer, reason), count in sorted(router.dropped.items())},
             links=tuple(
                 LinkView(ends=(one, other), cost=edge.cost, available_bits=edge.available_bits)

@@ -155,7 +155,7 @@ async def _gathered_bits(saes: Applications, one: SaeId, other: SaeId) -> int:
     except KeyServerUnreachable:
         return 0  # a node that is still starting
     except KeyServerRefused as error:
-        if error.status != 400:
+        if error.status not in (400, 503):
             raise
         return 0  # nobody has told the node yet where the other application is at home
     return min(status.stored_key_count * status.limits.key_size for status in both)
