@@ -130,6 +130,34 @@ def test_no_more_is_registered_than_can_be_told(file, register, monkeypatch) -> 
     assert_is(file, register, {CAROL: statement(CAROL, 6), CHRIS: None}, frozenset())
 
 
+# --- the configuration ----------------------------------------------------------------------------------------------
+
+
+def test_the_configuration_comes_first_and_who_is_taken_out_of_it_leaves(file, register) -> None:
+    register.add(CAROL, None)
+    register.add(CHRIS, None)
+    register.follow(frozenset({CAROL}), frozenset())
+    assert_is(file, register, {CHRIS: None}, frozenset())
+    again = SaeRegister(file)
+    again.follow(frozenset(), frozenset({CHRIS}))
+    assert_is(file, again, {}, frozenset({CAROL, CHRIS}))
+    again.follow(frozenset({CAROL}), frozenset())  # its keys of before are burned all the same
+    assert_is(file, again, {}, frozenset({CAROL, CHRIS}))
+
+
+def test_a_configuration_that_is_known_is_not_written_again(file, register, monkeypatch) -> None:
+    register.follow(frozenset({CAROL}), frozenset())
+    monkeypatch.setattr("qss.app.sae_register.replace_file", None)
+    register.follow(frozenset({CAROL}), frozenset({CHRIS}))
+
+
+def test_a_list_of_an_earlier_release_knows_no_configuration(file) -> None:
+    file.write_text(WHOLE)
+    register = SaeRegister(file)
+    register.follow(frozenset({CHRIS}), frozenset())
+    assert set(register) == {CAROL}
+
+
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +173,7 @@ def test_the_file_is_for_its_owner_alone_and_can_be_read(file, register) -> None
         "format": 1,
         "registered": {"sae:carol": None},
         "leaving": ["sae:chris"],
+        "configured": [],
     }
 
 
