@@ -46,6 +46,7 @@ from qss.app.sae_register import SAES, SaeRegister
 from qss.app.sae_registration import SaeRegistration
 from qss.app.site_modules import SiteModules
 from qss.app.site_routing import SiteRouting
+from qss.app.statement_watch import watch_statements
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
@@ -186,6 +187,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             publisher.publish,
         )
         tasks.start(registration.keep_burning(), "keys of removed SAEs")
+        tasks.start(watch_statements(rules.saes_at_home), "statements of homes")
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,
