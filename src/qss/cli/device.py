@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from qss.cli.asking import asking
+from qss.cli.asking import ADMIN_OF_MODULE, Asked, asking
 
 if TYPE_CHECKING:
-    from qss.model.simulator_settings import SettingsChange, SimulatorSettings
+    from qss.model.simulator_settings import SettingsChange
 
 
 @click.command("device")
@@ -24,38 +23,26 @@ if TYPE_CHECKING:
 @click.option("--outage-every-s", type=float, help="Mean time between outages, in seconds; 0: none.")
 @click.option("--outage-s", type=float, help="Mean length of an outage, in seconds.")
 @click.option("--off/--on", default=None, help="An outage from now on, until --on.")
-@asking
+@asking(ADMIN_OF_MODULE)
 def command(  # the options of a change are in `change`
+    asked: Asked,
     pair: object,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
     **change: Any,  # noqa: ANN401 - numbers and flags, by the options above
 ) -> None:
     """Show the settings of the simulated device of PAIR, and change those that are given.
 
     PAIR is the device pair's UUID; the only pair of a link may have the link's.
 
-    --url is that of the Admin interface of the site with the lower ID of the two, or of its module if that is a process
-    of its own; the certificate is that of the site or of an administrator. Changes are lost with the process.
+    The certificate is that of the site or of an administrator. Changes are lost with the process.
     """
-    import asyncio
-
-    from qss.client import AdminClient
     from qss.wire.device import render_settings
 
     given = cast("SettingsChange", {name: value for name, value in change.items() if value is not None})
     if given.get("outage_every_s") == 0:
         given["outage_every_s"] = None
 
-    async def adjust() -> SimulatorSettings:
-        async with AdminClient(url, cert, key, ca) as client:
-            return await client.adjust_device(str(pair), given)
-
-    settings = asyncio.run(adjust())
-    if as_json:
+    settings = asked.ask_admin(lambda client: client.adjust_device(str(pair), given))
+    if asked.as_json:
         click.echo(render_settings(settings))
         return
     for name in sorted(settings.__slots__):

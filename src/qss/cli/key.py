@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from qss.cli.asking import Decorator, asking
+from qss.cli.asking import ADMIN, KEY_SERVER, Asked, Decorator, asking
 
 if TYPE_CHECKING:
-    from qss.client import SyncClient
     from qss.model.keys import Key
 
 _named: Decorator = click.option(
@@ -30,64 +27,37 @@ def command() -> None:
 @click.option("--size", type=click.IntRange(min=1), help="Bits of each key; the server's default if not given.")
 @click.option("--also", metavar="SAE", multiple=True, help="Another SAE that can take the same keys; can be repeated.")
 @_named
-@asking
-def get(
-    slave: str,
-    number: int,
-    size: int | None,
-    also: tuple[str, ...],
-    name: str | None,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(KEY_SERVER)
+def get(asked: Asked, slave: str, number: int, size: int | None, also: tuple[str, ...], name: str | None) -> None:
     """Get fresh keys to share with the SAE SLAVE: each key's ID and the key in base64, a line each."""
-    with _client(url, cert, key, ca) as client:
-        _print_keys(client.get_keys(slave, number, size, also, name=name), as_json=as_json)
+    with asked.key_server() as client:
+        _print_keys(client.get_keys(slave, number, size, also, name=name), as_json=asked.as_json)
 
 
 @command.command("take")
 @click.argument("master", metavar="MASTER")
 @click.argument("key_ids", metavar="KEY_ID...", nargs=-1, required=True)
 @_named
-@asking
-def take(
-    master: str,
-    key_ids: tuple[str, ...],
-    name: str | None,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(KEY_SERVER)
+def take(asked: Asked, master: str, key_ids: tuple[str, ...], name: str | None) -> None:
     """Take the keys that the SAE MASTER got under KEY_ID..., as a slave of them. Each can be taken once."""
     from qss.model.identifiers import KeyId
 
     wanted = [KeyId.parse(text) for text in key_ids]
-    with _client(url, cert, key, ca) as client:
-        _print_keys(client.get_keys_with_ids(master, wanted, name), as_json=as_json)
+    with asked.key_server() as client:
+        _print_keys(client.get_keys_with_ids(master, wanted, name), as_json=asked.as_json)
 
 
 @command.command("status")
 @click.argument("slave", metavar="SLAVE")
-@asking
-def status(
-    slave: str,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(KEY_SERVER)
+def status(asked: Asked, slave: str) -> None:
     """Tell how many keys can be had now to share with the SAE SLAVE, and of what sizes."""
     from qss.wire.etsi014.answers import render_status
 
-    with _client(url, cert, key, ca) as client:
+    with asked.key_server() as client:
         answer = client.status(slave)
-    if as_json:
+    if asked.as_json:
         click.echo(render_status(answer))
         return
     limits = answer.limits
@@ -103,24 +73,12 @@ def status(
 @click.option("--id", "key_ids", metavar="KEY_ID", multiple=True, help="A key by its ID; can be repeated.")
 @click.option("--sae", metavar="SAE", help="All keys that this SAE has a part in, as master or slave.")
 @click.option("--link", "peer", metavar="QKS_ID", help="All keys of the link to this neighbour.")
-@asking
-def void(
-    key_ids: tuple[str, ...],
-    sae: str | None,
-    peer: str | None,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def void(asked: Asked, key_ids: tuple[str, ...], sae: str | None, peer: str | None) -> None:
     """Recall keys that were not fetched yet: they are burned at all sites that hold them.
 
-    --url is that of the site's Admin interface, and the certificate that of the site or of an administrator.
+    The certificate is that of the site or of an administrator.
     """
-    import asyncio
-
-    from qss.client import AdminClient
     from qss.model.identifiers import KeyId, parse_qks_id, parse_sae_id
     from qss.model.records import Scope
     from qss.wire.recall import render_recalled
@@ -130,23 +88,13 @@ def void(
     scope = Scope(tuple(map(KeyId.parse, key_ids)), None if sae is None else parse_sae_id(sae))
     link = None if peer is None else parse_qks_id(peer)
 
-    async def recall() -> Mapping[str, int]:
-        async with AdminClient(url, cert, key, ca) as client:
-            return await client.recall(scope, link)
-
-    bits = asyncio.run(recall())
-    if as_json:
+    bits = asked.ask_admin(lambda client: client.recall(scope, link))
+    if asked.as_json:
         click.echo(render_recalled({parse_qks_id(name): burned for name, burned in bits.items()}))
         return
     for name, burned in sorted(bits.items()):
         here = f"{burned} bits burned here" if burned else "no key was waiting here, and none was burned"
         click.echo(f"link to {name}: {here}; what waits at {name} is burned by {name}, as soon as it is connected")
-
-
-def _client(url: str, cert: Path, key: Path, ca: Path) -> SyncClient:
-    from qss.client import SyncClient
-
-    return SyncClient(url, cert, key, ca)
 
 
 def _print_keys(keys: tuple[Key, ...], *, as_json: bool) -> None:

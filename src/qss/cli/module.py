@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from qss.cli.asking import ask_admin, asking
+from qss.cli.asking import ADMIN, Asked, asking
 
 if TYPE_CHECKING:
     from qss.client import AdminClient
@@ -24,17 +23,11 @@ def command() -> None:
 
 
 @command.command("list")
-@asking
-def listing(
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def listing(asked: Asked) -> None:
     """Show each device pair: its module, and what it is doing."""
-    status = ask_admin(url, cert, key, ca, lambda client: client.status())
-    if as_json:
+    status = asked.ask_admin(lambda client: client.status())
+    if asked.as_json:
         import msgspec
 
         pairs = [{"peer": link.peer, **msgspec.to_builtins(pair)} for link in status.links for pair in link.pairs]
@@ -47,35 +40,21 @@ def listing(
 
 @command.command()
 @click.argument("module")
-@asking
-def start(
-    module: str,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def start(asked: Asked, module: str) -> None:
     """Start the exchange of MODULE: a module's name, such as A/1, or a device pair's UUID."""
-    _set(module, url, cert, key, ca, on=True, as_json=as_json)
+    _set(asked, module, on=True)
 
 
 @command.command()
 @click.argument("module")
-@asking
-def stop(
-    module: str,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def stop(asked: Asked, module: str) -> None:
     """Stop the exchange of MODULE, until it is started or its site's node is: no new key comes of its device pair."""
-    _set(module, url, cert, key, ca, on=False, as_json=as_json)
+    _set(asked, module, on=False)
 
 
-def _set(module: str, url: str, cert: Path, key: Path, ca: Path, *, on: bool, as_json: bool) -> None:
+def _set(asked: Asked, module: str, *, on: bool) -> None:
     from uuid import UUID
 
     from qss.model.errors import BadRequest
@@ -89,8 +68,8 @@ def _set(module: str, url: str, cert: Path, key: Path, ca: Path, *, on: bool, as
         await client.set_exchange(PairId.from_uuid(UUID(uuid)), on=on)
         return uuid
 
-    pair = ask_admin(url, cert, key, ca, change)
-    if as_json:
+    pair = asked.ask_admin(change)
+    if asked.as_json:
         click.echo(json.dumps({"pair": pair, "exchange": on}))
     else:
         click.echo(f"exchange of {pair} {'started' if on else 'stopped'}")

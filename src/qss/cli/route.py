@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from qss.cli.asking import ask_admin, asking
+from qss.cli.asking import ADMIN_OF_ROUTING, Asked, asking
 
 if TYPE_CHECKING:
     from qss.model.identifiers import QksId
@@ -26,19 +25,13 @@ def command() -> None:
 
 
 @command.command()
-@asking
-def show(
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN_OF_ROUTING)
+def show(asked: Asked) -> None:
     """Show the routing table, and the links with their cost and the key that they have left."""
     from qss.wire.routes import render_routing
 
-    seen = ask_admin(url, cert, key, ca, lambda client: client.routing())
-    if as_json:
+    seen = asked.ask_admin(lambda client: client.routing())
+    if asked.as_json:
         click.echo(render_routing(seen))
         return
     click.echo("SAE_ID  next_hop  dest  cost  length")
@@ -57,17 +50,8 @@ def show(
 @click.argument("to", metavar="SAE_OR_SITE")
 @click.option("--bits", type=click.IntRange(min=0), default=0, help="Over links alone that have so many bits left.")
 @click.option("--disjoint", type=click.IntRange(2, 16), help="So many ways that share no site on the way.")
-@asking
-def trace(
-    to: str,
-    bits: int,
-    disjoint: int | None,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN_OF_ROUTING)
+def trace(asked: Asked, to: str, bits: int, disjoint: int | None) -> None:
     """Show the way to an SAE or a site, link by link; of several that cost the same, all."""
     import json
 
@@ -75,7 +59,7 @@ def trace(
     from qss.model.identifiers import QksId
     from qss.wire.routes import graph_of
 
-    seen = ask_admin(url, cert, key, ca, lambda client: client.routing())
+    seen = asked.ask_admin(lambda client: client.routing())
     here, dest = QksId(seen.site), _home(seen, to)
     graph = graph_of(seen).with_key(bits)
     ways = equal_paths(graph, here, dest) if disjoint is None else disjoint_paths(graph, here, dest, disjoint)
@@ -83,7 +67,7 @@ def trace(
         _fail_without_way(seen, dest, bits)
     if disjoint is not None and len(ways) < disjoint:
         click.echo(f"only {len(ways)} of {disjoint} ways share no site on the way", err=True)
-    if as_json:
+    if asked.as_json:
         click.echo(json.dumps([{"cost": way.cost, "length": way.length, "sites": way.sites} for way in ways]))
         return
     for way in ways:
@@ -91,19 +75,13 @@ def trace(
 
 
 @command.command()
-@asking
-def lsdb(
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN_OF_ROUTING)
+def lsdb(asked: Asked) -> None:
     """Show the link state database: all advertisements, of whom, how old they are and what they say."""
     from qss.wire.routes import render_lsas
 
-    known = ask_admin(url, cert, key, ca, lambda client: client.lsas())
-    if as_json:
+    known = asked.ask_admin(lambda client: client.lsas())
+    if asked.as_json:
         click.echo(render_lsas(known))
         return
     click.echo("origin  type  sequence  age, s  lifetime, s  algorithm  says")
@@ -118,21 +96,14 @@ def lsdb(
 
 @command.command("graph")
 @click.option("--format", "form", type=click.Choice(["dot", "svg"]), default="dot", show_default=True)
-@asking
-def graph_(
-    form: str,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN_OF_ROUTING)
+def graph_(asked: Asked, form: str) -> None:
     """Draw the network: as text for Graphviz, or as a picture (SVG)."""
     from qss.cli.network_drawing import dot_of, svg_of
     from qss.wire.routes import render_routing
 
-    seen = ask_admin(url, cert, key, ca, lambda client: client.routing())
-    if as_json:
+    seen = asked.ask_admin(lambda client: client.routing())
+    if asked.as_json:
         click.echo(render_routing(seen))
         return
     click.echo(dot_of(seen) if form == "dot" else svg_of(seen), nl=False)
@@ -155,8 +126,10 @@ def _home(seen: RoutingStatus, to: str) -> QksId:
 def _fail_without_way(seen: RoutingStatus, dest: str, bits: int) -> NoReturn:
     from qss.model.errors import Unavailable
 
-    needed = f" over links with {bits} bits left" if bits else ""
-    raise Unavailable(f"there is no way from {seen.site} to {dest}{needed}")
+    way = f"there is no way from {seen.site} to {dest}"
+    if bits:
+        raise Unavailable(f"{way} over links with {bits} bits left: ask for fewer --bits, or wait for more key")
+    raise Unavailable(f"{way}: see in `qss route show` which links there are, and which neighbour is not heard")
 
 
 def _show_way(graph: Graph, way: Way) -> None:

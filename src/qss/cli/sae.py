@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qss.cli.asking import ask_admin, asking
+from qss.cli.asking import ADMIN, Asked, asking
 
 
 @click.group("sae")
@@ -18,21 +18,15 @@ def command() -> None:
 
 
 @command.command("list")
-@asking
-def listing(
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def listing(asked: Asked) -> None:
     """Show the applications that are at home at the site."""
     from datetime import UTC, datetime
 
     from qss.wire.saes import render_saes
 
-    saes = ask_admin(url, cert, key, ca, lambda client: client.saes())
-    if as_json:
+    saes = asked.ask_admin(lambda client: client.saes())
+    if asked.as_json:
         click.echo(render_saes(saes))
         return
     for sae in saes:
@@ -55,16 +49,8 @@ def listing(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The authority's statement of the application's home: what `qss pki home` made.",
 )
-@asking
-def add(
-    sae_id: str,
-    statement: Path | None,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def add(asked: Asked, sae_id: str, statement: Path | None) -> None:
     """Register the application SAE_ID at the site, for good. Again, to give it another statement.
 
     Without a statement other sites serve it only if they have it in their configuration, whatever was given before.
@@ -74,28 +60,21 @@ def add(
     from qss.wire.saes import render_saes
 
     sae, stated = parse_sae_id(sae_id), None if statement is None else read_statement(statement)
-    added = ask_admin(url, cert, key, ca, lambda client: client.add_sae(sae, stated))
-    click.echo(render_saes(added) if as_json else f"{sae} is at home at this site")
+    added = asked.ask_admin(lambda client: client.add_sae(sae, stated))
+    click.echo(render_saes(added) if asked.as_json else f"{sae} is at home at this site")
 
 
 @command.command()
 @click.argument("sae_id")
-@asking
-def remove(
-    sae_id: str,
-    url: str,
-    cert: Path,
-    key: Path,
-    ca: Path,
-    as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
-) -> None:
+@asking(ADMIN)
+def remove(asked: Asked, sae_id: str) -> None:
     """Remove the registered application SAE_ID from the site. Its keys that were not fetched yet are burned."""
     from qss.model.identifiers import parse_qks_id, parse_sae_id
     from qss.wire.saes import render_removed
 
     sae = parse_sae_id(sae_id)
-    bits = ask_admin(url, cert, key, ca, lambda client: client.remove_sae(sae))
-    if as_json:
+    bits = asked.ask_admin(lambda client: client.remove_sae(sae))
+    if asked.as_json:
         click.echo(render_removed({parse_qks_id(name): burned for name, burned in bits.items()}))
         return
     click.echo(f"{sae} is at home at this site no more")

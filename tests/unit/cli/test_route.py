@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from qss.cli.asking import Asked
 from qss.cli.main import main
 from qss.cli.network_drawing import dot_of, svg_of
 from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, graph_of
@@ -59,7 +60,7 @@ class Site:
 def run(monkeypatch):
     import asyncio
 
-    monkeypatch.setattr("qss.cli.route.ask_admin", lambda *given: asyncio.run(given[-1](Site())))
+    monkeypatch.setattr(Asked, "ask_admin", lambda _, ask: asyncio.run(ask(Site())))
 
     def run(*words):
         options = ["--url", "https://localhost:1", "--cert", "c", "--key", "k", "--ca", "a"]
@@ -95,16 +96,20 @@ def test_ways_that_share_no_site_on_the_way(run):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("trace", "E", "--bits", "1"), "qss: there is no way from A to E over links with 1 bits left\n"),
-        (("trace", "Z"), "qss: there is no way from A to Z\n"),
-        (("trace", "sae:far"), "qss: there is no way from A to Z\n"),
-        (("trace", "sae:nobody"), "qss: A knows neither an SAE nor a site 'sae:nobody': see `qss route show`\n"),
+        (
+            ("trace", "E", "--bits", "1"),
+            "there is no way from A to E over links with 1 bits left: ask for fewer",
+        ),
+        (("trace", "Z"), "there is no way from A to Z: see in `qss route show`"),
+        (("trace", "sae:far"), "there is no way from A to Z: see in `qss route show`"),
+        (("trace", "sae:nobody"), "A knows neither an SAE nor a site 'sae:nobody': see `qss route show`"),
     ],
 )
 def test_where_there_is_no_way(run, words, told):
     ran = run(*words)
     assert ran.exit_code == 1
-    assert ran.stderr == told
+    assert ran.stderr.startswith(f"qss: {told}")
+    assert ran.stderr.count("\n") == 1
 
 
 def test_the_database(run):
