@@ -1,35 +1,38 @@
 """A network as one site sees it, drawn: as text for Graphviz (DOT), and as a picture by itself (SVG).
 
 Sites are circles, the one that was asked is filled; links say what they cost and the bits of key that they have left,
-and are red where they have none. Pure: the same view gives the same picture. Not here: the view (`wire.routes`).
+and are red where they have none. Pure: the same view gives the same picture. Not here: the view (`wire.routes`), and
+where sites lie in the picture (`network_layout`).
 """
 
 from __future__ import annotations
 
-import cmath
 from collections import defaultdict
-from functools import partial
 from html import escape
-from itertools import chain, combinations
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from qss.cli.network_layout import placed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from qss.wire.routes import LinkView, RoutingStatus
 
-_MOST_ROUNDS = 300
-_FEWEST_ROUNDS = 4
-_WORK = 4_000_000
-"""Pairs of sites that are looked at in all: a picture of a thousand sites is rough, and takes a few seconds."""
+_LINK = 150.0
+"""Length of a link in the mean, in pixels: its label fits between the circles."""
 
-_FIRST_STEP = 0.2
-_GRAVITY = 1.0
 _SITE = 120.0
-"""Room for one site, in pixels."""
+"""Room for one site in the mean."""
+
+_MARGIN = 90.0
+"""Around all circles' middles: a site at the edge has its SAEs below."""
 
 _RADIUS = 18
+_HALO = 'stroke="white" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
 _SHOWN_SAES = 4
+
+type Places = Mapping[str, tuple[float, float]]
 
 
 def dot_of(status: RoutingStatus) -> str:
@@ -48,31 +51,53 @@ def dot_of(status: RoutingStatus) -> str:
 
 def svg_of(status: RoutingStatus) -> str:
     """Return the network as a picture."""
-    sites, saes = _sites(status), _saes(status)
-    places = _placed(sites, status.links)
-    size = _SITE * (2 + len(sites) ** 0.5)
-    at = {site: (round(x * size, 1), round(y * size, 1)) for site, (x, y) in places.items()}
+    sites = _sites(status)
+    places = placed(sites, [link.ends for link in status.links], _LINK, _SITE)
+    at = {site: (round(_MARGIN + x, 1), round(_MARGIN + y, 1)) for site, (x, y) in places.items()}
+    width, height = (max(axis) + _MARGIN for axis in zip(*at.values(), strict=True))
     fonts = 'font-family="sans-serif" font-size="11" text-anchor="middle"'
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size:.0f}" height="{size:.0f}" {fonts}>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" {fonts}>',
         f"<title>The network as {status.site} sees it</title>",
         '<rect width="100%" height="100%" fill="white"/>',
+        *_lines(status, at),
+        *_circles(status, at),
+        f"<g {_HALO}>",
+        *_texts(status, at),
+        "</g>",
+        "</svg>",
     ]
+    return "\n".join((*drawn, ""))
+
+
+def _lines(status: RoutingStatus, at: Places) -> Iterator[str]:
     for link in status.links:
         (x1, y1), (x2, y2) = at[link.ends[0]], at[link.ends[1]]
-        colour = "#555" if link.available_bits else "#c00"
-        drawn.append(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"/>')
-        drawn.append(f'<text x="{(x1 + x2) / 2:.1f}" y="{(y1 + y2) / 2 - 3:.1f}" fill="{colour}">{_label(link)}</text>')
-    for site in sites:
-        x, y = at[site]
+        yield f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{_colour(link)}"/>'
+
+
+def _circles(status: RoutingStatus, at: Places) -> Iterator[str]:
+    for site, (x, y) in at.items():
         fill = "#dde" if site == status.site else "white"
-        drawn.append(f'<circle cx="{x}" cy="{y}" r="{_RADIUS}" fill="{fill}" stroke="black"/>')
-        drawn.append(f'<text x="{x}" y="{y + 4}">{site}</text>')
-        drawn += [
-            f'<text x="{x}" y="{y + _RADIUS + 12 * row}" fill="#246">{escape(sae)}</text>'
-            for row, sae in enumerate(_some(saes[site]), 1)
-        ]
-    return "\n".join((*drawn, "</svg>", ""))
+        yield f'<circle cx="{x}" cy="{y}" r="{_RADIUS}" fill="{fill}" stroke="black"/>'
+
+
+def _texts(status: RoutingStatus, at: Places) -> Iterator[str]:
+    """Yield what is written: it lies upon lines and circles, and a halo keeps it apart from what it lies upon."""
+    saes = _saes(status)
+    for site, (x, y) in at.items():
+        for row, sae in enumerate(_some(saes[site]), 1):
+            yield f'<text x="{x}" y="{y + _RADIUS + 12 * row:.1f}" fill="#246">{escape(sae)}</text>'
+    for link in status.links:
+        (x1, y1), (x2, y2) = at[link.ends[0]], at[link.ends[1]]
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2 - 4
+        yield f'<text x="{x:.1f}" y="{y:.1f}" fill="{_colour(link)}">{_label(link)}</text>'
+    for site, (x, y) in at.items():
+        yield f'<text x="{x}" y="{y + 4:.1f}" stroke="none">{site}</text>'
+
+
+def _colour(link: LinkView) -> str:
+    return "#555" if link.available_bits else "#c00"
 
 
 def _sites(status: RoutingStatus) -> list[str]:
@@ -105,41 +130,3 @@ def _bits(bits: int) -> str:
         if bits >= factor:
             return f"{bits / factor:.0f} {unit}"
     return f"{bits} bit"
-
-
-def _placed(sites: Sequence[str], links: Sequence[LinkView]) -> dict[str, tuple[float, float]]:
-    """Return a place in the unit square for each site: linked ones near, all apart (Fruchterman and Reingold, 1991)."""
-    number = len(sites)
-    index = {site: i for i, site in enumerate(sites)}
-    pairs = [(index[one], index[other]) for one, other in (link.ends for link in links)]
-    wanted = 1.5 / number**0.5
-    rounds = max(_FEWEST_ROUNDS, min(_MOST_ROUNDS, _WORK // number**2))
-    places = [cmath.rect(1, 2 * cmath.pi * i / number) for i in range(number)]
-    for step in range(rounds, 0, -1):
-        moves = [-_GRAVITY * place for place in places]  # what is linked to nothing does not flee for ever
-        for i, j in combinations(range(number), 2):
-            push = _along(places[i] - places[j], lambda distance: wanted**2 / distance)
-            moves[i] += push
-            moves[j] -= push
-        for i, j in pairs:
-            pull = _along(places[i] - places[j], lambda distance: distance**2 / wanted)
-            moves[i] -= pull
-            moves[j] += pull
-        bounded = partial(min, _FIRST_STEP * step / rounds)
-        places = [place + _along(move, bounded) for place, move in zip(places, moves, strict=True)]
-    return dict(zip(sites, _in_unit_square(places), strict=True))
-
-
-def _along(way: complex, length: Callable[[float], float]) -> complex:
-    """Return the vector along `way` whose length is given by that of `way`."""
-    distance = max(abs(way), 1e-6)
-    return way / distance * length(distance)
-
-
-def _in_unit_square(places: Sequence[complex]) -> list[tuple[float, float]]:
-    margin = 1 / (2 + len(places) ** 0.5)
-    axes = []
-    for axis in ([place.real for place in places], [place.imag for place in places]):
-        low, width = min(axis), max(max(axis) - min(axis), 1e-6)
-        axes.append([margin + (1 - 2 * margin) * (value - low) / width for value in axis])
-    return list(zip(*axes, strict=True))

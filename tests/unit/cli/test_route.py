@@ -142,15 +142,24 @@ def test_the_picture_is_well_formed_has_all_and_nothing_lies_upon_another(run):
     assert {"A", "B", "C", "D", "E", "Z", ODD} <= set(texts)
     assert len(list(picture.iter(f"{space}line"))) == 5
     at = [complex(float(c.get("cx")), float(c.get("cy"))) for c in picture.iter(f"{space}circle")]
-    width = float(picture.get("width"))
-    assert all(0 < place.real < width and 0 < place.imag < width for place in at)
+    width, height = float(picture.get("width")), float(picture.get("height"))
+    assert all(0 < place.real < width and 0 < place.imag < height for place in at)
     assert min(abs(one - other) for i, one in enumerate(at) for other in at[:i]) > 40
 
 
 def test_a_site_alone_can_be_drawn():
     alone = view(links=(), routes=(), repeaters=())
     assert '"A" [label="A", style=filled' in dot_of(alone)
-    assert len(list(Xml.fromstring(svg_of(alone)))) == 4
+    picture = Xml.fromstring(svg_of(alone))
+    assert [each.tag.partition("}")[2] for each in picture] == ["title", "rect", "circle", "g"]
+    assert [each.text for each in picture[-1]] == ["A"]
+
+
+def test_texts_come_last_and_have_a_halo():
+    *_, last = Xml.fromstring(svg_of(view()))
+    assert last.get("paint-order") == "stroke"
+    assert last.get("stroke") == "white"
+    assert {each.tag for each in last} == {"{http://www.w3.org/2000/svg}text"}
 
 
 def test_the_graph_of_a_view_is_alike_in_both_directions():
