@@ -6,6 +6,7 @@
 `modules`       the modules, where they are processes of their own
 `nodes`         the processes: three nodes, perhaps four modules
 `exchanges`     what the applications ask for, and whether both ends got the same
+`ways`          what the first site knows of the network
 `report`        what is shown
 ==============  ==========================================================================
 """

@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,10 +20,10 @@ from qss.cli.demo.exchanges import ALICE, BOB, CAROL, Applications, Results, app
 from qss.cli.demo.network import HOMES, RATE_BPS, SITES, Network
 from qss.cli.demo.nodes import Nodes, running_nodes
 from qss.cli.demo.report import as_json, commands_to_try, show
-from qss.client import AdminClient, KeyServerRefused, KeyServerUnreachable
+from qss.cli.demo.ways import known_ways
+from qss.client import KeyServerRefused, KeyServerUnreachable
 from qss.model.errors import QssError
 from qss.model.identifiers import SaeId
-from qss.wire.routes import RouteView
 
 NEEDED_BITS = 300_000
 """Key that each link gathers before the exchange begins."""
@@ -38,10 +37,6 @@ _INTERRUPTED = 130
 
 class NoKey(QssError):
     """Too little key gathered in time."""
-
-
-class NoWay(QssError):
-    """The network was not known in time."""
 
 
 @click.command("demo")
@@ -94,14 +89,14 @@ async def _run(network: Network, shown: list[Results], *, once: bool, json_wante
         async with running_nodes(network) as nodes, applications(network) as saes:
             await _gather_key(nodes, saes, progress, on_step)
             on_step(f"waiting until site {SITES[0]} knows all applications")
-            routes = await _known_ways(network, nodes)
-            results = replace(await saes.run_all(on_step), routes=routes)
+            routes = await known_ways(network, nodes)
+            results = await saes.run_all(on_step)
             progress.stop()  # what follows is no progress
             shown.append(results)
             if json_wanted:
-                click.echo(as_json(results))
+                click.echo(as_json(results, routes))
             else:
-                show(results, Console())
+                show(results, routes, Console())
             if not once:
                 await _stay(network, nodes, console)
 
@@ -127,25 +122,6 @@ async def _gather_key(nodes: Nodes, saes: Applications, progress: Progress, on_s
         raise NoKey(
             f"a link gathered less than {NEEDED_BITS} bits within {PATIENCE_S:g} s: try again when this machine is idle"
         ) from None
-
-
-async def _known_ways(network: Network, nodes: Nodes) -> tuple[RouteView, ...]:
-    """Return the routing table of the first site, once it has a way to every application."""
-    site = SITES[0]
-    pair, url = network.pki.site(site), f"https://localhost:{network.ports[site].admin}"
-    try:
-        async with (
-            asyncio.timeout(PATIENCE_S),
-            AdminClient(url, pair.certificate, pair.key, network.pki.authority.certificate) as admin,
-        ):
-            while True:
-                nodes.check()
-                routes = (await admin.routing()).routes
-                if {route.SAE_ID for route in routes if route.next_hop is not None} == set(HOMES):
-                    return routes
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise NoWay(f"site {site} did not learn of all applications within {PATIENCE_S:g} s: see the logs") from None
 
 
 async def _gathered_bits(saes: Applications, one: SaeId, other: SaeId) -> int:

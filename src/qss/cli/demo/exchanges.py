@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from qss.cli.demo.network import HOMES, SITES, STRANGER, Network
 from qss.client import Client, KeyServerRefused
 from qss.model.identifiers import SaeId
-from qss.wire.routes import RouteView
 
 ALICE, BOB, BELLA, CAROL, CHRIS = HOMES
 
@@ -58,8 +57,6 @@ class Results:
 
     deliveries: tuple[Delivery, ...]
     refusals: tuple[Refusal, ...]
-    routes: tuple[RouteView, ...] = ()
-    """What the first site knows of the network, though its configuration names no application of another site."""
 
     @property
     def ok(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 
 from msgspec import to_builtins
 from rich.console import Console
@@ -12,10 +13,14 @@ from rich.table import Table
 from qss.cli.demo.exchanges import ALICE, BOB, Results
 from qss.cli.demo.network import HOMES, SITES, Network
 from qss.model.identifiers import SaeId
+from qss.wire.routes import RouteView
 
 
-def as_json(results: Results) -> str:
-    """Return the results as one JSON object. `bits` is the size of each key, `ms` the time of the master's request."""
+def as_json(results: Results, routes: Sequence[RouteView]) -> str:
+    """Return the results, and the first site's routes, as one JSON object.
+
+    `bits` is the size of each key, `ms` the time of the master's request.
+    """
     return json.dumps(
         {
             "ok": results.ok,
@@ -38,20 +43,27 @@ def as_json(results: Results) -> str:
                 {"what": one.what, "expected": one.expected, "status": one.status, "message": one.message}
                 for one in results.refusals
             ],
-            "routes": to_builtins(results.routes),
+            "routes": to_builtins(routes),
         },
         indent=2,
     )
 
 
-def show(results: Results, console: Console) -> None:
-    """Print the results as two tables."""
-    delivered = Table("delivered", "from", "to", box=None, padding=(0, 1), pad_edge=False, header_style="underline")
+def show(results: Results, routes: Sequence[RouteView], console: Console) -> None:
+    """Print the results, and what the first site knows of the network, as tables."""
+    verdict = "each delivery the same at both ends, each refusal as it should be"
+    if not results.ok:
+        verdict = "[red]not all went as it should[/red]"
+    console.print(_delivered(results), "", _refused(results), "", _known(routes), "", verdict, sep="\n")
+
+
+def _delivered(results: Results) -> Table:
+    table = _table("delivered", "from", "to")
     for heading in ("keys", "bits", "get, ms", "take, ms"):
-        delivered.add_column(heading, justify="right")
-    delivered.add_column("both ends")
+        table.add_column(heading, justify="right")
+    table.add_column("both ends")
     for one in results.deliveries:
-        delivered.add_row(
+        table.add_row(
             one.what,
             _party(one.master),
             _party(*one.slaves),
@@ -61,28 +73,28 @@ def show(results: Results, console: Console) -> None:
             f"{one.take_ms:.1f}",
             "the same" if one.match else "[red]DIFFER[/red]",
         )
-    refused = Table("refused", "status", box=None, padding=(0, 1), pad_edge=False, header_style="underline")
+    return table
+
+
+def _refused(results: Results) -> Table:
+    table = _table("refused", "status")
     for refusal in results.refusals:
         status = str(refusal.status) if refusal.status == refusal.expected else f"[red]{refusal.status}[/red]"
-        refused.add_row(refusal.what, status)
-    known = Table(
-        f"known at {SITES[0]}", "home", "by way of", box=None, padding=(0, 1), pad_edge=False, header_style="underline"
-    )
+        table.add_row(refusal.what, status)
+    return table
+
+
+def _known(routes: Sequence[RouteView]) -> Table:
+    table = _table(f"known at {SITES[0]}", "home", "by way of")
     for heading in ("links", "cost"):
-        known.add_column(heading, justify="right")
-    for route in results.routes:
-        known.add_row(route.SAE_ID, route.dest, route.next_hop, str(route.length), str(route.cost))
-    verdict = "each delivery the same at both ends, each refusal as it should be"
-    console.print(
-        delivered,
-        "",
-        refused,
-        "",
-        known,
-        "",
-        verdict if results.ok else "[red]not all went as it should[/red]",
-        sep="\n",
-    )
+        table.add_column(heading, justify="right")
+    for route in routes:
+        table.add_row(route.SAE_ID, route.dest, route.next_hop, str(route.length), str(route.cost))
+    return table
+
+
+def _table(*headings: str) -> Table:
+    return Table(*headings, box=None, padding=(0, 1), pad_edge=False, header_style="underline")
 
 
 def commands_to_try(network: Network) -> str:
