@@ -126,7 +126,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.push_async_callback(modules.stop)
         routing = _routing(configuration, defect)
         register = SaeRegister(configuration.site.data / SAES)
-        rules = Rules(configuration, register, routing, lambda: routing.settled)
+        rules = Rules(configuration, register, routing, lambda: routing.hears_all)
         plans = [
             LinkPlan(
                 _settings(configuration, link, rules.planner),

@@ -23,8 +23,15 @@ from qss.app.homes import Homes
 from qss.app.rules import read_statements
 from qss.app.sae_register import SAES, SaeRegister
 from qss.model.errors import PkiError, StoreError, StoreUnavailable
-from qss.pki.contexts import check_site, client_context, northbound_context, probe_context, server_context
-from qss.pki.own_call import check_own_call
+from qss.pki.contexts import (
+    application_context,
+    check_site,
+    client_context,
+    northbound_context,
+    probe_context,
+    server_context,
+)
+from qss.pki.own_call import check_called, check_own_call
 from qss.ports.store import SealedStore
 
 _LITTLE_ROOM_BYTES = 16 << 20
@@ -65,6 +72,7 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     contexts = _contexts(configuration)
     expires = check_site(configuration.tls.certificate, site.id)
     check_own_call(contexts.server, contexts.client, configuration.tls.certificate, configuration.tls.authority)
+    _check_routing_process(configuration, contexts.server)
     _check_devices(configuration)
     saes = _saes(configuration)
     _check_that_it_is_there(site)
@@ -93,6 +101,17 @@ def _check_devices(configuration: tables.SiteConfiguration) -> None:
             check_device(device)
         except PkiError as error:
             raise PkiError(f"{key}: {error}") from error
+
+
+def _check_routing_process(configuration: tables.SiteConfiguration, server: ssl.SSLContext) -> None:
+    """Refuse a host of the routing module that its certificate, which is the site's, does not name."""
+    process, tls = configuration.routing.process, configuration.tls
+    if process is not None:
+        client = application_context(tls.certificate, tls.key, tls.authority)
+        try:
+            check_called(server, client, tls.certificate, process.host)
+        except PkiError as error:
+            raise PkiError(f"routing.process: {error}") from error
 
 
 def _saes(configuration: tables.SiteConfiguration) -> tuple[str, ...]:

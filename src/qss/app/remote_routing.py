@@ -8,6 +8,7 @@ from functools import partial
 from qss.app.catalogue import remote_table_of
 from qss.app.site_tables import SiteConfiguration
 from qss.client import AdminClient
+from qss.core.routing.adjacency import Phase
 from qss.model.addresses import Address
 from qss.model.certificates import PeerCertificate, site_of
 from qss.model.errors import Unauthorised
@@ -59,9 +60,10 @@ class RemoteRouting:
         self._table.watch(changed)
 
     @property
-    def settled(self) -> bool:
-        """Whether the module has heard what its neighbours had to tell at its start."""
-        return self._table.status.settled
+    def hears_all(self) -> bool:
+        """Whether the module, as far as is known, hears all its neighbours."""
+        phases = self._table.status.neighbours.values()
+        return bool(phases) and all(phase == Phase.FULL for phase in phases)
 
     def status(self) -> RoutingStatus:
         """Return what the module has told last."""

@@ -38,7 +38,7 @@ class Rules:
     ) -> None:
         """Begin with what is configured and registered. Raises `PkiError` if a statement cannot be used.
 
-        `network_is_known` tells whether routing has heard what there was to hear at the start.
+        `network_is_known` tells whether all neighbours' routing modules are heard.
         """
         self._configuration = configuration
         self._register = register

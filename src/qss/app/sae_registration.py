@@ -76,6 +76,13 @@ class SaeRegistration:
             raise BadRequest(f"{sae} is in the configuration of this site: change it there, and have it read anew")
         if statement is not None:
             self._check(sae, statement)
+        elif self._register.statements.get(sae) is not None:
+            raise BadRequest(f"{sae} is registered with a statement: give a new one, or remove the application first")
+        elif (other := self._rules.home(sae)) not in (None, self._site):
+            raise BadRequest(
+                f"{sae} is at home at site {other}, as the authority states: remove it there, and have the authority "
+                "state its home here"
+            )
         async with self._changing:
             await _written(self._register.add, sae, statement)
         self._publish()

@@ -157,6 +157,12 @@ class SiteRouting:
         )
 
     @property
+    def hears_all(self) -> bool:
+        """Whether the routing modules of all neighbours are heard."""
+        router = None if self._running is None else self._running.router
+        return router is not None and all(router.adjacency(peer).full for peer in self._neighbours)
+
+    @property
     def version(self) -> int:
         """What `RoutingStatus.version` says."""
         return self._version

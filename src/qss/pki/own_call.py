@@ -26,10 +26,24 @@ def check_own_call(server: ssl.SSLContext, client: ssl.SSLContext, certificate: 
         raise PkiError(f"{certificate} cannot be used for TLS ({error.reason}); make a new pair") from error
 
 
-def _call(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+def check_called(server: ssl.SSLContext, client: ssl.SSLContext, certificate: Path, host: str) -> None:
+    """Raise `PkiError` if a `client` that compares host names would not take the site's certificate for `host`'s."""
+    try:
+        _call(server, client, host)
+    except ssl.SSLCertVerificationError as error:
+        raise PkiError(
+            f"{certificate} does not name {host!r} ({error.verify_message}); use a name that it has, or get one that "
+            "names this host as well"
+        ) from error
+
+
+def _call(server: ssl.SSLContext, client: ssl.SSLContext, host: str | None = None) -> None:
     """Run a handshake to its end, which comes after a few turns of both sides."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    waiting = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    waiting = [
+        client.wrap_bio(to_client, to_server, server_hostname=host),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
     while waiting:
         waiting = [end for end in waiting if not _is_done(end)]
 

@@ -126,7 +126,8 @@ def _reason(error: Exception, subprotocols: Sequence[str], timeout_s: float) -> 
         case aiohttp.WSServerHandshakeError(status=404):
             return (
                 "the other end has nothing at this path: compare the UUIDs of links and device pairs at both ends, and "
-                "whether the module there is a process of its own (then name it and its address: peer_module, sync)"
+                "whether the QKD module, or the routing module, there is a process of its own (then name its address "
+                "in [[links]]: peer_module and sync, or routing)"
             )
         case aiohttp.WSServerHandshakeError(status=403):
             return "the other end lets whoever shows this certificate do nothing at this path: its log says why"

@@ -102,7 +102,7 @@ class Listener:
                 address=request.remote,
                 certificate=http.peer.uris if http.peer is not None else None,
                 remedy="if it is a neighbour: compare the UUIDs of links and device pairs at both ends, and whether a "
-                "module is said to be in this process (peer_module)",
+                "QKD module (peer_module) or the routing module (routing) is said to be in this process",
             )
             return http.refusal(404, "there is nothing at this path")
         transport = request.transport

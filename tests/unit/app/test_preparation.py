@@ -40,6 +40,15 @@ async def test_a_site_that_can_start(place: Place) -> None:
     assert place.files() == before
 
 
+async def test_a_routing_module_at_a_host_that_its_certificate_does_not_name_is_refused(place: Place) -> None:
+    def at(host: str):
+        return place.configuration(("[[saes]]", f'[routing]\nprocess = "{host}:8448"\n[[saes]]'))
+
+    await prepare(at("localhost"))
+    with pytest.raises(PkiError, match=r"routing\.process: .*A\.pem does not name 'example\.org'"):
+        await prepare(at("example.org"))
+
+
 async def test_a_store_in_use_is_looked_at_and_not_disturbed(place: Place) -> None:
     store = SqliteStore(place.folder / "A.data" / LEDGER, QksId("A"))
     await store.start()

@@ -27,7 +27,7 @@ from support.homes import END, by_site, stated
 from support.one_site import Place, made_place
 
 A, B, C = QksId("A"), QksId("B"), QksId("C")
-ALICE, ANNA, ARNO, CAROL = map(SaeId, ("sae:alice", "sae:anna", "sae:arno", "sae:carol"))
+ALICE, ANNA, ARNO, AXEL, CAROL = (SaeId(f"sae:{name}") for name in ("alice", "anna", "arno", "axel", "carol"))
 CONFIGURED = ("[[saes]]", f'[[saes]]\nid = "{ALICE}"\nsite = "A"\n[[saes]]')
 BITS = {B: 256, C: 0}
 
@@ -137,12 +137,12 @@ async def assert_refused(work: Awaitable[object], says: str) -> None:
 async def test_an_sae_is_at_home_for_good_once_it_was_added(site) -> None:
     statement = stated(site.place.pki, ANNA)
     await site.registration.add(ANNA, statement)
-    await site.registration.add(ARNO, None)
-    assert site.published[-1] == {ALICE: None, ANNA: statement, ARNO: None}
+    await site.registration.add(AXEL, None)
+    assert site.published[-1] == {ALICE: None, ANNA: statement, AXEL: None}
     assert site.registration.saes() == (
         SaeView(id=ALICE, configured=True, stated_until=None),
         SaeView(id=ANNA, configured=False, stated_until=END),
-        SaeView(id=ARNO, configured=False, stated_until=None),
+        SaeView(id=AXEL, configured=False, stated_until=None),
     )
     before = site.registration.saes()
     site.start()
@@ -177,7 +177,7 @@ async def test_a_disk_that_refuses_changes_nothing(site) -> None:
     await site.registration.add(ANNA, None)
     before, told = site.registration.saes(), len(site.published)
     with refusing_disk():
-        for work in (site.registration.add(ARNO, None), site.registration.remove(ANNA)):
+        for work in (site.registration.add(AXEL, None), site.registration.remove(ANNA)):
             with pytest.raises(Unavailable, match=r"No space left on device\): the site goes on as before"):
                 await work
     assert site.registration.saes() == before
@@ -201,7 +201,7 @@ async def test_a_removal_burns_and_says_how_much(site) -> None:
 
 
 async def test_what_is_not_registered_is_not_removed(site) -> None:
-    for sae in (ANNA, ARNO):  # the network knows Arno elsewhere
+    for sae in (ANNA, AXEL):  # the network knows Arno elsewhere
         await assert_refused(site.registration.remove(sae), "is not registered here: see `qss sae list`")
     assert site.links.burned == []
 
@@ -299,13 +299,23 @@ async def test_whoever_gives_a_change_up_leaves_it_whole_for_the_next_one(site) 
         first = asyncio.create_task(site.registration.add(ANNA, None))
         await asyncio.to_thread(writing.wait, 10)
         first.cancel()
-        second = asyncio.create_task(site.registration.add(ARNO, None))
+        second = asyncio.create_task(site.registration.add(AXEL, None))
         await asyncio.sleep(0.05)
         assert not second.done()
         go_on.set()
         await second
     assert first.cancelled()
-    assert site.on_disk == ({ANNA, ARNO}, set())
+    assert site.on_disk == ({ANNA, AXEL}, set())
+
+
+async def test_a_statement_is_not_taken_away_by_leaving_it_out(site) -> None:
+    await site.registration.add(ANNA, stated(site.place.pki, ANNA))
+    await assert_refused(site.registration.add(ANNA, None), "registered with a statement: give a new one")
+
+
+async def test_one_that_the_network_tells_to_be_at_home_elsewhere_needs_a_statement(site) -> None:
+    await assert_refused(site.registration.add(ARNO, None), "sae:arno is at home at site B, as the authority states")
+    await site.registration.add(ARNO, stated(site.place.pki, ARNO))
 
 
 # --- the configuration ----------------------------------------------------------------------------------------------

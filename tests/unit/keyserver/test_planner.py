@@ -162,7 +162,7 @@ def test_a_status_is_refused_as_a_key_would_be(planner, caller, slave, kind, tex
 def test_while_the_network_is_not_known_an_unknown_slave_may_be_known_soon() -> None:
     known = False
     planner = RequestPlanner(A, LIMITS, PairPolicy(RULES), HOMES.get, frozenset({B, C}), lambda: known)
-    with pytest.raises(Unavailable, match="does not know yet where sae:nobody is at home"):
+    with pytest.raises(Unavailable, match="it is not known now where sae:nobody is at home"):
         planner.plan_status(ALICE, NOBODY)
     assert planner.plan_status(ALICE, BOB) == B
     known = True

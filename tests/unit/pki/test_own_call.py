@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from qss.model.errors import PkiError
-from qss.pki.contexts import client_context, server_context
+from qss.pki.contexts import application_context, client_context, server_context
 from qss.pki.folder import Pair
-from qss.pki.own_call import check_own_call
+from qss.pki.own_call import check_called, check_own_call
 from support.pki import Pki
 
 
@@ -30,6 +30,17 @@ def test_one_authority_of_several_is_enough(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(other.authority.read_bytes() + pki.authority.read_bytes())
     call(pki.site("A"), both)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_a_site_is_called_by_the_names_of_its_certificate(tmp_path: Path, host: str) -> None:
+    pki = Pki(tmp_path / "pki")
+    pair = pki.site("A")
+    client = application_context(pair.certificate, pair.key, pki.authority)
+    check_called(pki.server_context("A"), client, pair.certificate, host)
+    for other in ("example.org", "127.0.0.2"):
+        with pytest.raises(PkiError, match=rf"A\.pem does not name '{other}' .*; use a name that it has"):
+            check_called(pki.server_context("A"), client, pair.certificate, other)
 
 
 def test_another_authority_is_refused(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class RequestPlanner:
         neighbours: frozenset[QksId],
         network_is_known: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`network_is_known` tells whether the homes that the network tells have all been heard since the start."""
+        """`network_is_known` tells whether all neighbours are heard: else somebody's home may be known soon."""
         self._network_is_known = network_is_known
         self._here = here
         self._limits = limits
@@ -138,8 +138,8 @@ class RequestPlanner:
         for slave, home in zip(slaves, homes, strict=True):
             if home is None and not self._network_is_known():
                 raise Unavailable(
-                    f"this site has just started, and does not know yet where {slave} is at home; nothing was "
-                    "consumed; try again shortly"
+                    f"it is not known now where {slave} is at home, and not all neighbours are heard: it may be at "
+                    "home there, or beyond; nothing was consumed; try again shortly"
                 )
             if home is None:
                 raise BadRequest(
