@@ -18,7 +18,7 @@ from qss.model.errors import PkiError
 from qss.model.identifiers import parse_qkdm_id, parse_qks_id, parse_sae_id
 from qss.pki.authority import AUTHORITY_DAYS, CERTIFICATE_DAYS, MAX_DAYS
 from qss.pki.contexts import read_certificates
-from qss.pki.folder import Pair, PkiFolder
+from qss.pki.folder import HOME_SUFFIX, Pair, PkiFolder
 from qss.pki.keys import describe
 
 _FILE = click.Path(path_type=Path)
@@ -109,7 +109,11 @@ def home(sae_id: str, qks_id: str, folder: Path, days: int) -> None:
     """
     from qss.app.homes import state_home
 
-    _tell(state_home(PkiFolder(folder), parse_sae_id(sae_id), parse_qks_id(qks_id), days))
+    pki, sae, site = PkiFolder(folder), parse_sae_id(sae_id), parse_qks_id(qks_id)
+    _tell(state_home(pki, sae, site, days))
+    for what, pair in ((f"application {sae}", pki.sae(sae)), (f"site {site}", pki.site(site))):
+        if not pair.certificate.exists():
+            click.echo(f"note: {folder} has no certificate of the {what}: is that its name?", err=True)
 
 
 @command.command()
@@ -152,8 +156,11 @@ def sign(
 @command.command()
 @click.argument("files", metavar="CERTIFICATE...", type=_FILE, nargs=-1, required=True)
 def show(files: tuple[Path, ...]) -> None:
-    """Show what certificates say."""
+    """Show what certificates, and statements of homes, say."""
     for path in files:
+        if path.suffix == HOME_SUFFIX:
+            _show_statement(path)
+            continue
         for certificate in read_certificates(path):
             try:
                 lines = _describe(certificate)
@@ -162,6 +169,23 @@ def show(files: tuple[Path, ...]) -> None:
             click.echo(f"{path}:")
             for label, text in lines:
                 click.echo(f"  {label:<12} {_printable(text)}")
+
+
+def _show_statement(path: Path) -> None:
+    from qss.app.homes import read_statement
+    from qss.wire.home_statement import decode_statement
+
+    signed, home = decode_statement(read_statement(path))
+    end = datetime.fromtimestamp(home.expires, UTC)
+    click.echo(f"{path}:")
+    for label, text in (
+        ("is", "a statement of an application's home; whose it is was not looked at"),
+        ("application", home.sae),
+        ("at home at", home.site),
+        ("signed by", signed.algorithm),
+        ("until", f"{end:%Y-%m-%d %H:%M} UTC{_expired(end)}"),
+    ):
+        click.echo(f"  {label:<12} {text}")
 
 
 def _require_hosts(hosts: tuple[str, ...]) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from qss.cli.asking import ADMIN_OF_ROUTING, Asked, asking
+from qss.cli.columns import in_columns
 
 if TYPE_CHECKING:
+    from qss.client import AdminClient
     from qss.model.identifiers import QksId
     from qss.model.network import Graph
     from qss.model.network import Path as Way
-    from qss.wire.routes import RoutingStatus
+    from qss.wire.routes import LsaView, RoutingStatus
 
 
 @click.group("route")
@@ -34,16 +36,23 @@ def show(asked: Asked) -> None:
     if asked.as_json:
         click.echo(render_routing(seen))
         return
-    click.echo("SAE_ID  next_hop  dest  cost  length")
+    table: list[tuple[object, ...]] = [("SAE_ID", "next_hop", "dest", "cost", "length")]
     for route in seen.routes:
-        way = "no way  " if route.next_hop is None else f"{route.next_hop}  "
-        click.echo(f"{route.SAE_ID}  {way}{route.dest}  {route.cost}  {route.length}")
-    click.echo("link  cost  bits left")
-    for link in seen.links:
-        click.echo(f"{link.ends[0]}-{link.ends[1]}  {link.cost}  {link.available_bits}")
+        way = (
+            ("no way", route.dest) if route.next_hop is None else (route.next_hop, route.dest, route.cost, route.length)
+        )
+        table.append((route.SAE_ID, *way))
+    click.echo(in_columns(table))
+    links: list[tuple[object, ...]] = [("link", "cost", "bits left, at least")]
+    links += [(f"{link.ends[0]}-{link.ends[1]}", link.cost, link.available_bits) for link in seen.links]
+    click.echo(f"\n{in_columns(links)}")
     for peer, phase in seen.neighbours.items():
         if phase != "full":
-            click.echo(f"the routing module of {peer} is not heard yet ({phase})")
+            click.echo(f"the routing module of {peer} is not heard ({phase})")
+    if not seen.settled:
+        click.echo(
+            "this is not the whole network: the routing module has just started, or cannot be asked (see the log)"
+        )
 
 
 @command.command()
@@ -80,18 +89,19 @@ def lsdb(asked: Asked) -> None:
     """Show the link state database: all advertisements, of whom, how old they are and what they say."""
     from qss.wire.routes import render_lsas
 
-    known = asked.ask_admin(lambda client: client.lsas())
+    known = asked.ask_admin(_lsas)
     if asked.as_json:
         click.echo(render_lsas(known))
         return
-    click.echo("origin  type  sequence  age, s  lifetime, s  algorithm  says")
+    table: list[tuple[object, ...]] = [("origin", "type", "sequence", "age, s", "lifetime, s", "algorithm", "says")]
     for lsa in known:
         links = [f"{peer} {cost} ({bits} bits)" for peer, (cost, bits) in lsa.links.items()]
         saes = [sae if stated else f"{sae} (no statement)" for sae, stated in lsa.saes.items()]
         says = "withdrawn" if lsa.withdrawn else ", ".join(links + saes) or "nothing"
         part = f"{lsa.type}{lsa.part or ''}"
         version = f"{lsa.generation}.{lsa.sequence}"
-        click.echo(f"{lsa.origin}  {part}  {version}  {lsa.age_s:.1f}  {lsa.lifetime_s}  {lsa.algorithm}  {says}")
+        table.append((lsa.origin, part, version, f"{lsa.age_s:.1f}", lsa.lifetime_s, lsa.algorithm, says))
+    click.echo(in_columns(table))
 
 
 @command.command("graph")
@@ -107,6 +117,21 @@ def graph_(asked: Asked, form: str) -> None:
         click.echo(render_routing(seen))
         return
     click.echo(dot_of(seen) if form == "dot" else svg_of(seen), nl=False)
+
+
+async def _lsas(client: AdminClient) -> tuple[LsaView, ...]:
+    from qss.client import KeyServerRefused
+    from qss.model.errors import BadRequest
+
+    try:
+        return await client.lsas()
+    except KeyServerRefused as error:
+        if error.status != 404:
+            raise
+        raise BadRequest(
+            "there is no link state database here: if the site's routing module is a process of its own, ask that "
+            "(--url is then routing.process of the site's configuration)"
+        ) from error
 
 
 def _home(seen: RoutingStatus, to: str) -> QksId:
@@ -135,7 +160,9 @@ def _fail_without_way(seen: RoutingStatus, dest: str, bits: int) -> NoReturn:
 def _show_way(graph: Graph, way: Way) -> None:
     from itertools import pairwise
 
-    click.echo(f"{way.sites[0]} to {way.sites[-1]}: cost {way.cost}, {way.length} links")
+    click.echo(
+        f"{way.sites[0]} to {way.sites[-1]}: cost {way.cost}, {way.length} {'link' if way.length == 1 else 'links'}"
+    )
     for one, other in pairwise(way.sites):
         edge = graph.edges[one][other]
         click.echo(f"  {one}-{other}  {edge.cost}  {edge.available_bits} bits left")

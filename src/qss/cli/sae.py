@@ -61,7 +61,11 @@ def add(asked: Asked, sae_id: str, statement: Path | None) -> None:
 
     sae, stated = parse_sae_id(sae_id), None if statement is None else read_statement(statement)
     added = asked.ask_admin(lambda client: client.add_sae(sae, stated))
-    click.echo(render_saes(added) if asked.as_json else f"{sae} is at home at this site")
+    if asked.as_json:
+        click.echo(render_saes(added))
+        return
+    alone = "" if stated else ", without a statement: other sites serve it only if they have it configured"
+    click.echo(f"{sae} is at home at this site{alone}")
 
 
 @command.command()
@@ -79,5 +83,5 @@ def remove(asked: Asked, sae_id: str) -> None:
         return
     click.echo(f"{sae} is at home at this site no more")
     for name, burned in sorted(bits.items()):
-        if burned:
-            click.echo(f"link to {name}: {burned} bits burned here")
+        here = f"{burned} bits burned here" if burned else "no key was waiting here"
+        click.echo(f"link to {name}: {here}; what waits at {name} is burned by {name}, as soon as it is connected")

@@ -26,6 +26,9 @@ from qss.pki.statements import sign_as_authority
 # File systems take 255 bytes in a name; the ending takes some, and so does the digest that replaces a long rest.
 _MAX_STEM = 200
 
+HOME_SUFFIX = ".home"
+"""What the name of a statement's file ends with."""
+
 # It has no underscore, so the first one in a stem stands for the colon after it.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
@@ -63,7 +66,7 @@ class PkiFolder:
 
     def home(self, sae: SaeId) -> Path:
         """Where the statement of an application's home site is."""
-        return self.root / "saes" / f"{sae_file_stem(sae)}.home"
+        return self.root / "saes" / f"{sae_file_stem(sae)}{HOME_SUFFIX}"
 
     def create(self, name: str, days: int) -> Pair:
         """Make the authority, with `name` as its common name. Raises `PkiError` if there is one already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from xml.etree import ElementTree as Xml
 
 import pytest
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from qss.cli.asking import Asked
 from qss.cli.main import main
 from qss.cli.network_drawing import dot_of, svg_of
+from qss.client import KeyServerRefused
 from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, graph_of
 
 ODD = 'sae:"<&\\'
@@ -54,6 +56,10 @@ class Site:
 
     async def lsas(self):
         return LSA, replace(LSA, type="S", part=1, links={}, saes={"sae:bob": True, "sae:new": False})
+
+
+async def answer(what):
+    return what
 
 
 @pytest.fixture
@@ -113,7 +119,7 @@ def test_where_there_is_no_way(run, words, told):
 
 
 def test_the_database(run):
-    lines = [line.split("  ") for line in run("lsdb").output.splitlines()]
+    lines = [re.split("  +", line) for line in run("lsdb").output.splitlines()]
     assert lines[1] == ["B", "K", "7.3", "1.2", "90", "ecdsa-sha256", "A 64 (1024 bits)"]
     assert lines[2][1] == "S1"
     assert lines[2][-1] == "sae:bob, sae:new (no statement)"
@@ -121,7 +127,30 @@ def test_the_database(run):
 
 
 def test_a_neighbour_that_is_not_heard_is_told(run):
-    assert "the routing module of C is not heard yet (init)" in run("show").output
+    shown = run("show").output
+    assert "the routing module of C is not heard (init)" in shown
+    assert "not the whole network" not in shown
+
+
+def test_a_table_is_shown_in_columns_and_nothing_is_said_of_a_way_that_is_not(run):
+    lines = run("show").output.splitlines()
+    assert lines[1:3] == [f"{ODD}  B         D     128   2", "sae:far   no way    Z"]
+    assert lines[4:6] == ["link  cost  bits left, at least", "A-B   64    1048576"]
+
+
+def test_a_view_that_is_not_whole_yet_is_said_to_be_so(run, monkeypatch):
+    monkeypatch.setattr(Site, "routing", lambda _: answer(view(settled=False)))
+    assert "not the whole network" in run("show").output
+
+
+def test_a_node_whose_module_is_elsewhere_says_whom_to_ask(run, monkeypatch):
+    async def refuse(_):
+        raise KeyServerRefused(404, "there is nothing at this path")
+
+    monkeypatch.setattr(Site, "lsas", refuse)
+    ran = run("lsdb")
+    assert ran.exit_code == 1
+    assert "ask that (--url is then routing.process of the site's configuration)" in ran.stderr
 
 
 def test_graphviz_gets_every_site_and_link(run):
