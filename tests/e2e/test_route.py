@@ -32,7 +32,7 @@ def test_every_site_sees_the_whole_network_as_it_is(tmp_path: Path) -> None:
                   "--key", own.key, "--ca", network.network.pki.authority.certificate)  # fmt: skip
         shown = qss("route", "show", *asking)
         assert shown.returncode == 0, shown.stderr
-        lines = [line.split() for line in shown.stdout.splitlines()]
+        lines = [line.split() for line in shown.stdout.splitlines() if line]
         assert ["SAE_ID", "next_hop", "dest", "cost", "length"] in lines
         (carol,) = (line for line in lines if line[0] == "sae:carol")
         assert carol[1:3] == ["B", "C"]

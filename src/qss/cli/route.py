@@ -38,10 +38,10 @@ def show(asked: Asked) -> None:
         return
     table: list[tuple[object, ...]] = [("SAE_ID", "next_hop", "dest", "cost", "length")]
     for route in seen.routes:
-        way = (
-            ("no way", route.dest) if route.next_hop is None else (route.next_hop, route.dest, route.cost, route.length)
-        )
-        table.append((route.SAE_ID, *way))
+        if route.next_hop is None:
+            table.append((route.SAE_ID, "no way", route.dest))
+        else:
+            table.append((route.SAE_ID, route.next_hop, route.dest, route.cost, route.length))
     click.echo(in_columns(table))
     links: list[tuple[object, ...]] = [("link", "cost", "bits left, at least")]
     links += [(f"{link.ends[0]}-{link.ends[1]}", link.cost, link.available_bits) for link in seen.links]
@@ -50,9 +50,7 @@ def show(asked: Asked) -> None:
         if phase != "full":
             click.echo(f"the routing module of {peer} is not heard ({phase})")
     if not seen.settled:
-        click.echo(
-            "this is not the whole network: the routing module has just started, or cannot be asked (see the log)"
-        )
+        click.echo("not the whole network: the routing module has just started, or cannot be asked (see the log)")
 
 
 @command.command()
@@ -160,9 +158,8 @@ def _fail_without_way(seen: RoutingStatus, dest: str, bits: int) -> NoReturn:
 def _show_way(graph: Graph, way: Way) -> None:
     from itertools import pairwise
 
-    click.echo(
-        f"{way.sites[0]} to {way.sites[-1]}: cost {way.cost}, {way.length} {'link' if way.length == 1 else 'links'}"
-    )
+    links = "1 link" if way.length == 1 else f"{way.length} links"
+    click.echo(f"{way.sites[0]} to {way.sites[-1]}: cost {way.cost}, {links}")
     for one, other in pairwise(way.sites):
         edge = graph.edges[one][other]
         click.echo(f"  {one}-{other}  {edge.cost}  {edge.available_bits} bits left")
