@@ -15,6 +15,10 @@ from qss.model.errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from qss.runtime.outbox import Outbox
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
+from qss.transport.telling import Telling
+
+TOLD_LINES = 5
+"""How often a minute each event of a session is logged: a peer may come and go as often as it likes."""
 
 
 class Session[M]:
@@ -35,6 +39,7 @@ class Session[M]:
         self._received = received
         self._disconnected = disconnected
         self._log = log
+        self._telling = Telling(TOLD_LINES)
         self._tasks = Tasks(defect)
         self._outbox: Outbox[M] | None = None
         self._connection: Connection | None = None
@@ -52,7 +57,8 @@ class Session[M]:
         """Serve this connection until it ends."""
         standing = self._connection
         if standing is not None and standing.address != connection.address:
-            self._log.warning(
+            self._tell(
+                self._log.warning,
                 "a connection from another address takes the place of one that stands",
                 address=connection.address,
                 standing=standing.address,
@@ -73,7 +79,7 @@ class Session[M]:
         sender = self._tasks.start(self._send(outbox, connection))
         reason = "this end stopped"
         try:
-            self._log.info("connected", address=connection.address, security=connection.security)
+            self._tell(self._log.info, "connected", address=connection.address, security=connection.security)
             self._connected()
             while True:
                 self._received(await connection.receive())
@@ -84,7 +90,7 @@ class Session[M]:
             self._outbox = self._connection = None
             sender.cancel()
             try:
-                self._log.info("disconnected", reason=reason)
+                self._tell(self._log.info, "disconnected", reason=reason)
                 self._disconnected(reason)
                 await connection.close()
                 await self._tasks.finished()
@@ -103,7 +109,7 @@ class Session[M]:
 
     def disconnect(self, reason: str) -> None:
         """End the connection, soon."""
-        self._log.warning("disconnecting", reason=reason)
+        self._tell(self._log.warning, "disconnecting", reason=reason)
         if self._connection is not None:
             self._tasks.start(self._connection.close())
 
@@ -116,6 +122,10 @@ class Session[M]:
         """As `end`, and take no further connection."""
         self._stopped = True
         await self.end()
+
+    def _tell(self, log: Callable[..., object], event: str, **said: object) -> None:
+        if (unsaid := self._telling.unsaid(event)) is not None:
+            log(event, **said, **({"unsaid": unsaid} if unsaid else {}))
 
     async def _end_connection(self) -> None:
         served = self._served

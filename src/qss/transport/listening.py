@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from qss.model.errors import ConnectionLost, LocalProtocolError, QssError
 from qss.transport.accepting import Acceptor
 from qss.transport.http_connection import HttpConnection
+from qss.transport.telling import Telling
 from qss.transport.websocket import CLOSING_S, MAX_FRAME_BYTES, SILENCE_S, WebSocketConnection
 
 OPENING_S = 5.0
@@ -25,6 +26,9 @@ OPENING_S = 5.0
 
 MAX_CONNECTIONS = 256
 """How many connections are open at a time if nothing else is said."""
+
+_SHOWN_CHARACTERS = 100
+"""How much of a path that is not here is logged."""
 
 _log = structlog.get_logger(__name__)
 
@@ -63,6 +67,7 @@ class Listener:
             host, port, context, max_connections=max_connections, handshake_s=OPENING_S
         )
         self._serving: dict[WebSocketConnection, asyncio.Task[object]] = {}
+        self._telling = Telling()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -96,14 +101,7 @@ class Listener:
             return http.refusal(503, "too many connections")
         route = self._routes.get(request.path)
         if route is None:
-            _log.warning(
-                "somebody asked for a path that is not here",
-                path=request.path,
-                address=request.remote,
-                certificate=http.peer.uris if http.peer is not None else None,
-                remedy="if it is a neighbour: compare the UUIDs of links and device pairs at both ends, and whether a "
-                "QKD module (peer_module) or the routing module (routing) is said to be in this process",
-            )
+            self._tell_of_no_path(request, http)
             return http.refusal(404, "there is nothing at this path")
         transport = request.transport
         if transport is None or http.peer is None:
@@ -137,6 +135,20 @@ class Listener:
         await self._serve(connection, route, request.path)
         return socket
 
+    def _tell_of_no_path(self, request: web.BaseRequest, http: HttpConnection) -> None:
+        """Log it once a minute for each certificate: the path is the caller's own, and there is no end of paths."""
+        certificate = http.peer.uris if http.peer is not None else None
+        if (unsaid := self._telling.unsaid(("path", certificate))) is not None:
+            _log.warning(
+                "somebody asked for a path that is not here",
+                path=request.path[:_SHOWN_CHARACTERS],
+                address=request.remote,
+                certificate=certificate,
+                remedy="if it is a neighbour: compare the UUIDs of links and device pairs at both ends, and whether a "
+                "QKD module (peer_module) or the routing module (routing) is said to be in this process",
+                unsaid=unsaid,
+            )
+
     async def _serve(self, connection: WebSocketConnection, route: Route, path: str) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -146,7 +158,9 @@ class Listener:
         except ConnectionLost:
             pass
         except QssError as error:
-            _log.warning("connection ended", path=path, error=type(error).__name__, reason=str(error))
+            kind = type(error).__name__
+            if (unsaid := self._telling.unsaid((path, connection.peer.uris, kind))) is not None:
+                _log.warning("connection ended", path=path, error=kind, reason=str(error), unsaid=unsaid)
         finally:
             await connection.close()
             del self._serving[connection]
