@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from qss.app.sae_register import SAES, SaeRegister
-from qss.model.errors import BadRequest, StoreError
+from qss.model.errors import BadRequest, RemoteProtocolError, StoreError
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.home_statement import (
     MAX_STATEMENT_BYTES,
@@ -59,7 +59,7 @@ def _text(data: bytes) -> None:
 
 
 def _json(parse: Callable[[bytes], object], data: bytes) -> None:
-    with suppress(BadRequest):
+    with suppress(BadRequest, RemoteProtocolError):
         parse(data)
 
 

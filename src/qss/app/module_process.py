@@ -16,7 +16,7 @@ import structlog
 from qss.app.catalogue import device_of, identity_of
 from qss.app.certificate_expiry import watch_expiry
 from qss.app.connecting import QRP_PATH, dial, dial_sync, listening_as, sync_path, sync_route
-from qss.app.module_callers import Administrators, Callers
+from qss.app.module_callers import Callers
 from qss.app.module_configuration import is_initiator
 from qss.app.module_overview import ModuleOverview
 from qss.app.module_preparation import PreparedModule, prepare_module
@@ -29,6 +29,7 @@ from qss.runtime.module import QkdModule
 from qss.runtime.module.registering import Registering
 from qss.runtime.tasks import Tasks
 from qss.servers.admin_door import AdminDoor
+from qss.servers.administrators import Administrators
 from qss.servers.door import HttpsListener
 from qss.servers.etsi004 import Etsi004Limits, Etsi004Server
 from qss.transport.listening import Listener
@@ -168,11 +169,12 @@ async def _start_admin(
     stack: AsyncExitStack,
 ) -> None:
     door = AdminDoor(
-        Administrators(overview.name, table.administrators, identity_of(("uri", "cn"))).name,
-        "this certificate is not the module's own or its site's, nor a listed administrator's",
+        Administrators(
+            site_of_module(overview.name), table.administrators, identity_of(("uri", "cn")), module=overview.name
+        ),
         overview.views(),
     )
-    listener = HttpsListener(table.listen.host, table.listen.port, prepared.probe, door.answer)
+    listener = HttpsListener(table.listen.host, table.listen.port, prepared.probe, door)
     stack.push_async_callback(listener.close)
     with listening_as("admin.listen"):
         await listener.start()

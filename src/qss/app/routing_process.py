@@ -1,21 +1,22 @@
 """The composition root of `qss routing`: one site's routing module in a process of its own, from its configuration.
 
 Its key server publishes at its Admin what is so at the site, and asks there for the table (`adapters.tables.remote`).
-One that is silent for `SILENT_S` counts as gone, and its links as down. What is started first is stopped last: the
-neighbours' listener, the module, calls to neighbours, Admin.
+One that is silent counts as gone, and its links as down (`runtime.published`). What is started first is stopped last:
+the neighbours' listener, the module, calls to neighbours, Admin.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from qss.app.catalogue import identity_of
 from qss.app.certificate_expiry import watch_expiry
@@ -25,24 +26,21 @@ from qss.app.site_routing import SiteRouting
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
 from qss.model.identifiers import QksId
-from qss.model.network import SiteState
 from qss.pki.contexts import check_site, client_context, probe_context, server_context
 from qss.pki.own_call import check_own_call
+from qss.runtime.published import Published
 from qss.runtime.tasks import Tasks
 from qss.servers.admin_door import AdminDoor, Views
-from qss.servers.administrators import SiteAdministrators
+from qss.servers.administrators import Administrators
 from qss.servers.door import HttpsListener, Limits
-from qss.servers.messages import JSON, Response
+from qss.servers.routing import MAX_STATE_BYTES, PUBLISH_PATH, routing_actions
 from qss.transport.listening import Listener, Route
 from qss.wire import routing as wire
-from qss.wire.routes import render_lsas, render_routing
-from qss.wire.site_state import parse_state, parse_wait, render_taken
+from qss.wire.routes import RoutingStatus, render_lsas, render_routing
+from qss.wire.site_state import Publication
 
-SILENT_S = 5.0
-"""After so long without a word of the key server its links are taken to be down."""
-
-LIMITS = Limits(max_body_bytes=1 << 24)
-"""A site with thousands of SAEs says much."""
+LIMITS = Limits(max_bodies_bytes=4 * MAX_STATE_BYTES)
+"""A site with thousands of SAEs says much, but there is one of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +86,30 @@ class RoutingProcess:
         return {}
 
 
-class KeyServerSide:
-    """What the key server of the site says to the module, and asks of it, by way of Admin."""
+class _ForItsKeyServer:
+    """What the site's key server asks of the module (`servers.routing`), and what is shown to administrators."""
 
-    def __init__(self, routing: SiteRouting) -> None:
+    def __init__(self, routing: SiteRouting, published: Published) -> None:
         self._routing = routing
-        self._state = SiteState()
-        self._heard_at: float | None = None
+        self._published = published
+
+    def publish(self, publication: Publication) -> bool:
+        """Take in how the site is."""
+        return self._published.take(publication)
 
     @property
-    def heard(self) -> bool:
-        """Whether the key server has said lately how the site is."""
-        return self._heard_at is not None
+    def version(self) -> int:
+        """The table's version."""
+        return self._routing.version
 
-    async def publish(self, _who: str, _rest: str, body: bytes) -> Response:
-        """Take in how the site is."""
-        state = parse_state(body)
-        self._heard_at = time.monotonic()
-        self._state = state
-        self._routing.publish(state)
-        return Response(200, JSON, render_taken(self._routing.version))
-
-    async def wait(self, _who: str, _rest: str, body: bytes) -> Response:
-        """Return the table once it has changed."""
-        after, wait_s = parse_wait(body)
+    async def changed(self, after: int, wait_s: float) -> None:
+        """Wait for another version."""
         await self._routing.changed(after, wait_s)
-        return Response(200, JSON, render_routing(self._routing.status()))
 
-    async def watch(self) -> None:
-        """Take the site's links to be down when its key server has been silent for long; otherwise say it again."""
-        while True:
-            await asyncio.sleep(1.0)
-            if self._heard_at is not None and time.monotonic() - self._heard_at > SILENT_S:
-                self._heard_at = None
-                self._state = replace(self._state, links={})
-            self._routing.publish(self._state)
+    def status(self) -> RoutingStatus:
+        """Return what is known of the network: not all of it before the key server has said what is so at the site."""
+        found = self._routing.status()
+        return replace(found, settled=found.settled and self._published.heard)
 
 
 @asynccontextmanager
@@ -159,15 +146,14 @@ async def running(configuration: RoutingConfiguration) -> AsyncIterator[RoutingP
         for link in configuration.links:
             if here < link.peer:  # Routing 1.1
                 dial(tasks, prepared.client, link.peer, link.address, ROUTING_PATH, wire, routing.serve(link.peer))
-        side = KeyServerSide(routing)
-        tasks.start(side.watch(), "key server")
+        published = Published(routing)
+        tasks.start(published.keep_watching(), "key server")
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
-        door = _door(configuration, routing, side, failed)
         admin = HttpsListener(
             configuration.admin.listen.host,
             configuration.admin.listen.port,
             prepared.probe,
-            door.answer,
+            _door(configuration, routing, published, failed),
             limits=LIMITS,
         )
         stack.push_async_callback(admin.close)
@@ -178,20 +164,22 @@ async def running(configuration: RoutingConfiguration) -> AsyncIterator[RoutingP
 
 
 def _door(
-    configuration: RoutingConfiguration, routing: SiteRouting, side: KeyServerSide, failed: asyncio.Future[None]
+    configuration: RoutingConfiguration, routing: SiteRouting, published: Published, failed: asyncio.Future[None]
 ) -> AdminDoor:
+    service = _ForItsKeyServer(routing, published)
+
     def show() -> bytes:
-        return render_routing(routing.status())
+        return render_routing(service.status())
 
     return AdminDoor(
-        SiteAdministrators(configuration.site.id, configuration.admin.administrators, identity_of(("uri", "cn"))).name,
-        "this certificate is not the site's own, nor a listed administrator's",
+        Administrators(configuration.site.id, configuration.admin.administrators, identity_of(("uri", "cn"))),
         Views(
             lambda: not failed.done(),
-            lambda: not failed.done() and side.heard,
+            lambda: not failed.done() and published.heard,
             show,
             routing.samples,
-            {"/routing/publish": side.publish, "/routing/wait": side.wait},
+            routing_actions(service),
             {"/routing": show, "/routing/lsas": lambda: render_lsas(routing.lsas())},
+            {PUBLISH_PATH: MAX_STATE_BYTES},
         ),
     )

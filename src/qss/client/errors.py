@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qss.model.errors import QssError
+from qss.model.errors import QssError, RemoteProtocolError
 
 
 class KeyServerRefused(QssError):
@@ -19,6 +19,10 @@ class KeyServerRefused(QssError):
         self.status = status
         self.message = message
         self.details = tuple(details)
+
+
+class AnswerTooLarge(RemoteProtocolError):
+    """The answer is larger than what is read, and was given up."""
 
 
 class KeyServerUnreachable(QssError):

@@ -14,10 +14,10 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from qss.client.errors import KeyServerUnreachable
+from qss.client.errors import AnswerTooLarge, KeyServerUnreachable
 from qss.client.exchange import Exchange
 from qss.model.certificates import PeerCertificate
-from qss.model.errors import BadRequest, RemoteProtocolError
+from qss.model.errors import BadRequest
 from qss.pki.contexts import AnotherEndError, application_context, check_other_end
 
 TIMEOUT_S = 30.0
@@ -92,7 +92,7 @@ class HttpsClient:
             async for chunk in answer.content.iter_any():
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
-                    raise RemoteProtocolError(
+                    raise AnswerTooLarge(
                         f"the key server's answer exceeds {MAX_ANSWER_BYTES} bytes: ask for fewer keys at a time"
                     )
             return answer.status, bytes(content)

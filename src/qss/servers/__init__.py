@@ -7,6 +7,7 @@
 `etsi014`       ETSI GS QKD 014: routes and handles
 `etsi004`       ETSI GS QKD 004: connections to a module's southbound interface
 `admin`         liveness, readiness, status and metrics
+`routing`       what a routing module does for its key server
 `counts`        how many requests and calls were answered with which status
 ==============  ==================================================================
 """

@@ -19,7 +19,7 @@ from qss.model.records import Scope
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.ports.identity import Identity
 from qss.servers.admin_door import Action, AdminDoor, Views
-from qss.servers.administrators import SiteAdministrators
+from qss.servers.administrators import Administrators
 from qss.servers.counts import RequestCounts
 from qss.servers.devices import DEVICES_PATH, device_action
 from qss.servers.messages import JSON, Request, Response
@@ -85,8 +85,7 @@ class Admin:
         """Show besides what `more` returns, JSON by its paths, and do what `actions` do, by theirs."""
         self._service = service
         self._door = AdminDoor(
-            SiteAdministrators(here, administrators, identity).name,
-            "this certificate is not the site's own, nor a listed administrator's",
+            Administrators(here, administrators, identity),
             Views(
                 service.alive,
                 service.ready,
@@ -104,7 +103,11 @@ class Admin:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        return await self._door.answer(request)
+        return await self._door(request)
+
+    def entry(self, request: Request) -> Response | int:
+        """Look at a request before its body is read (`Guarded`)."""
+        return self._door.entry(request)
 
     async def _recall(self, who: str, _: str, body: bytes) -> Response:
         scope, peer = parse_recall(body)

@@ -1,7 +1,7 @@
 """What the Admin interfaces of sites and of modules have in common: paths, methods, and who may see or do what.
 
-Probes need no certificate and get no data. Everything else is for whom `authorise` lets in. Not here: what a path shows
-or does.
+Probes need no certificate and get no data. Everything else is for administrators. Path, method and who asks are looked
+at before a body is read: nobody else can have anything read here. Not here: what a path shows or does.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from functools import partial
 
 import structlog
 
-from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
+from qss.servers.administrators import Administrators
 from qss.servers.messages import JSON, Request, Response, error_response
+from qss.transport.telling import Telling
 from qss.wire.metrics import CONTENT_TYPE, Sample, render_metrics
 
 Action = Callable[[str, str, bytes], Awaitable[Response]]
 """Takes who asks, the rest of the path and the body of the request. Raises `BadRequest`, and `Unavailable`."""
+
+MAX_BODY_BYTES = 65_536
+"""What an action is asked with, if its path is not in `Views.body_bytes`."""
 
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
@@ -40,16 +44,17 @@ class Views:
     actions: Mapping[str, Action] = field(default_factory=dict)
     more: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     """Further JSON, by its paths."""
+    body_bytes: Mapping[str, int] = field(default_factory=dict)
+    """The largest body of an action, by its path, where it is another than `MAX_BODY_BYTES`."""
 
 
 class AdminDoor:
     """Answers requests."""
 
-    def __init__(self, authorise: Callable[[PeerCertificate], str], refusal: str, views: Views) -> None:
-        """`authorise` returns who asks or raises `Unauthorised`; `refusal` is what such a caller is told."""
-        self._authorise = authorise
-        self._refusal = refusal
+    def __init__(self, administrators: Administrators, views: Views) -> None:
+        self._administrators = administrators
         self._views = views
+        self._telling = Telling()
         self._open = {
             "/livez": lambda: _probe(views.alive(), "not alive"),
             "/readyz": lambda: _probe(views.ready(), "not ready"),
@@ -61,32 +66,49 @@ class AdminDoor:
         }
         self._paths = ", ".join([*self._open, *self._guarded, *views.actions])
 
-    async def answer(self, request: Request) -> Response:
-        """Answer one request."""
-        action, rest = self._action(request.path)
+    def entry(self, request: Request) -> Response | int:
+        """Return a refusal, or how much body may be read: none, but for an action that the caller may ask for."""
+        action, _ = self._action(request.path)
         if request.path not in self._open and request.path not in self._guarded and action is None:
             return error_response(404, f"there is nothing at this path: use {self._paths}")
         verb = "GET" if action is None else "POST"
         if request.method != verb:
             refusal = error_response(405, f"use {verb}")
             return Response(refusal.status, {**refusal.headers, "Allow": verb}, refusal.body)
+        if request.path not in self._open and isinstance(who := self._who(request), Response):
+            return who
+        return 0 if action is None else self._views.body_bytes.get(request.path, MAX_BODY_BYTES)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        refusal = self.entry(request)
+        if isinstance(refusal, Response):
+            return refusal
         if request.path in self._open:
             return self._open[request.path]()
-        if request.identity is None:
-            return error_response(401, "a client certificate is needed: show the site's or an administrator's")
-        try:
-            who = self._authorise(request.identity)
-        except Unauthorised as error:
-            _log.warning("refused", path=request.path, reason=str(error))
-            return error_response(403, self._refusal)
+        action, rest = self._action(request.path)
         if action is None:
             return self._guarded[request.path]()
+        who = self._who(request)
+        if isinstance(who, Response):
+            return who
         try:
             return await action(who, rest, request.body)
         except BadRequest as error:
             return error_response(400, error.message)
         except Unavailable as error:
             return error_response(503, str(error))
+
+    def _who(self, request: Request) -> str | Response:
+        """Return who asks, or the answer to whoever may not."""
+        if request.identity is None:
+            return error_response(401, "a client certificate is needed: show the site's or an administrator's")
+        try:
+            return self._administrators.name(request.identity)
+        except Unauthorised as error:
+            if (unsaid := self._telling.unsaid(str(error))) is not None:
+                _log.warning("refused", path=request.path, reason=str(error), unsaid=unsaid)
+            return error_response(403, self._administrators.refusal)
 
     def _action(self, path: str) -> tuple[Action | None, str]:
         for known, action in self._views.actions.items():

@@ -5,6 +5,7 @@ Not here: accepting connections and their own limits (`transport`), nor what a r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -17,13 +18,30 @@ _PIECE_BYTES = 1 << 16
 
 
 class Conversation(HttpConnection):
-    """One connection. `refused` hears the status of every refusal that the door had no part in."""
+    """One connection. `refused` hears the status of every refusal that the door had no part in.
+
+    `anonymous` hears that it stands and has shown no certificate.
+    """
 
     def __init__(
-        self, server: web.Server, *, idle_s: float, admit: Callable[[], bool], refused: Callable[[int], None]
+        self,
+        server: web.Server,
+        *,
+        idle_s: float,
+        admit: Callable[[], bool],
+        refused: Callable[[int], None],
+        anonymous: Callable[[], None],
     ) -> None:
         super().__init__(server, idle_s=idle_s, admit=admit)
         self._refused = refused
+        self._anonymous = anonymous
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read requests."""
+        super().connection_made(transport)
+        if self.peer is None:
+            # Later, because a connection that is ended before it has begun to work would never be done.
+            asyncio.get_running_loop().call_soon(self._anonymous)
 
     def refusal(self, status: int, text: str) -> web.Response:
         """Return the standard's Error data model, after which the connection is closed."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from qss.model.certificates import PeerCertificate
 from qss.wire.etsi014.answers import render_error
@@ -41,6 +42,18 @@ class Response:
 
 Handler = Callable[[Request], Awaitable[Response]]
 """What is behind a door. It answers every request; what it raises is a defect, and becomes a 503."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A handler that looks at a request before its body is read."""
+
+    def entry(self, request: Request) -> Response | int:
+        """Return how many bytes of body may be read, or the answer, if that needs none: 0 reads nothing.
+
+        `request` has everything but its body.
+        """
+        ...
 
 
 def error_response(status: int, message: str, details: Sequence[Mapping[str, str]] = ()) -> Response:

@@ -74,6 +74,11 @@ class HttpConnection(web.RequestHandler):
         """Whether the handshake is done."""
         return self._socket is not None
 
+    @property
+    def ending(self) -> bool:
+        """Whether it was ended, and is perhaps not closed yet."""
+        return self._socket is not None and self._socket.is_closing()
+
     async def start(self) -> None:
         """Read and answer requests until the connection ends."""
         try:

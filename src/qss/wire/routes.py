@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import QksId
 from qss.model.network import Edge, Graph
+from qss.wire.answers import parse_answer
 from qss.wire.metrics import Metric, Sample
 
 ADJACENCY = Metric("qss_routing_adjacency", "gauge", "Whether the neighbour's routing module agrees: 1 or 0.")
@@ -97,7 +97,7 @@ def render_lsas(lsas: Sequence[LsaView]) -> bytes:
 
 def parse_lsas(body: bytes) -> tuple[LsaView, ...]:
     """Return the link state database. Raises `RemoteProtocolError`."""
-    return _parse(body, tuple[LsaView, ...])
+    return parse_answer(body, tuple[LsaView, ...])
 
 
 def render_routing(status: RoutingStatus) -> bytes:
@@ -107,14 +107,7 @@ def render_routing(status: RoutingStatus) -> bytes:
 
 def parse_routing(body: bytes) -> RoutingStatus:
     """Return the view. Raises `RemoteProtocolError`."""
-    return _parse(body, RoutingStatus)
-
-
-def _parse[T](body: bytes, shape: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except ValueError:
-        raise RemoteProtocolError("the answer is none of Admin: check that the address is Admin's") from None
+    return parse_answer(body, RoutingStatus)
 
 
 def routing_samples(full: Mapping[str, bool], lsas: int, dropped: Mapping[tuple[str, str], int]) -> Iterator[Sample]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from qss.model.errors import BadRequest
 from qss.model.identifiers import QksId, SaeId, parse_sae_id
+from qss.wire.answers import parse_answer
 from qss.wire.etsi014.json import decode_json
 from qss.wire.home_statement import decode_statement
 
@@ -66,8 +66,8 @@ def render_removed(bits: Mapping[QksId, int]) -> bytes:
 
 
 def parse_removed(body: bytes) -> Mapping[str, int]:
-    """Read the answer. Raises `BadRequest` if it is none."""
-    return decode_json(body, _Removed).burned_bits
+    """Read the answer. Raises `RemoteProtocolError` if it is none."""
+    return parse_answer(body, _Removed).burned_bits
 
 
 def render_saes(saes: Sequence[SaeView]) -> bytes:
@@ -76,8 +76,5 @@ def render_saes(saes: Sequence[SaeView]) -> bytes:
 
 
 def parse_saes(body: bytes) -> tuple[SaeView, ...]:
-    """Read what is at home at a site. Raises `BadRequest` if it is none."""
-    try:
-        return msgspec.json.decode(body, type=tuple[SaeView, ...])
-    except (ValueError, RecursionError):
-        raise BadRequest("these are no SAEs") from None
+    """Read what is at home at a site. Raises `RemoteProtocolError` if it is none."""
+    return parse_answer(body, tuple[SaeView, ...])

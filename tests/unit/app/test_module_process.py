@@ -9,7 +9,7 @@ import pytest
 
 from qss.adapters.identity.certificate import CertificateIdentity
 from qss.app.connecting import sync_route
-from qss.app.module_callers import Administrators, Callers
+from qss.app.module_callers import Callers
 from qss.app.module_configuration import load
 from qss.app.module_process import ModuleProcess, running
 from qss.app.module_tables import ModuleConfiguration
@@ -94,16 +94,6 @@ def test_no_application_can_be_named_as_a_site_is():
     callers = Callers(A, [SaeId("site")], CertificateIdentity(("cn",)))
     with pytest.raises(Unauthorised):
         callers.name(PeerCertificate("site A", (), ()))
-
-
-def test_the_module_its_site_and_listed_applications_may_look():
-    who = Administrators(A1, [ALICE], CertificateIdentity())
-    assert [who.name(named(uri)) for uri in ("qks:A", "qkdm:A/1", "sae:alice")] == [
-        "site A", "module A/1", "sae:alice",
-    ]  # fmt: skip
-    for uri in ("qks:B", "qkdm:A/2", "qkdm:B/1", "sae:bob"):
-        with pytest.raises(Unauthorised):
-            who.name(named(uri))
 
 
 @pytest.mark.parametrize("peer", ["B", "B/1"])

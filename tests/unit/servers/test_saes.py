@@ -14,6 +14,7 @@ from qss.model.certificates import PeerCertificate
 from qss.model.errors import BadRequest, StoreUnavailable
 from qss.model.identifiers import QksId, SaeId
 from qss.servers.admin_door import AdminDoor, Views
+from qss.servers.administrators import Administrators
 from qss.servers.messages import Request, Response
 from qss.servers.saes import ADD_PATH, REMOVE_PATH, SAES_PATH, sae_actions
 from qss.wire.home_statement import SignedStatement, encode_home, encode_statement
@@ -64,8 +65,8 @@ async def ask(
         sae_actions(service),
         {SAES_PATH: lambda: render_saes(service.saes())},
     )
-    door = AdminDoor(lambda certificate: CertificateIdentity().sae(certificate), "no administrator", views)
-    return await door.answer(Request(verb, path, body=body, identity=identity))
+    door = AdminDoor(Administrators(QksId("A"), [SaeId("sae:operator")], CertificateIdentity()), views)
+    return await door(Request(verb, path, body=body, identity=identity))
 
 
 @pytest.mark.parametrize("statement", [None, STATEMENT])

@@ -8,7 +8,7 @@ import json
 import pytest
 from fuzz.__main__ import TARGETS, run
 
-from qss.model.errors import BadRequest
+from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.home_statement import SignedStatement, encode_home, encode_statement
 from qss.wire.saes import (
@@ -72,7 +72,7 @@ def test_a_removal_is_read_as_it_was_written_and_so_is_its_answer() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"burned_bits": 1}', b'{"burned_bits": {"B": "all"}}'])
 def test_what_is_no_answer_to_a_removal_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(RemoteProtocolError, match="none of Admin's"):
         parse_removed(body)
 
 
@@ -83,7 +83,7 @@ def test_what_is_at_home_is_read_as_it_was_written() -> None:
         "id": "sae:chris", "configured": False, "stated_until": 1_800_000_000, "leaving": False,
     }  # fmt: skip
     for cut in range(len(body)):
-        with pytest.raises(BadRequest, match="these are no SAEs"):
+        with pytest.raises(RemoteProtocolError, match="none of Admin's"):
             parse_saes(body[:cut])
 
 
@@ -93,7 +93,7 @@ def test_what_is_at_home_is_read_as_it_was_written() -> None:
     ids=["no list", "without members", "names alone", "trailing", "deep"],
 )
 def test_what_are_no_saes_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="these are no SAEs"):
+    with pytest.raises(RemoteProtocolError, match="none of Admin's"):
         parse_saes(body)
 
 

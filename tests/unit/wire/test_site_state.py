@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from qss.model.errors import BadRequest
+from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load, SiteState
-from qss.wire.site_state import parse_state, parse_taken, parse_wait, render_state, render_taken, render_wait
+from qss.wire.site_state import (
+    Publication,
+    parse_publication,
+    parse_taken,
+    parse_wait,
+    render_links,
+    render_state,
+    render_taken,
+    render_wait,
+)
 
 STATE = SiteState(
     {SaeId("sae:alice"): b"\x00\xff", SaeId("sae:new"): None},
@@ -17,10 +26,12 @@ STATE = SiteState(
 
 
 def test_back_and_forth():
-    assert parse_state(render_state(STATE)) == STATE
-    assert parse_state(render_state(SiteState())) == SiteState()
+    assert parse_publication(render_state(STATE, 8)) == Publication(8, True, STATE)
+    assert parse_publication(render_state(SiteState())) == Publication(0, True, SiteState())
+    assert parse_publication(render_links(STATE.links, 8)) == Publication(8, False, SiteState(links=STATE.links))
     assert parse_wait(render_wait(7, 2.5)) == (7, 2.5)
-    assert parse_taken(render_taken(9)) == 9
+    assert parse_taken(render_taken(9, known=True))
+    assert not parse_taken(render_taken(9, known=False))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +40,8 @@ def test_back_and_forth():
         b"",
         b"[]",
         b"{}",
+        b'{"links":{},"saes":{}}',
+        b'{"links":{},"homes":{},"revision":1}',
         render_state(STATE)[:-1],
         render_state(STATE).replace(b'"sae:new"', b'"sae new"'),
         render_state(STATE).replace(b'"Z"', b'"-"'),
@@ -41,10 +54,16 @@ def test_back_and_forth():
 )
 def test_what_is_no_state_is_refused(body):
     with pytest.raises(BadRequest):
-        parse_state(body)
+        parse_publication(body)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"after":1}', b'{"after":1,"wait_s":-1}', b'{"after":1,"wait_s":21}'])
 def test_what_is_no_question_is_refused(body):
     with pytest.raises(BadRequest):
         parse_wait(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"version":1}', b'{"version":1,"known":1}', b"[" * 100_000])
+def test_what_is_no_answer_is_the_other_ends_fault(body):
+    with pytest.raises(RemoteProtocolError, match="none of Admin's"):
+        parse_taken(body)
