@@ -167,7 +167,7 @@ def _lsas_a_minute(cost_of: Callable[[CostWeights, Load], LinkCost | _Undamped],
         level = second / (60 * minutes) + dice.uniform(-0.03, 0.03)
         if cost.tick(Load(round(capacity * min(1.0, max(0.0, level))), capacity)):
             origination.set_links([wire.LinkState("B", cost.told.cost, cost.told.available_bits)])
-        told += sum(body.key.type is wire.LsaType.LINKS for body in origination.due(second, second))
+        told += sum(body.key.type == wire.LsaType.LINKS for body in origination.due(second, second))
     return told / minutes
 
 

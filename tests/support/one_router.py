@@ -10,18 +10,21 @@ import msgspec
 from qss.core.routing import Origin, Router, RouterSettings
 from qss.core.routing import events as ev
 from qss.core.routing.adjacency import Phase
-from qss.core.routing.judging import Verify
+from qss.core.routing.admission import Verify
+from qss.core.routing.homes import Stated
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load
-from qss.simulation.routing import sign_as, verify
+from qss.simulation.routing import has_stated, sign_as, state_home, verify
 from qss.wire import routing as wire
 
 A, B, C = QksId("A"), QksId("B"), QksId("C")
 FULL_LOAD = Load(1 << 20, 1 << 20)
+START = 1e9
+"""Where the wall clock begins, in seconds since 1970."""
 
 
 def saes_of(origin: str, sequence: int = 1, *names: str, part: int = 0, lifetime_s: int = 90) -> wire.Body:
-    """Return a body of type S."""
+    """Return a body of type S, with statements."""
     return wire.Body(
         wire.VERSION,
         wire.LsaType.SAES,
@@ -34,7 +37,7 @@ def saes_of(origin: str, sequence: int = 1, *names: str, part: int = 0, lifetime
         withdrawn=False,
         transit=True,
         links=(),
-        saes=tuple(wire.SaeState(name, None) for name in names),
+        saes=tuple(wire.SaeState(name, state_home(SaeId(name), QksId(origin))) for name in names),
         timestamp=1_795_000_000,
     )
 
@@ -61,7 +64,7 @@ UNSIGNED = wire.Authentication("simulated", (), b"")
 class OneRouter:
     """A, and what it sends and does."""
 
-    def __init__(self, check: Verify = verify) -> None:
+    def __init__(self, check: Verify = verify, stated: Stated = has_stated) -> None:
         """Connect A with B and C, both of whom know nothing and are full."""
         self.now = 0.0
         self.checks = 0
@@ -71,7 +74,7 @@ class OneRouter:
         self.sent: dict[QksId, list[wire.Message]] = {B: [], C: []}
         self._check = check
         origin = Origin(wire.Source(A, "h", 1), wire.Endpoint("h", 2))
-        self.router = Router(origin, sign_as(A), self._verify, lambda *_: True, RouterSettings())
+        self.router = Router(origin, sign_as(A), self._verify, stated, RouterSettings())
         self.feed(ev.SaesAtHome({SaeId("sae:a"): None}))
         self.feed(ev.LinksUp({B: FULL_LOAD, C: FULL_LOAD}))
         for peer in (B, C):
@@ -97,13 +100,13 @@ class OneRouter:
 
     def knows(self, name: str) -> QksId | None:
         """Return where A sees an SAE at home."""
-        return self.router.table.homes.get(SaeId(name))
+        return self.router.calculate().homes.get(SaeId(name))
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def feed(self, event: ev.Event) -> None:
         """Let something happen."""
-        for effect in self.router.handle(event, self.now, 1e9):
+        for effect in self.router.handle(event, self.now, START + self.now):
             if isinstance(effect, ev.Send):
                 self.sent[effect.peer] += effect.messages
             elif isinstance(effect, ev.Dropped):
@@ -160,4 +163,5 @@ def acks(messages: Sequence[wire.Message]) -> list[wire.Header]:
 def lsas(messages: Sequence[wire.Message]) -> list[wire.Body]:
     """Return the bodies that these carry."""
     updates = (message for message in messages if isinstance(message, wire.Update))
-    return [wire.decode_body(each.body) for message in updates for each in message.carried]
+    bodies = (wire.decode_body(each.body) for message in updates for each in message.carried)
+    return [body for body in bodies if isinstance(body, wire.Body)]

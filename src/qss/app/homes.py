@@ -1,14 +1,13 @@
-"""Where SAEs are at home, as the network's authority states it: making statements, and judging them (Routing 3.4).
+"""Where SAEs are at home, as the network's authority states it: making statements, and checking them (Routing 3.4).
 
-Held here: what a statement is about, whose it is and until when. Not here: its form (`wire.home_statement`), signatures
+Held here: what a statement is about, whose it is and until when. Not here: which of those that others tell count, and
+when each is looked at (`core.routing.homes`), its form (`wire.home_statement`), signatures
 (`pki.statements`), and what a site's configuration says besides, which counts without any statement.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,13 +28,6 @@ from qss.wire.home_statement import (
 )
 
 _DAY_S = 24 * 3600
-_MAX_KNOWN = 65_536
-_DIGEST_BYTES = 16
-
-FORGERIES = 100
-"""Bad signatures of one origin that are looked at in `FORGERIES_S`; what it tells beyond that counts unseen as bad."""
-
-FORGERIES_S = 60.0
 
 
 def state_home(pki: PkiFolder, sae: SaeId, site: QksId, days: int) -> Path:
@@ -60,22 +52,20 @@ def read_statement(path: Path) -> bytes:
 
 
 class Homes:
-    """Judges statements, and remembers what came of it: most of them come again and again."""
+    """Judges what the network's authority states."""
 
     def __init__(self, authority: Path, wall: Callable[[], float] = time.time) -> None:
         """Take what the certificates in the file `authority` stand for. Raises `PkiError`."""
         self._judge = AuthorityJudge(authority)
         self._wall = wall
-        self._known: dict[bytes, HomeStatement | None] = {}
-        self._forgeries: Counter[QksId] = Counter()
-        self._counted_from = self._looked_at = wall()
 
     def check(self, statement: bytes, sae: SaeId, site: QksId) -> HomeStatement:
         """Return what the authority states, if that is the home of `sae` at `site`; it may be over.
 
         Raises `Unauthorised` if it is not, `BadRequest` if it is no statement.
         """
-        home = self._verified(statement)
+        signed, home = decode_statement(statement)
+        self._judge.check(SIGNED_AS + signed.body, signed.algorithm, signed.signature)
         if (home.sae, home.site) != (sae, site):
             raise Unauthorised(f"the statement is that {home.sae} is at home at {home.site}, not {sae} at {site}")
         return home
@@ -84,42 +74,17 @@ class Homes:
         """Whether a statement has expired."""
         return home.expires <= self._wall()
 
-    def counts(self, sae: SaeId, site: QksId, statement: bytes | None) -> bool:
-        """Whether `statement`, as `site` tells it, shows that `sae` is at home there."""
-        if statement is None:
-            return False
-        digest = hashlib.blake2b(statement, digest_size=_DIGEST_BYTES).digest()
-        if digest not in self._known:
-            if self._forged_too_often(site):
-                return False
-            self._remember(digest, site, statement)
-        home = self._known[digest]
-        return home is not None and (home.sae, home.site) == (sae, site) and not self.is_over(home)
-
-    def next_end(self) -> float | None:
-        """Return when the next statement ends, in seconds since 1970; None: none that is known does.
-
-        One that has ended since this was last asked is still returned, once: it may have come, and gone, meanwhile.
-        """
-        since, self._looked_at = self._looked_at, self._wall()
-        return min((home.expires for home in self._known.values() if home and home.expires > since), default=None)
-
-    def _verified(self, statement: bytes) -> HomeStatement:
-        signed, home = decode_statement(statement)
-        self._judge.check(SIGNED_AS + signed.body, signed.algorithm, signed.signature)
-        return home
-
-    def _remember(self, digest: bytes, site: QksId, statement: bytes) -> None:
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
+    def hold(self, statement: bytes, sae: SaeId, site: QksId) -> bool:
+        """Whether others can be shown by this statement, now, that `sae` is at home at `site`."""
         try:
-            self._known[digest] = self._verified(statement)
+            return not self.is_over(self.check(statement, sae, site))
         except (Unauthorised, BadRequest):
-            self._known[digest] = None
-            self._forgeries[site] += 1
+            return False
 
-    def _forged_too_often(self, site: QksId) -> bool:
-        if not 0 <= self._wall() - self._counted_from <= FORGERIES_S:
-            self._forgeries.clear()
-            self._counted_from = self._wall()
-        return self._forgeries[site] >= FORGERIES
+    def are_stated(self, signed: SignedStatement) -> bool:
+        """Whether the authority has signed this. Which homes count, and when, is decided by `core.routing.homes`."""
+        try:
+            self._judge.check(SIGNED_AS + signed.body, signed.algorithm, signed.signature)
+        except Unauthorised:
+            return False
+        return True

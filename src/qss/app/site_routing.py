@@ -20,14 +20,11 @@ from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Graph, Route, SiteState
 from qss.pki.statements import Judge, Signer
 from qss.runtime.routing import RoutingModule
-from qss.runtime.tasks import Defect, Tasks
+from qss.runtime.tasks import Defect
 from qss.transport.connection import Connection
 from qss.wire import routing as wire
 from qss.wire.metrics import Sample
 from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, routing_samples
-
-EXPIRY_S = 30.0
-"""How often it is looked whether statements have expired."""
 
 
 class SiteRouting:
@@ -39,7 +36,6 @@ class SiteRouting:
         self._table = table
         self._neighbours = tuple(sorted(neighbours))
         self._defect = defect
-        self._tasks = Tasks(defect)
         self._signer = Signer(tls.certificate, tls.key)
         self._judge = Judge(tls.authority)
         self._homes = Homes(tls.authority)
@@ -48,7 +44,6 @@ class SiteRouting:
         self._version = time.time_ns() // 1000  # higher than any that an earlier process has come to
         self._changed_at = 0.0
         self._changed = asyncio.Event()
-        self._settling = False
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -68,16 +63,14 @@ class SiteRouting:
             transit=table.transit,
         )
         settings = RouterSettings(weights=CostWeights(table.cost_base, table.cost_level, table.cost_trend))
-        router = Router(origin, self._sign, self._verify, self._counts, settings, generation=int(time.time()))
+        router = Router(origin, self._sign, self._verify, self._homes.are_stated, settings, generation=int(time.time()))
         self._running = RoutingModule(router, self._neighbours, self._defect)
-        self._running.watch(self._soon)
+        self._running.watch(self._settled)
         self._running.start()
         self._started_at = time.monotonic()
-        self._tasks.start(self._watch_statements(), "statements of homes")
 
     async def stop(self) -> None:
         """Withdraw what the site has said, and end all connections. Can be called twice, and before the start."""
-        await self._tasks.cancelled()
         if self._running is not None:
             await self._running.stop()
 
@@ -100,17 +93,6 @@ class SiteRouting:
     def _verify(self, origin: QksId, body: bytes, said: wire.Authentication) -> None:
         self._judge.check(origin, wire.SIGNED_AS + body, said.algorithm, said.certificates, said.signature)
 
-    def _counts(self, sae: SaeId, site: QksId, statement: bytes | None) -> bool:
-        return site == self._site or self._homes.counts(sae, site, statement)
-
-    async def _watch_statements(self) -> None:
-        """Have homes judged anew when a statement that counts expires."""
-        while True:
-            end = self._homes.next_end()
-            await asyncio.sleep(EXPIRY_S)
-            if end is not None and end <= time.time():
-                self._module.judge_anew()
-
     # --- the routing table ------------------------------------------------------------------------------------------
 
     def publish(self, state: SiteState) -> None:
@@ -130,15 +112,7 @@ class SiteRouting:
         """Have `changed` called whenever routes or graph may be others."""
         self._watchers.append(changed)
 
-    def _soon(self) -> None:
-        """Have the new table made once whatever came together has been dealt with, and sent on."""
-        if not self._settling:
-            self._settling = True
-            asyncio.get_running_loop().call_soon(self._settle)
-
-    def _settle(self) -> None:
-        self._settling = False
-        self._module.graph  # noqa: B018 - made now, so that whoever asks need not wait
+    def _settled(self) -> None:
         self._version += 1
         self._changed_at = time.time()
         self._changed.set()
@@ -216,7 +190,8 @@ class SiteRouting:
         return routing_samples(full, len(router.database), dropped)
 
 
-def _lsa(carried: wire.Carried, body: wire.Body) -> LsaView:
+def _lsa(carried: wire.Carried, body: wire.Preamble) -> LsaView:
+    known = body if isinstance(body, wire.Body) else None
     return LsaView(
         origin=body.source.qks,
         type=str(body.type),
@@ -226,12 +201,12 @@ def _lsa(carried: wire.Carried, body: wire.Body) -> LsaView:
         age_s=carried.age_ms / 1000,
         lifetime_s=body.lifetime_s,
         withdrawn=body.withdrawn,
-        transit=body.transit,
-        timestamp=body.timestamp,
+        transit=known is not None and known.transit,
+        timestamp=0 if known is None else known.timestamp,
         algorithm=carried.authentication.algorithm,
         bytes=len(carried.body),
         external=str(Address(body.source.host, body.source.port)),
         routing=str(Address(body.routing.host, body.routing.port)),
-        links={link.peer: (link.cost, link.available_bits) for link in body.links},
-        saes={state.sae: state.statement is not None for state in body.saes},
+        links={link.peer: (link.cost, link.available_bits) for link in (known.links if known else ())},
+        saes={state.sae: state.statement is not None for state in (known.saes if known else ())},
     )

@@ -59,7 +59,7 @@ class RoutingModule:
         self._defect = defect
         self._clock = clock
         self._wall = wall
-        self._defective = False
+        self._defective = self._calculating = False
         self._site = SiteState()
         self._watchers: list[Callable[[], None]] = []
         self._told_at: dict[tuple[QksId, ev.Reason], float] = {}
@@ -96,11 +96,7 @@ class RoutingModule:
         if state.links or before.links:
             self._handle(ev.LinksUp(dict(state.links)))
         if state.homes != before.homes:
-            self.judge_anew()
-
-    def judge_anew(self) -> None:
-        """Which homes count may have changed."""
-        self._handle(ev.HomesJudgedAnew())
+            self._calculate_soon()
 
     def route(self, sae: SaeId) -> Route | None:
         """Return an SAE's home site and the way there (`RoutingTable`). A home that is configured comes first."""
@@ -184,10 +180,28 @@ class RoutingModule:
             case ev.Dropped(peer, reason, key):
                 self._tell_dropped(peer, reason, key)
             case ev.TableChanged():
-                for changed in self._watchers:
-                    changed()
+                self._calculate_soon()
             case _:
                 assert_never(effect)
+
+    def _calculate_soon(self) -> None:
+        """Have the table calculated, once, as soon as what came together has been dealt with, and sent on."""
+        if not self._calculating:
+            self._calculating = True
+            asyncio.get_running_loop().call_soon(self._calculate)
+
+    def _calculate(self) -> None:
+        """Calculate the table now, so that no key request has to wait for it."""
+        self._calculating = False
+        if self._defective:
+            return
+        try:
+            self._router.calculate()
+            for changed in self._watchers:
+                changed()
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            self._defective = True
+            self._defect(error)
 
     def _tell_dropped(self, peer: QksId, reason: ev.Reason, key: wire.Key | None) -> None:
         """Log it, but not so often that whoever sends nothing else fills the log: the counters have it all."""

@@ -18,16 +18,21 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from qss.core.routing import events as ev
+from qss.core.routing.homes import Stated
 from qss.core.routing.origination import Origin
-from qss.core.routing.router import Router, RouterSettings
-from qss.core.routing.table import HomeJudge
+from qss.core.routing.router import Router
+from qss.core.routing.shared import RouterSettings
 from qss.model.errors import RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load
 from qss.wire import routing as wire
+from qss.wire.home_statement import SignedStatement, encode_home, encode_statement
 
 TICK_S = 0.1
 FULL_LOAD = Load(1 << 20, 1 << 20)
+
+FAR_OFF = 4_000_000_000
+_AUTHORITY = QksId("authority.of.the.simulation")
 
 Road = frozenset[QksId]
 """The two ends of a connection."""
@@ -47,6 +52,20 @@ def verify(site: QksId, body: bytes, authentication: wire.Authentication) -> Non
     """Raise `Unauthorised` unless `site` signed it in a simulation."""
     if authentication.signature != _seal(site, body):
         raise Unauthorised(f"this was not signed by {site}")
+
+
+def state_home(sae: SaeId, site: QksId, expires: int = FAR_OFF) -> bytes:
+    """Return what the authority of the simulation states, until `expires` (seconds since 1970)."""
+    return encode_statement(_signed_by_authority(encode_home(sae, site, expires)))
+
+
+def has_stated(signed: SignedStatement) -> bool:
+    """Whether the authority of the simulation has signed this."""
+    return signed == _signed_by_authority(signed.body)
+
+
+def _signed_by_authority(body: bytes) -> SignedStatement:
+    return SignedStatement(body, "simulated", _seal(_AUTHORITY, body))
 
 
 def _seal(site: QksId, body: bytes) -> bytes:
@@ -77,7 +96,7 @@ class Network:
         weather: Weather | None = None,
         settings: RouterSettings | None = None,
         lifetime_s: int = 90,
-        counts: HomeJudge = lambda *_: True,
+        stated: Stated | None = None,
     ) -> None:
         """Make the sites at the ends of `roads`; nothing is connected yet. The same seed gives the same run."""
         self.now = 0.0
@@ -94,7 +113,7 @@ class Network:
         self.changed_at: dict[QksId, float] = {}
         """When the table of each site changed last."""
         self.dice = random.Random(seed)  # noqa: S311 - no secret
-        self._counts = counts
+        self._stated = stated or has_stated
         self._numbers = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._connections: dict[tuple[QksId, QksId], _Connection] = {}
@@ -112,9 +131,9 @@ class Network:
     def start(self, site: QksId, generation: int = 0, asleep_s: float = 0.0) -> None:
         """Start a site, or start it again: it knows nothing. `asleep_s`: how much later it begins to count time."""
         origin = Origin(wire.Source(site, "host", 1), wire.Endpoint("host", 2), lifetime_s=self.lifetime_s)
-        router = Router(origin, sign_as(site), verify, self._counts, self.settings, generation)
+        router = Router(origin, sign_as(site), verify, self._stated, self.settings, generation)
         self.routers[site] = router
-        self.feed(site, ev.SaesAtHome(self.saes[site]))
+        self._publish_saes(site)
         self._publish(site)
         self._later(asleep_s + self.dice.random() * TICK_S, partial(self._tick, site, router))
 
@@ -168,9 +187,13 @@ class Network:
             self._publish(site)
 
     def set_saes(self, site: QksId, saes: Mapping[SaeId, bytes | None]) -> None:
-        """Have these SAEs at home at a site."""
+        """Have these SAEs at home at a site. The authority of the simulation states it of those without a statement."""
         self.saes[site] = dict(saes)
-        self.feed(site, ev.SaesAtHome(self.saes[site]))
+        self._publish_saes(site)
+
+    def _publish_saes(self, site: QksId) -> None:
+        saes = {sae: state_home(sae, site) if said is None else said for sae, said in self.saes[site].items()}
+        self.feed(site, ev.SaesAtHome(saes))
 
     def _publish(self, site: QksId) -> None:
         if site in self.routers:
@@ -213,6 +236,7 @@ class Network:
             if isinstance(effect, ev.Send):
                 self._send(site, effect)
             elif isinstance(effect, ev.TableChanged):
+                self.routers[site].calculate()
                 self.changed_at[site] = self.now
             elif isinstance(effect, ev.Disconnect):
                 self._later(0, partial(self.cut, site, effect.peer))

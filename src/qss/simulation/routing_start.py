@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qss.core.routing import events as ev
-from qss.core.routing.origination import FIRST_HOLD_S
+from qss.core.routing.hold import FIRST_HOLD_S
 from qss.core.routing.router import Router
 from qss.model.identifiers import QksId
 from qss.simulation.routing import Network
@@ -32,9 +32,8 @@ def warm(network: Network, spread_s: float = 0.0) -> None:
     network.now = began + spread_s + FIRST_HOLD_S
     said = [instance for router in network.routers.values() for instance in router.database]
     for site, router in network.routers.items():
-        for instance in said:
-            if instance.header.key.origin != site:
-                router.database.install(instance)
+        told = (instance for instance in said if instance.header.key.origin != site)
+        router.seed(told, network.now, network.now)
     for one, other in network.roads:
         network.join(one, other)
     for site, router in network.routers.items():

@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
 from qss.wire.framing import decode_frame, fitting_runs
+from qss.wire.home_statement import MAX_STATEMENT_BYTES
 
 SUBPROTOCOL = "qss-routing.1"
 """Name under which this version is negotiated when the connection opens."""
@@ -51,6 +52,9 @@ MAX_CHAIN = 4
 
 MAX_PARTS = 64
 """Most LSAs of one type that an origin has."""
+
+MAX_LSAS = 128
+"""Most LSAs of one origin, of all types: those of type S, its links, and some that a later release may tell."""
 
 MAX_NEIGHBOURS = 4096
 """Most neighbours that one LSA names."""
@@ -85,14 +89,19 @@ Sequence_ = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 Milliseconds = Annotated[int, Meta(ge=0, le=1000 * MAX_LIFETIME_S)]
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 Certificate = Annotated[bytes, Meta(min_length=1, max_length=4096)]
-Statement = Annotated[bytes, Meta(max_length=1024)]
+Statement = Annotated[bytes, Meta(max_length=MAX_STATEMENT_BYTES)]
+TypeName = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[A-Za-z0-9-]+\Z")]
 
 
 class LsaType(StrEnum):
-    """What an LSA tells of its origin (Routing 3.1)."""
+    """What an LSA tells of its origin, as far as it is known here (Routing 3.1 and 3.5)."""
 
     SAES = "S"
     LINKS = "K"
+
+
+KNOWN = frozenset(LsaType)
+"""Types that are read here; all others are stored and sent on (Routing 3.5)."""
 
 
 class _Structure(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -103,7 +112,7 @@ class Key(_Structure, frozen=True, order=True):
     """Which LSA: all instances of it have the same key."""
 
     origin: SiteName
-    type: LsaType
+    type: TypeName
     part: Part
 
 
@@ -151,14 +160,14 @@ class SaeState(_Structure, frozen=True):
     statement: Statement | None
 
 
-class Body(_Structure, frozen=True):
-    """What the origin signs (Routing 3.1). `lifetime_s` in seconds, `timestamp` in seconds since 1970.
+class Preamble(msgspec.Struct, frozen=True, array_like=True):
+    """What every body begins with, of whatever type and version (Routing 3.5). `lifetime_s` in seconds.
 
-    `transit` says whether paths may lead through the origin; one type of neighbours is always empty.
+    What follows in one that is not known here is nobody's business but its origin's and its readers'.
     """
 
-    version: Annotated[int, Meta(ge=VERSION, le=VERSION)]
-    type: LsaType
+    version: Annotated[int, Meta(ge=VERSION, le=_COUNT)]
+    type: TypeName
     source: Source
     routing: Endpoint
     part: Part
@@ -166,10 +175,6 @@ class Body(_Structure, frozen=True):
     sequence: Sequence_
     lifetime_s: Annotated[int, Meta(ge=1, le=MAX_LIFETIME_S)]
     withdrawn: bool
-    transit: bool
-    links: Annotated[tuple[LinkState, ...], Meta(max_length=MAX_NEIGHBOURS)]
-    saes: Annotated[tuple[SaeState, ...], Meta(max_length=MAX_NEIGHBOURS)]
-    timestamp: Count
 
     @property
     def key(self) -> Key:
@@ -177,10 +182,17 @@ class Body(_Structure, frozen=True):
         return Key(self.source.qks, self.type, self.part)
 
 
-class _AnyVersion(msgspec.Struct, frozen=True, array_like=True):
-    """What bodies of all versions begin with."""
+class Body(Preamble, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What the origin signs, of a type and version that are known here (Routing 3.1).
 
-    version: int
+    `transit` says whether paths may lead through the origin; one type of neighbours is always empty; `timestamp` is in
+    seconds since 1970.
+    """
+
+    transit: bool
+    links: Annotated[tuple[LinkState, ...], Meta(max_length=MAX_NEIGHBOURS)]
+    saes: Annotated[tuple[SaeState, ...], Meta(max_length=MAX_NEIGHBOURS)]
+    timestamp: Count
 
 
 class Authentication(_Structure, frozen=True):
@@ -258,7 +270,7 @@ _DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder
     Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
 )
 _BODY_DECODER: msgspec.msgpack.Decoder[Body] = msgspec.msgpack.Decoder(Body)
-_VERSION_DECODER: msgspec.msgpack.Decoder[_AnyVersion] = msgspec.msgpack.Decoder(_AnyVersion)
+_PREAMBLE_DECODER: msgspec.msgpack.Decoder[Preamble] = msgspec.msgpack.Decoder(Preamble)
 
 
 def encode(messages: Sequence[Message]) -> bytes:
@@ -297,28 +309,28 @@ def encode_body(body: Body) -> bytes:
     return encoded
 
 
-def decode_body(encoded: bytes) -> Body:
-    """Return what was signed. Raises `RemoteProtocolError` if it is no body of this version, or contradicts itself."""
+def decode_body(encoded: bytes) -> Body | Preamble:
+    """Return what was signed: a `Body` of a known type and version, of any other one its `Preamble`.
+
+    Raises `RemoteProtocolError` if it is none, or contradicts itself.
+    """
+    preamble = decode_frame(_PREAMBLE_DECODER, encoded, MAX_BODY_BYTES, SUBPROTOCOL)
+    if preamble.version != VERSION or preamble.type not in KNOWN:
+        return preamble
     body = decode_frame(_BODY_DECODER, encoded, MAX_BODY_BYTES, SUBPROTOCOL)
-    wrong = body.saes if body.type is LsaType.LINKS else body.links
+    wrong = body.saes if body.type == LsaType.LINKS else body.links
     peers = {each.peer for each in body.links}
     named = len(body.links) + len(body.saes)
     if wrong or (named and body.withdrawn) or len(peers | {each.sae for each in body.saes}) < named:
         raise RemoteProtocolError("an LSA contradicts itself: neighbours twice, of another type, or after a withdrawal")
     if body.source.qks in peers:  # an SAE may well be called as its site is
         raise RemoteProtocolError("an LSA contradicts itself: a link of a site to itself")
+    if body.part and body.type == LsaType.LINKS:
+        raise RemoteProtocolError("links are told in part 0 alone")
     return body
 
 
-def is_of_later_version(encoded: bytes) -> bool:
-    """Whether this is the body of a version that is not spoken here: its origin runs a newer release (Routing 6.2)."""
-    try:
-        return _VERSION_DECODER.decode(encoded).version > VERSION
-    except (ValueError, RecursionError):
-        return False
-
-
-def header_of(encoded: bytes, body: Body) -> Header:
+def header_of(encoded: bytes, body: Preamble) -> Header:
     """Return which instance a body is."""
     return Header(body.key, body.generation, body.sequence, hashlib.sha256(encoded).digest()[:DIGEST_BYTES])
 

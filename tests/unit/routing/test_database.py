@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.core.routing import database as db
-from qss.core.routing.database import Database, Instance, Standing
+from qss.core.routing.database import Database, Freshness, Instance
 from qss.wire import routing as wire
 
 NOBODY = wire.Authentication("none", (), b"")
@@ -23,13 +23,13 @@ def instance(origin="A", sequence=1, *, born_at=0.0, generation=0, part=0, lifet
 
 def test_which_of_two_is_newer():
     known = Database()
-    assert known.standing(instance().header) is Standing.NEWER
+    assert known.freshness(instance().header) is Freshness.NEWER
     known.install(instance(sequence=5, generation=1))
     for sequence, generation, standing in [
-        (5, 1, Standing.SAME), (6, 1, Standing.NEWER), (4, 1, Standing.OLDER), (1, 2, Standing.NEWER),
-        (wire.MAX_SEQUENCE, 0, Standing.OLDER),
+        (5, 1, Freshness.SAME), (6, 1, Freshness.NEWER), (4, 1, Freshness.OLDER), (1, 2, Freshness.NEWER),
+        (wire.MAX_SEQUENCE, 0, Freshness.OLDER),
     ]:  # fmt: skip
-        assert known.standing(instance(sequence=sequence, generation=generation).header) is standing
+        assert known.freshness(instance(sequence=sequence, generation=generation).header) is standing
 
 
 def test_of_two_with_one_sequence_both_ends_choose_the_same():
@@ -37,7 +37,7 @@ def test_of_two_with_one_sequence_both_ends_choose_the_same():
     known = [Database(), Database()]
     for database, first, second in zip(known, (one, other), (other, one), strict=True):
         database.install(first)
-        if database.standing(second.header) is Standing.NEWER:
+        if database.freshness(second.header) is Freshness.NEWER:
             database.install(second)
     assert known[0].digest == known[1].digest
 
@@ -49,8 +49,8 @@ def test_what_has_passed_its_lifetime_is_dropped_and_does_not_come_back():
     assert known.age(39.9) == []
     assert known.age(40.0) == [instance().header.key]
     assert (len(known), known.digest) == (0, empty)
-    assert known.standing(instance(sequence=3, lifetime_s=30).header) is Standing.SAME
-    assert known.standing(instance(sequence=2).header) is Standing.OLDER
+    assert known.freshness(instance(sequence=3, lifetime_s=30).header) is Freshness.SAME
+    assert known.freshness(instance(sequence=2).header) is Freshness.OLDER
     assert known.get(instance().header.key) is None
     known.install(instance(sequence=4, born_at=50.0))
     assert len(known) == 1
@@ -88,7 +88,7 @@ def test_the_digest_tells_what_is_known_whatever_the_order(facts, dice):
     for database in known:
         dice.shuffle(instances)
         for each in instances:
-            if database.standing(each.header) is Standing.NEWER:
+            if database.freshness(each.header) is Freshness.NEWER:
                 database.install(each)
     assert known[0].headers() == known[1].headers()
     assert known[0].digest == known[1].digest

@@ -9,9 +9,9 @@ from collections import Counter
 import msgspec
 import pytest
 
-from qss.core.routing.events import Reason
+from qss.core.routing.events import Reason, SaesAtHome
 from qss.model.identifiers import QksId, SaeId
-from qss.simulation.routing import Network, sign_as
+from qss.simulation.routing import Network, sign_as, state_home
 from qss.simulation.routing_truth import Truth, settle
 from qss.simulation.topologies import line, ring, site
 from qss.wire import routing as wire
@@ -114,32 +114,21 @@ def test_a_link_that_its_other_end_does_not_tell_leads_nowhere(shape):
         assert len(body.links) == len(others), f"{here} has heard it"
 
 
-def stated(sae: SaeId, home: QksId, statement: bytes | None) -> bool:
-    """Whether the authority states it, in a simulation."""
-    return statement == f"{sae} is at home at {home}".encode()
-
-
-def statements(home: QksId, *saes: SaeId) -> dict[SaeId, bytes | None]:
-    return {sae: f"{sae} is at home at {home}".encode() for sae in saes}
-
-
 @pytest.mark.parametrize("shape", REAL)
 def test_saes_of_others_do_not_move(shape):
     """A site says that all SAEs are at home there: without statements, and with the statements of their homes."""
-    network = Network(TOPOLOGIES[shape], counts=stated)
-    for here in network.sites:
-        network.saes[here] = statements(here, SaeId(f"sae:{here}"))
-    at_rest(network)
+    network = at_rest(Network(TOPOLOGIES[shape]))
     liar = busiest(network)
     truth = Truth(network, frozenset({liar}))
-    stolen = {sae: statement for saes in network.saes.values() for sae, statement in saes.items()}
+    stolen = {sae: state_home(sae, here) for here, saes in network.saes.items() for sae in saes}
     for claimed in (dict.fromkeys(stolen), stolen):
-        network.set_saes(liar, claimed)
+        network.feed(liar, SaesAtHome(claimed))
         network.run(1.0)
         assert truth.wrong() == []
-        for router in network.routers.values():
-            homes = router.table.homes
-            assert [sae for sae, home in homes.items() if home == liar] in ([], [SaeId(f"sae:{liar}")])
+        for here, router in network.routers.items():
+            if here != liar:
+                homes = router.table.homes
+                assert [sae for sae, home in homes.items() if home == liar] in ([], [SaeId(f"sae:{liar}")])
             assert len(router.database.get(wire.Key(liar, wire.LsaType.SAES, 0)).body.saes) == len(stolen)
 
 

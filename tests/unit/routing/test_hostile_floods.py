@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from qss.core.routing import exchange, judging, neighbour
+from qss.core.routing import admission, neighbour, request_list
 from qss.core.routing.adjacency import Phase
 from qss.core.routing.events import Disconnect, Reason, Received, Tick
 from qss.model.errors import RemoteProtocolError, Unauthorised
@@ -37,7 +37,7 @@ def of_type(kind, messages):
 def test_false_lsas_under_ever_other_names_cost_a_bounded_number_of_checks(site):
     for number in range(5000):
         site.send(B, carried(saes_of(f"x{number}"), said=UNSIGNED))
-    assert site.checks == judging.FAILED_BURST
+    assert site.checks == admission.FAILED_BURST
     assert site.dropped == {(B, Reason.SIGNATURE): 200, (B, Reason.UNCHECKED): 4800}
     honest = saes_of("D", 1, "sae:d")
     assert acks(site.send(C, carried(honest))) == [header_of(honest)], "other neighbours are not behind it"
@@ -50,7 +50,7 @@ def test_false_lsas_of_one_name_leave_room_for_the_others(site):
     for _ in range(20):
         site.now += 1
         site.send(B, *refused)
-    assert site.checks <= judging.FAILED_OF_ORIGIN_BURST + judging.FAILED_OF_ORIGIN_PER_SECOND * 20
+    assert site.checks <= admission.FAILED_OF_ORIGIN_BURST + admission.FAILED_OF_ORIGIN_PER_SECOND * 20
     assert acks(site.send(B, carried(honest))) == [header_of(honest)]
 
 
@@ -82,8 +82,8 @@ def test_false_lsas_in_a_sites_name_do_not_keep_its_own_out(site):
 def test_instances_faster_than_the_limit_are_dropped_and_the_newest_comes_in_the_end(site):
     bodies = [saes_of("D", number, f"sae:{number}") for number in range(1, 101)]
     site.send(B, *map(carried, bodies))
-    assert site.dropped == {(B, Reason.RATE): 100 - judging.LSA_BURST}
-    assert site.checks == judging.LSA_BURST, "what is too much is not looked at"
+    assert site.dropped == {(B, Reason.RATE): 100 - admission.LSA_BURST}
+    assert site.checks == admission.LSA_BURST, "what is too much is not looked at"
     site.now += 1
     site.send(B, carried(bodies[-1]))
     assert site.knows("sae:100") == "D"
@@ -93,7 +93,7 @@ def test_an_origin_cannot_make_the_network_busy_with_all_its_parts(site):
     checks = site.checks
     for sequence in range(1, 11):
         site.send(B, *(carried(saes_of("D", sequence, part=part)) for part in range(64)))
-    assert site.checks - checks == judging.ORIGIN_BURST
+    assert site.checks - checks == admission.ORIGIN_BURST
     assert acks(site.send(B, carried(saes_of("E")))) == [header_of(saes_of("E"))]
 
 
@@ -101,7 +101,7 @@ def test_an_origin_cannot_make_the_network_busy_with_all_its_parts(site):
 
 
 def big(origin, part=0):
-    return saes_of(origin, 1, *(f"{origin}:{part}:{number}:{'x' * 200}" for number in range(200)), part=part)
+    return saes_of(origin, 1, *(f"{origin}:{part}:{number}:{'x' * 200}" for number in range(100)), part=part)
 
 
 def test_requests_for_everything_again_and_again_get_it_once(site):
@@ -157,16 +157,16 @@ def test_summaries_again_and_again_are_passed_over(site):
     empty = wire.Summary((), more=False)
     told = site.tell(B, *[empty] * 100)
     assert [body.source.qks for body in lsas(told)] == [A, A], "the others that it lacks are on their way"
-    assert site.dropped == {(B, Reason.SUMMARIES): 100 - exchange.RUNS_BURST}
+    assert site.dropped == {(B, Reason.SUMMARIES): 100 - request_list.RUNS_BURST}
     assert site.phase(B) is Phase.FULL
 
 
 def test_summaries_that_do_not_end_end_the_connection_and_keep_nothing(site, monkeypatch):
-    monkeypatch.setattr(exchange, "MAX_TOLD", 10 * wire.MAX_HEADERS)
+    monkeypatch.setattr(request_list, "MAX_TOLD", 10 * wire.MAX_HEADERS)
     run = tuple(map(header, range(wire.MAX_HEADERS)))
     for _ in range(10):
         site.tell(B, wire.Summary(run, more=True))
-    assert len(site.router._neighbours[B].exchange._told) == 0, "of what is not known here, nothing"
+    assert len(site.router._neighbours[B].requests._told) == 0, "of what is not known here, nothing"
     with pytest.raises(RemoteProtocolError, match="Summaries of more than"):
         site.feed(Received(B, wire.Summary(run, more=True)))
 
@@ -175,9 +175,9 @@ def test_what_a_lying_summary_makes_this_site_ask_for_is_bounded_and_given_up(si
     lies = [tuple(header(number + 2048 * run) for number in range(2048)) for run in range(20)]
     told = site.tell(B, *(wire.Summary(run, more=run is not lies[-1]) for run in lies))
     asked = [key for message in of_type(wire.Request, told) for key in message.keys]
-    assert len(asked) == exchange.MAX_ASKED
+    assert len(asked) == request_list.MAX_ASKED
     site.run(20)
-    assert not site.router._neighbours[B].exchange.asked
+    assert not site.router._neighbours[B].requests.asked
     assert site.phase(B) is site.phase(C) is Phase.FULL
 
 
@@ -251,9 +251,9 @@ def test_the_ends_of_instances_that_are_no_more_are_not_kept():
 def test_counts_are_kept_of_what_was_busy_alone():
     site = OneRouter()
     site.send(B, *(carried(saes_of(f"x{number}"), said=UNSIGNED) for number in range(3000)))
-    assert len(site.router._judging) <= 2 + judging.FAILED_BURST + 10
+    assert len(site.router._admission) <= 2 + admission.FAILED_BURST + 10
     site.run(5)
-    assert len(site.router._judging) == 0
+    assert len(site.router._admission) == 0
 
 
 def test_what_was_judged_is_remembered_beyond_a_connection():
@@ -265,7 +265,7 @@ def test_what_was_judged_is_remembered_beyond_a_connection():
     site.connect(B)
     site.hello(B)
     flood()
-    assert site.checks == judging.FAILED_BURST
+    assert site.checks == admission.FAILED_BURST
 
 
 def test_further_origins_than_there_is_room_for_need_no_signature_to_be_dropped(site, monkeypatch):
@@ -275,7 +275,7 @@ def test_further_origins_than_there_is_room_for_need_no_signature_to_be_dropped(
         raise Unauthorised("not looked at")
 
     site.send(B, carried(saes_of("D")))
-    monkeypatch.setattr(site.router._judging, "_verify", never)
+    monkeypatch.setattr(site.router._admission, "_verify", never)
     site.send(B, carried(saes_of("E")))
     assert site.dropped == {(B, Reason.ORIGINS): 1}
     assert A in {each.header.key.origin for each in site.router.database}

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from qss.core.routing import database
 from qss.core.routing.adjacency import Phase
 from qss.core.routing.events import Disconnected, Reason, Received, SaesAtHome, Tick
 from qss.core.routing.origination import LAST
@@ -58,6 +59,7 @@ UNREADABLE = {
     "the same SAE twice": with_item(GOOD, 11, [SAE, ["sae:e", b"signed"]]),
     "withdrawn with links": with_item(LINKS_OF_D, 8, True),
     "withdrawn with SAEs": with_item(GOOD, 8, True),
+    "links in another part": with_item(LINKS_OF_D, 4, 1),
     "a version of before": with_item(GOOD, 0, 0),
     "a lifetime of years": with_item(GOOD, 7, 10**8),
     "a generation beyond the last": with_item(GOOD, 5, 1 << 63),
@@ -75,11 +77,81 @@ def test_what_cannot_be_read_or_contradicts_itself_is_dropped(site, body):
     assert still_works(site)
 
 
-def test_an_lsa_of_a_later_version_is_counted_as_that_and_does_not_end_the_messengers_connection(site):
-    later = msgspec.msgpack.encode([2, "another shape", {"of": "body"}])
-    site.send(B, carried(later, said=UNSIGNED))
-    assert site.lines == [(B, Reason.VERSION)]
+def with_type(name, sequence=1, origin="D", part=0):
+    body = replace(saes_of(origin, sequence, part=part), type=name)
+    return msgspec.msgpack.encode([*msgspec.msgpack.decode(msgspec.msgpack.encode(body))[:9], {"of": "others"}])
+
+
+def opaque(encoded, **more):
+    return carried(encoded, said=sign_as("D")(encoded), **more)
+
+
+def test_what_only_others_can_read_is_checked_kept_and_sent_on_and_means_nothing_here(site):
+    """A type that a later release tells, and a later version of one that is known (3.5)."""
+    later = msgspec.msgpack.encode([2, *as_list(saes_of("D", 7, "sae:d", part=1))[1:], "a further member"])
+    table = site.router.calculate()
+    for encoded in (with_type("X"), later):
+        assert acks(site.send(B, carried(encoded, said=UNSIGNED))) == []
+        (header,) = acks(site.send(B, opaque(encoded)))
+        assert encoded in [each.body for each in carried_to(site, C)]
+        assert site.router.database.get(header.key).encoded == encoded
+    assert site.router.calculate() is table
+    assert site.dropped == {(B, Reason.SIGNATURE): 2}
+    newer = with_type("X", 2)
+    site.send(C, opaque(newer))
+    assert newer in [each.body for each in carried_to(site, B)]
+    site.disconnect(C)
+    site.connect(C)
+    site.hello(C)
+    site.tell(C, wire.Summary((), more=False))
+    told = [message for message in site.sent[C] if isinstance(message, wire.Summary)][-1]
+    assert "X" in {header.key.type for header in told.headers}
+    site.run(91)
+    assert site.router.database.get(wire.Key("D", "X", 0)) is None
     assert still_works(site)
+
+
+def test_what_only_others_can_read_of_this_site_itself_is_let_be(site):
+    """It has run a later release before: nobody here can say anything newer of that type."""
+    encoded = with_type("X", origin=A)
+    site.send(B, carried(encoded, said=sign_as(A)(encoded)))
+    site.run(2)
+    assert encoded in [each.body for each in carried_to(site, C)]
+    assert still_works(site)
+
+
+def carried_to(site, peer):
+    updates = [message for message in site.sent[peer] if isinstance(message, wire.Update)]
+    return [each for message in updates for each in message.carried]
+
+
+def test_an_origin_has_so_many_lsas_and_bytes_and_no_more(site, monkeypatch):
+    monkeypatch.setattr(database, "MAX_ORIGIN_BYTES", 20_000)
+    for number in range(140):
+        site.now += 0.1
+        site.send(B, opaque(with_type(f"X{number}")))
+    known = [each for each in site.router.database if each.header.key.origin == "D"]
+    assert len(known) == wire.MAX_LSAS
+    assert site.dropped == {(B, Reason.ROOM): 140 - wire.MAX_LSAS}
+    checks = site.checks
+    large = saes_of("D", 2, *(f"{number:0200}" for number in range(90)))
+    site.send(B, carried(large), opaque(with_type("X0", 2)))
+    assert site.dropped[B, Reason.ROOM] == 141 - wire.MAX_LSAS
+    assert site.checks == checks + 1, "what there is no room for is not looked at"
+    assert still_works(site)
+
+
+def test_what_all_origins_tell_is_bounded_and_what_is_known_can_be_told_anew(site, monkeypatch):
+    monkeypatch.setattr(database, "MAX_BYTES", 60_000)
+    bodies = [saes_of(f"d{number}", 1, *(f"{each:0200}" for each in range(40))) for number in range(10)]
+    site.send(B, *map(carried, bodies))
+    kept = [body for body in bodies if site.router.database.get(body.key) is not None]
+    assert 0 < len(kept) < 10
+    assert site.dropped == {(B, Reason.ROOM): 10 - len(kept)}
+    site.send(B, carried(replace(kept[0], sequence=2)))
+    assert site.router.database.get(kept[0].key).header.sequence == 2
+    site.send(B, carried(replace(kept[0], sequence=3, saes=(), withdrawn=True)))
+    assert acks(site.send(C, carried(bodies[-1]))) == [header_of(bodies[-1])]
 
 
 def test_the_other_lsas_of_an_update_are_taken():
@@ -277,6 +349,8 @@ def test_of_two_former_lives_the_higher_is_outdone(site):
 def test_after_the_last_version_a_site_is_silent_in_that_lsa_and_works_on(site):
     """Who has a site's key can have it say nothing more of one LSA; but no connection breaks, and the others are."""
     site.now += 10
+    site.hello(B)
+    site.hello(C)
     last = own(LAST[1], LAST[0])
     for _ in range(3):
         assert acks(site.send(B, carried(last))) == [header_of(last)]

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from qss.core.routing.origination import BURST, FIRST_HOLD_S, LONGEST_HOLD_S, Origin, Origination
+from qss.core.routing.hold import BURST, FIRST_HOLD_S, LONGEST_HOLD_S
+from qss.core.routing.origination import Origin, Origination
 from qss.model.identifiers import SaeId
 from qss.wire import routing as wire
 

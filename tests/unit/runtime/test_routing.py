@@ -17,6 +17,7 @@ from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load, SiteState
 from qss.pki.statements import Judge, Signer
 from qss.runtime.routing import RoutingModule
+from qss.simulation.routing import state_home
 from qss.wire import routing as wire
 from support.connections import memory_pair
 from support.module_runners import raise_defect, until
@@ -29,6 +30,10 @@ LOAD = Load(1 << 20, 1 << 20)
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(tmp_path_factory.mktemp("routing") / "pki")
+
+
+def stated(site: QksId, *saes: str) -> dict[SaeId, bytes | None]:
+    return {SaeId(sae): state_home(SaeId(sae), site) for sae in saes}
 
 
 class Line:
@@ -55,7 +60,7 @@ class Line:
         return RoutingModule(router, self.neighbours[site], raise_defect)
 
     def state(self, site: QksId) -> SiteState:
-        return SiteState({SaeId(f"sae:{site}"): None}, links=dict.fromkeys(self.neighbours[site], LOAD))
+        return SiteState(stated(site, f"sae:{site}"), links=dict.fromkeys(self.neighbours[site], LOAD))
 
     def connect(self, one: QksId, other: QksId) -> None:
         ends = memory_pair(64, f"qks:{one}", f"qks:{other}")
@@ -120,10 +125,10 @@ async def test_what_was_not_signed_is_dropped_and_logged_once(pki: Pki, monkeypa
         def refuse(*_: object) -> None:
             raise Unauthorised("not signed")
 
-        monkeypatch.setattr(line.modules[A].router._judging, "_verify", refuse)
+        monkeypatch.setattr(line.modules[A].router._admission, "_verify", refuse)
         with capture_logs() as logs:
             for number in range(3):
-                line.modules[C].publish(replace(line.state(C), saes={SaeId(f"sae:{number}"): None}))
+                line.modules[C].publish(replace(line.state(C), saes=stated(C, f"sae:{number}")))
                 await until(lambda n=number: sum(line.modules[A].router.dropped.values()) > n)  # type: ignore[misc]
         told = [log for log in logs if log["event"] == "an LSA was dropped"]
         assert [(log["peer"], log["reason"], log["origin"]) for log in told] == [(B, "signature", C)]
@@ -135,3 +140,20 @@ async def test_a_home_that_is_configured_counts_whatever_is_told(pki: Pki) -> No
         await until(lambda: line.sees(A) == FROM_A)
         line.modules[A].publish(replace(line.state(A), homes={SaeId("sae:C"): B, SaeId("sae:silent"): C}))
         assert line.sees(A) == FROM_A | {"sae:C": ("B", 1), "sae:silent": ("B", 2)}
+
+
+async def test_an_error_while_a_table_is_made_is_a_defect_and_no_key_request_makes_one(pki: Pki) -> None:
+    line, defects = Line(pki), list[BaseException]()
+    module = RoutingModule(line.modules[A].router, [B], defects.append)
+
+    def fail() -> None:
+        raise ValueError("a defect")
+
+    module.router.calculate = fail  # type: ignore[method-assign, assignment]
+    module.publish(line.state(A))
+    assert module.route(SaeId("sae:A")) is None
+    assert defects == []
+    await until(lambda: bool(defects))
+    assert [str(defect) for defect in defects] == ["a defect"]
+    module.publish(replace(line.state(A), saes={}))
+    assert module.route(SaeId("sae:A")) is None

@@ -16,7 +16,7 @@ from qss.model.network import Load
 from qss.ports.routing_table import SiteState
 from qss.runtime import routing
 from qss.runtime.routing import RoutingModule
-from qss.simulation.routing import sign_as, verify
+from qss.simulation.routing import sign_as, state_home, verify
 from qss.wire import routing as wire
 from support.connections import memory_pair
 from support.module_runners import raise_defect
@@ -35,7 +35,9 @@ def module_of(site, *neighbours):
     )  # fmt: skip
     module = RoutingModule(router, neighbours, raise_defect, clock=asyncio.get_running_loop().time, wall=lambda: 1e9)
     module.start()
-    module.publish(SiteState({SaeId(f"sae:{site}"): None}, links=dict.fromkeys(neighbours, LOAD)))
+    module.publish(
+        SiteState({SaeId(f"sae:{site}"): state_home(SaeId(f"sae:{site}"), site)}, links=dict.fromkeys(neighbours, LOAD))
+    )
     return module
 
 
@@ -79,7 +81,7 @@ class Site:
         """Whether what C tells is known here, at once."""
         self.number = getattr(self, "number", 0) + 1
         sae = SaeId(f"sae:new:{self.number}")
-        self.c.publish(SiteState({sae: None}, links={A: LOAD}))
+        self.c.publish(SiteState({sae: state_home(sae, C)}, links={A: LOAD}))
         await asyncio.sleep(1.2)  # the longest hold time, in a site that was busy
         assert self.a.route(sae).next_hop == C
         assert self.phases[0] == "full"

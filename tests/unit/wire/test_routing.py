@@ -121,7 +121,7 @@ def test_trailing_bytes_are_refused(trailing: bytes) -> None:
         [["request", []]],
         [["request", [changed(KEY_WIRE, 0, "")]]],
         [["request", [changed(KEY_WIRE, 0, "a b")]]],
-        [["request", [changed(KEY_WIRE, 1, "Q")]]],
+        [["request", [changed(KEY_WIRE, 1, "Q:")]]],
         [["request", [changed(KEY_WIRE, 2, wire.MAX_PARTS)]]],
         [["update", []]],
         [["update", [CARRIED_WIRE] * (wire.MAX_CARRIED + 1)]],
@@ -144,7 +144,7 @@ def test_what_breaks_a_shape_or_limit_is_refused(messages: object) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        changed(BODY_WIRE, 0, 2),
+        changed(BODY_WIRE, 0, 0),
         changed(BODY_WIRE, 1, "S"),
         changed(BODY_WIRE, 2, ["A", "host name", 1]),
         changed(BODY_WIRE, 3, ["h", 0]),
@@ -192,18 +192,44 @@ def test_an_sae_may_be_called_as_its_site_is() -> None:
     assert wire.decode_body(wire.encode_body(body)) == body
 
 
-def test_bodies_of_later_versions_are_told_from_what_is_no_body() -> None:
-    later = [
-        changed(BODY_WIRE, 0, 2),
-        [*changed(BODY_WIRE, 0, 2), "more"],
-        [2],
-        [1 << 40, {"any": "thing"}],
-    ]
-    assert all(wire.is_of_later_version(msgspec.msgpack.encode(body)) for body in later)
-    no_bodies = [BODY_WIRE, changed(BODY_WIRE, 0, 0), ["2"], [], {"version": 2}, 2, None]
-    assert not any(wire.is_of_later_version(msgspec.msgpack.encode(body)) for body in no_bodies)
-    assert not wire.is_of_later_version(msgspec.msgpack.encode(later[0])[:-1])
-    assert not wire.is_of_later_version(b"\x91" * 5000)
+OTHERS = {
+    "another type": changed(BODY_WIRE, 1, "X"),
+    "another type, and other members": [*changed(BODY_WIRE, 1, "key-rates")[:9], {"any": "thing"}, 1],
+    "another type, and no more members": changed(BODY_WIRE, 1, "X")[:9],
+    "a later version": changed(BODY_WIRE, 0, 2),
+    "a later version, with more members": [*changed(BODY_WIRE, 0, 2), "more"],
+}
+
+
+@pytest.mark.parametrize("body", OTHERS.values(), ids=OTHERS)
+def test_of_a_body_that_is_not_known_here_the_beginning_is_read(body: list[object]) -> None:
+    encoded = msgspec.msgpack.encode(body)
+    found = wire.decode_body(encoded)
+    assert not isinstance(found, wire.Body)
+    assert found.key == wire.Key("A", str(body[1]), 0)
+    assert (found.generation, found.sequence, found.lifetime_s, found.withdrawn) == (0, 7, 90, False)
+    assert wire.header_of(encoded, found).sequence == 7
+    header = [["A", body[1], 0], 0, 1, DIGEST]
+    assert wire.decode(msgspec.msgpack.encode([["summary", [header], False]]))
+
+
+@pytest.mark.parametrize("body", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize(
+    ("place", "item"),
+    [(0, 0), (0, "1"), (1, ""), (1, "a type without end"), (1, "K S"), (2, ["A"]), (4, 64), (6, 0), (7, 0), (8, None)],
+)
+def test_whose_beginning_cannot_be_read_is_no_body(body: list[object], place: int, item: object) -> None:
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_body(msgspec.msgpack.encode(changed(body, place, item)))
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_body(msgspec.msgpack.encode(body[:8]))
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_body(msgspec.msgpack.encode(body)[:-1])
+
+
+def test_links_in_another_part_than_the_first_are_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="part 0 alone"):
+        wire.decode_body(msgspec.msgpack.encode(changed(BODY_WIRE, 4, 1)))
 
 
 def test_a_withdrawal_names_nobody() -> None:

@@ -4,7 +4,8 @@ from qss.core.routing.cost import CostWeights
 from qss.core.routing.disjoint import disjoint_paths
 from qss.core.routing.origination import Origin
 from qss.core.routing.paths import equal_paths, shortest_paths
-from qss.core.routing.router import Router, RouterSettings
+from qss.core.routing.router import Router
+from qss.core.routing.shared import RouterSettings
 from qss.core.routing.table import Table
 
 __all__ = [

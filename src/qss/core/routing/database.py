@@ -6,8 +6,8 @@ older than it is, to have it forgotten, is put right by the next one who does no
 a site that has known it, than its lifetime.
 
 Held here: which instance is newer, ages, the digest, what stays of an LSA that has passed its lifetime (its header, so
-that it cannot come back). Not here: who may say what (`judging`), and who is told (`flooding`). Time is in seconds of a
-clock that never steps.
+that it cannot come back), and how much there is room for. Not here: who may say what (`admission`), and who is told
+(`flooding`). Time is in seconds of a clock that never steps.
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from qss.wire.routing import CARRIED_BYTES, Authentication, Body, Carried, Header, Key, header_digest
+from qss.wire.routing import CARRIED_BYTES, MAX_LSAS, Authentication, Carried, Header, Key, Preamble, header_digest
 
 MAX_ORIGINS = 4096
 """Most origins that are known (Routing 10)."""
+
+MAX_ORIGIN_BYTES = 4 << 20
+"""Most bytes of bodies of one origin (Routing 10). Certificates do not count: anybody may add them (Routing 2.4)."""
+
+MAX_BYTES = 256 << 20
+"""Most bytes of bodies of all origins."""
 
 YOUNGER = 3
 """A younger copy counts if it is younger by this part of the lifetime: what is less, the next refresh makes good."""
@@ -35,7 +42,7 @@ class Instance:
 
     header: Header
     encoded: bytes
-    body: Body
+    body: Preamble
     authentication: Authentication
     born_at: float
     heard_at: float
@@ -55,12 +62,33 @@ class Instance:
         return Carried(forwarder, age_ms, self.encoded, self.authentication)
 
 
-class Standing(StrEnum):
-    """How an instance stands to what the database has."""
+class Freshness(StrEnum):
+    """How new an instance is, compared with what the database has (Routing 3.2)."""
 
     NEWER = "newer"
     SAME = "same"
     OLDER = "older"
+
+
+class LinkStates(Protocol):
+    """What may be asked of a database by whoever does not keep it."""
+
+    @property
+    def digest(self) -> bytes:
+        """What tells two databases apart (Routing 4.6), 8 bytes."""
+        ...
+
+    def __iter__(self) -> Iterator[Instance]: ...
+
+    def __len__(self) -> int: ...
+
+    def get(self, key: Key) -> Instance | None:
+        """Return the newest instance of an LSA, if it has not passed its lifetime."""
+        ...
+
+    def headers(self) -> list[Header]:
+        """Return what is known, in the order of keys."""
+        ...
 
 
 class Database:
@@ -70,7 +98,11 @@ class Database:
         self._instances: dict[Key, Instance] = {}
         self._gone: dict[Key, tuple[Header, float]] = {}
         """Of LSAs that have passed their lifetime, the last header, and when that was first heard of."""
-        self._parts: dict[str, int] = {}
+        self._lsas: dict[str, int] = {}
+        """How many LSAs of each origin were ever known."""
+        self._bytes: dict[str, int] = {}
+        """Of the bodies of each origin."""
+        self._all_bytes = 0
         self._ends: list[tuple[float, Key]] = []
         self._digest = 0
 
@@ -100,21 +132,32 @@ class Database:
         return now if known is None or known[0] != header else known[1]
 
     def is_younger(self, instance: Instance, now: float) -> bool:
-        """Whether a copy of the instance that is known, or was, is so much younger that its age counts."""
+        """Whether a copy of what is known, or was, is so much younger that its age counts (Routing 7.6)."""
         known = self._instances.get(instance.header.key)
         known_ends_at = now if known is None else known.ends_at()
         return instance.ends_at() - known_ends_at >= instance.body.lifetime_s / YOUNGER
 
-    def standing(self, header: Header) -> Standing:
-        """Tell how an instance stands to what is known."""
+    def freshness(self, header: Header) -> Freshness:
+        """Tell how new an instance is, compared with what is known (Routing 3.2)."""
         last = self.last(header.key)
         if last is None or header.version > last.version:
-            return Standing.NEWER
-        return Standing.SAME if header.version == last.version else Standing.OLDER
+            return Freshness.NEWER
+        return Freshness.SAME if header.version == last.version else Freshness.OLDER
 
     def has_room(self, key: Key) -> bool:
         """Whether an LSA of this origin may be installed."""
-        return key.origin in self._parts or len(self._parts) < MAX_ORIGINS
+        return key.origin in self._lsas or len(self._lsas) < MAX_ORIGINS
+
+    def has_room_for(self, key: Key, size: int) -> bool:
+        """Whether this LSA may be installed, with a body of so many bytes (Routing 10)."""
+        known = self._instances.get(key)
+        more = size - (0 if known is None else len(known.encoded))
+        is_new = known is None and key not in self._gone
+        return (
+            self._bytes.get(key.origin, 0) + more <= MAX_ORIGIN_BYTES
+            and self._all_bytes + more <= MAX_BYTES
+            and not (is_new and self._lsas.get(key.origin, 0) >= MAX_LSAS)
+        )
 
     @property
     def digest(self) -> bytes:
@@ -131,8 +174,9 @@ class Database:
         key = header.key
         self._forget(key)
         if self._gone.pop(key, None) is None:
-            self._parts[key.origin] = self._parts.get(key.origin, 0) + 1
+            self._lsas[key.origin] = self._lsas.get(key.origin, 0) + 1
         self._instances[key] = instance
+        self._weigh(instance, 1)
         self._digest ^= header_digest(header)
         heapq.heappush(self._ends, (instance.ends_at(), key))
         if len(self._ends) > 2 * len(self._instances) + _SLACK:  # most are of instances that are no more
@@ -140,7 +184,7 @@ class Database:
             heapq.heapify(self._ends)
 
     def age(self, now: float) -> list[Key]:
-        """Drop what has passed its lifetime, and return which LSAs these were."""
+        """Drop what has passed its lifetime, and return which LSAs these were (Routing 7.1)."""
         dropped = []
         while self._ends and self._ends[0][0] <= now:
             ends_at, key = heapq.heappop(self._ends)
@@ -148,7 +192,7 @@ class Database:
             if instance is not None and instance.ends_at() == ends_at:
                 self._forget(key)
                 self._gone[key] = instance.header, instance.heard_at
-                self._parts[key.origin] = self._parts.get(key.origin, 0) + 1
+                self._lsas[key.origin] = self._lsas.get(key.origin, 0) + 1
                 dropped.append(key)
         return dropped
 
@@ -156,4 +200,10 @@ class Database:
         instance = self._instances.pop(key, None)
         if instance is not None:
             self._digest ^= header_digest(instance.header)
-            self._parts[key.origin] -= 1
+            self._lsas[key.origin] -= 1
+            self._weigh(instance, -1)
+
+    def _weigh(self, instance: Instance, times: int) -> None:
+        origin, weight = instance.header.key.origin, times * len(instance.encoded)
+        self._bytes[origin] = self._bytes.get(origin, 0) + weight
+        self._all_bytes += weight

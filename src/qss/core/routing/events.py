@@ -57,11 +57,6 @@ class LinksUp:
 
 
 @dataclass(frozen=True, slots=True)
-class HomesJudgedAnew:
-    """Which homes count may have changed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Leave:
     """The site is about to stop."""
 
@@ -71,7 +66,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Connected | Disconnected | Received | Broke | SaesAtHome | LinksUp | HomesJudgedAnew | Leave | Tick
+Event = Connected | Disconnected | Received | Broke | SaesAtHome | LinksUp | Leave | Tick
 
 # --- effects ------------------------------------------------------------------------------------------------------
 
@@ -99,13 +94,13 @@ class Reason(StrEnum):
     """It was against the protocol, and ended the connection."""
     MALFORMED = "malformed"
     """The body of an LSA could not be read, or contradicted itself."""
-    VERSION = "later-version"
-    """Its origin runs a newer release."""
     SIGNATURE = "signature"
     """It was not signed by its origin."""
     UNCHECKED = "unchecked"
     """Too many with false signatures came before it: it was not looked at."""
     ORIGINS = "too-many-origins"
+    ROOM = "too-much"
+    """Its origin has told as many LSAs, or bytes, as there is room for; or all origins together have."""
     RATE = "too-often"
     SUMMARIES = "too-many-summaries"
     EXPIRED = "expired"
@@ -124,7 +119,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class TableChanged:
-    """Ways or homes are not what they were."""
+    """Ways or homes may not be what they were: have the table calculated once what is to be sent has been sent."""
 
 
 Effect = Send | Disconnect | Dropped | TableChanged

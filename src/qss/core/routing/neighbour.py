@@ -3,7 +3,8 @@
 Most leaves with the event at hand. LSAs leave at a bounded rate, whatever the neighbour asks for: the rest waits here,
 where the newest instance takes the place of the one before, and not in a queue that would end the connection.
 
-Held here: into which messages LSAs, acknowledgements and the rest are put. Not here: what is sent to whom (`router`).
+Held here: into which messages LSAs, acknowledgements and the rest are put. Not here: what is sent to whom
+(`exchange`, `flooding`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from itertools import batched
 from qss.core.routing.adjacency import Adjacency
 from qss.core.routing.buckets import Bucket
 from qss.core.routing.database import Instance
-from qss.core.routing.exchange import Exchange
-from qss.core.routing.flooding import Unacknowledged
+from qss.core.routing.request_list import RequestList
+from qss.core.routing.retransmission import Unacknowledged
 from qss.wire.framing import fitting_runs
 from qss.wire.routing import MAX_CARRIED, MAX_HEADERS, Ack, Header, Key, Message, Request, Summary, Update
 
@@ -32,7 +33,7 @@ class Neighbour:
     """One neighbour."""
 
     adjacency: Adjacency = field(default_factory=Adjacency)
-    exchange: Exchange = field(default_factory=Exchange)
+    requests: RequestList = field(default_factory=RequestList)
     unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
     updates: dict[Key, Instance] = field(default_factory=dict)
     """LSAs to be sent: of each the newest instance alone."""

@@ -1,10 +1,5 @@
 """What this RM says of its own site, and when: sequences, refreshing, withdrawal, and holding back (Routing 7).
 
-    state    what it means                              leaves it
-    ───────  ─────────────────────────────────────────  ───────────────────────────────────────────────────────
-    quiet    what comes is told at once                 a change is told ▶ holding
-    holding  changes gather until the hold time passes  it passes ▶ quiet; what has gathered is told
-
 Held here: bodies, versions and times. Not here: signing, installing and sending (`router`). Times in seconds; the wall
 clock only dates what is said.
 """
@@ -16,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qss.core.routing.buckets import Bucket
+from qss.core.routing.hold import Hold
 from qss.model.identifiers import SaeId
 from qss.wire.routing import (
     MAX_GENERATION,
@@ -33,12 +28,6 @@ from qss.wire.routing import (
     SaeState,
     Source,
 )
-
-FIRST_HOLD_S = 0.05
-LONGEST_HOLD_S = 1.0
-
-BURST = 8
-"""Changes that are told with the first hold time between them, if there was none for long; then it is the longest."""
 
 SAES_BYTES = 48 * 1024
 """Most bytes of SAEs in one LSA: the rest of it, and MessagePack, need room as well."""
@@ -64,23 +53,6 @@ class Origin:
 class _Said:
     body: Body
     at: float
-
-
-@dataclass(slots=True)
-class Hold:
-    """When the next change may be told."""
-
-    until: float = 0.0
-    lately: Bucket = field(default_factory=lambda: Bucket(BURST, 1 / LONGEST_HOLD_S))
-
-    def may_tell(self, now: float) -> bool:
-        """Whether the hold time has passed."""
-        return now >= self.until and self.lately.has_room(now)
-
-    def told(self, now: float) -> None:
-        """A change is told: hold the next ones back."""
-        self.until = now + FIRST_HOLD_S
-        self.lately.add(now)
 
 
 @dataclass(slots=True)
@@ -132,16 +104,17 @@ class Origination:
         wanted = {} if self._leaving else dict(self._wanted())
         wanted = {key: neighbours for key, neighbours in wanted.items() if not self.is_over(key)}
         for lsa_type, hold in self._holds.items():
-            keys = {key for key in self._keys(wanted) if key.type is lsa_type}
+            keys = {key for key in self._keys(wanted) if key.type == lsa_type}
             changed = [key for key in sorted(keys) if self._differs(key, wanted.get(key))]
-            if changed and (hold.may_tell(now) or self._leaving):
-                hold.told(now)
+            if changed and (hold.may_act(now) or self._leaving):
+                hold.acted(now)
             else:
                 changed = []
             stale = {key for key in keys - set(changed) if key in wanted and self._is_stale(key, now)}
             for key in (*changed, *sorted(stale)):
                 yield self._say(key, wanted.get(key), now, wall)
-        held = [self._holds[key.type].until for key in self._keys(wanted) if self._differs(key, wanted.get(key))]
+        differ = [key for key in self._keys(wanted) if self._differs(key, wanted.get(key))]
+        held = [self._holds[LsaType(key.type)].until for key in differ]
         stale_at = [self._said[key].at + self.origin.lifetime_s / REFRESHES for key in wanted if key in self._said]
         self._look_at = min((*held, *stale_at), default=math.inf)
 
@@ -161,7 +134,7 @@ class Origination:
             return wanted is not None or key in self._beyond
         if wanted is None:
             return not said.body.withdrawn
-        now_said = said.body.links if key.type is LsaType.LINKS else said.body.saes
+        now_said = said.body.links if key.type == LsaType.LINKS else said.body.saes
         return said.body.withdrawn or wanted != now_said
 
     def _is_stale(self, key: Key, now: float) -> bool:

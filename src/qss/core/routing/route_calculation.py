@@ -1,9 +1,10 @@
 """The table of one site, kept up with its database change by change (Routing 9).
 
 What is held here is what earlier changes have left: the links that both ends tell, and the table of last time. A change
-of one link then costs what hangs on that link, and not the whole network anew; SAEs are gone through only if any came
-or went. The table is the one that all of the database would give (a property of the tests). Refused: whatever is not in
-the database; so a change that nobody has noted does not exist.
+of one link then costs what hangs on that link, and not the whole network anew. The table is the one that all of the
+database would give (a property of the tests). When it is calculated is decided here, too: changes that go on are
+gathered, so that nobody keeps all sites busy by changing something all the time. Refused: whatever is not in the
+database; so a change that nobody has noted does not exist. Not here: homes (`homes`), and paths (`paths`).
 """
 
 from __future__ import annotations
@@ -11,74 +12,71 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qss.core.routing.database import Database
+from qss.core.routing.hold import Hold
+from qss.core.routing.homes import Homes
 from qss.core.routing.paths import repaired_paths, shortest_paths
-from qss.core.routing.table import HomeJudge, Table, homes_of
-from qss.model.identifiers import QksId, SaeId
+from qss.core.routing.table import Table
+from qss.model.identifiers import QksId
 from qss.model.network import Edge, Graph, Path
-from qss.wire.routing import Body, Key, LinkState, LsaType
+from qss.wire.routing import Body, Key, LinkState, LsaType, Preamble
+
+AT_ONCE = 4
+"""Changes after a quiet time that make a table at once: what happens to a link is told by both of its ends."""
 
 MOST_REPAIRED = 16
 """Links that change at once, above which all paths are sought anew."""
 
 
-class Upkeep:
+class RouteCalculation:
     """The table of `here`."""
 
-    def __init__(self, here: QksId, counts: HomeJudge) -> None:
-        """Begin with nothing. `counts` judges homes."""
-        self._here = here
-        self._counts = counts
+    def __init__(self, here: QksId, homes: Homes) -> None:
+        """Begin with nothing. What becomes of `homes` is told when it is looked."""
+        self.table = Table(here, paths={here: Path(0, 0, (here,))})
+        """What was calculated last."""
+        self._homes = homes
+        self._homes_version = homes.version
         self._links = Links()
         self._noted: set[Key] = set()
-        self._judged = False
-        self._news = False
-        self._table: Table | None = None
+        self._announced = False
+        self._hold = Hold(AT_ONCE)
 
     def note(self, key: Key) -> None:
-        """An LSA says something else than before, or has passed its lifetime."""
-        self._noted.add(key)
-        self._news = True
+        """An LSA of links says something else than before, or has passed its lifetime."""
+        if _of_links(key):
+            self._noted.add(key)
 
-    def judge_anew(self) -> None:
-        """Which homes count may have changed."""
-        self._judged = False
-        self._news = True
+    def take_news(self, now: float) -> bool:
+        """Whether it is time to calculate the table anew; said once, until it is calculated (Routing 9.6)."""
+        news = self._noted or self._homes.version != self._homes_version
+        if not news or self._announced or not self._hold.may_act(now):
+            return False
+        self._hold.acted(now)
+        self._announced = True
+        return True
 
-    def has_news(self) -> bool:
-        """Whether the table may be another one than when this was asked last."""
-        news, self._news = self._news, False
-        return news
+    def calculate(self, database: Database) -> Table:
+        """Bring the table up to date. Costs nothing where nothing has changed since the last time."""
+        self._announced = False
+        if self._noted or self._homes.version != self._homes_version:
+            graph, paths = self._ways(database, self.table)
+            self._noted.clear()
+            self._homes_version = self._homes.version
+            self.table = Table(self.table.here, graph, paths, self._homes.homes())
+        return self.table
 
-    def table(self, database: Database) -> Table:
-        """Return the table. Costs nothing where nothing has been noted since the last one."""
-        before = self._table
-        if before is None:
-            self._noted.update(instance.header.key for instance in database)
-        elif self._judged and not self._noted:
-            return before
-        graph, paths = self._ways(database, before)
-        homes = self._homes(database, before)
-        self._noted.clear()
-        self._table = Table(self._here, graph, paths, homes)
-        return self._table
-
-    def _homes(self, database: Database, before: Table | None) -> Mapping[SaeId, QksId]:
-        if before is not None and self._judged and all(key.type is LsaType.LINKS for key in self._noted):
-            return before.homes
-        self._judged = True
-        return homes_of(database, self._counts)
-
-    def _ways(self, database: Database, before: Table | None) -> tuple[Graph, Mapping[QksId, Path]]:
-        instances = {QksId(key.origin): database.get(key) for key in self._noted if _of_links(key)}
+    def _ways(self, database: Database, before: Table) -> tuple[Graph, Mapping[QksId, Path]]:
+        """Routing 9.1 to 9.3."""
+        instances = {QksId(key.origin): database.get(key) for key in self._noted}
         bodies = {origin: None if each is None else each.body for origin, each in instances.items()}
         changed = self._links.tell(bodies)
-        if before is not None and not changed and self._links.repeaters == before.graph.repeaters:
+        if not changed and self._links.repeaters == before.graph.repeaters:
             return before.graph, before.paths
         graph = self._links.graph()
-        if before is None or len(changed) > MOST_REPAIRED or _turned(before.graph, graph):
-            return graph, shortest_paths(graph, self._here)
+        if len(changed) > MOST_REPAIRED or _turned(before.graph, graph):
+            return graph, shortest_paths(graph, before.here)
         dearer = [(one, other) for one, other in changed if _cost(before.graph, one, other) != _cost(graph, one, other)]
-        return graph, repaired_paths(graph, self._here, before.paths, dearer)
+        return graph, repaired_paths(graph, before.here, before.paths, dearer)
 
 
 class Links:
@@ -93,18 +91,20 @@ class Links:
         """Return them as they are now; what is told later does not change it."""
         return Graph({site: edges for site, edges in self._edges.items() if edges}, self.repeaters)
 
-    def tell(self, bodies: Mapping[QksId, Body | None]) -> set[tuple[QksId, QksId]]:
+    def tell(self, bodies: Mapping[QksId, Preamble | None]) -> set[tuple[QksId, QksId]]:
         """Take in what origins say of their links, None for nothing; return the links that are others now."""
         touched: set[tuple[QksId, QksId]] = set()
         for origin, body in bodies.items():
-            links = {link.peer: link for link in body.links} if body is not None else {}
+            links = {link.peer: link for link in body.links} if isinstance(body, Body) else {}
             before = self._told.pop(origin, {})
             if links:
                 self._told[origin] = links
             for peer in before.keys() | links.keys():
                 if before.get(peer) != links.get(peer):
                     touched.add((origin, QksId(peer)) if origin < peer else (QksId(peer), origin))
-        repeaters = {origin for origin, body in bodies.items() if body is not None and body.links and body.transit}
+        repeaters = {
+            origin for origin, body in bodies.items() if isinstance(body, Body) and body.links and body.transit
+        }
         self.repeaters = self.repeaters - bodies.keys() | repeaters
         edges = {link: self._edge(*link) for link in touched}
         changed = {(one, other) for (one, other), edge in edges.items() if edge != self._edges.get(one, {}).get(other)}
@@ -131,7 +131,7 @@ class Links:
 
 def _of_links(key: Key) -> bool:
     """Whether links are told in this LSA: they are never parted."""
-    return key.type is LsaType.LINKS and key.part == 0
+    return key.type == LsaType.LINKS and key.part == 0
 
 
 def _cost(graph: Graph, one: QksId, other: QksId) -> int | None:

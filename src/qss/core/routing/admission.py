@@ -34,7 +34,7 @@ FAILED_OF_ORIGIN_BURST, FAILED_OF_ORIGIN_PER_SECOND = 20, 10.0
 """Those of them that are in the name of one origin."""
 
 
-class Judging:
+class Admission:
     """Judges LSAs that are newer than what is known."""
 
     def __init__(self, verify: Verify, database: Database) -> None:
@@ -53,6 +53,8 @@ class Judging:
         """Return why an LSA that `peer` sent is not taken, or None if it is."""
         if not self._database.has_room(key):
             return Reason.ORIGINS
+        if not self._database.has_room_for(key, len(body)):
+            return Reason.ROOM
         lsa, origin = (peer, key), (peer, key.origin)
         if not (self._of_lsa.has_room(lsa, now) and self._of_origin.has_room(origin, now)):
             return Reason.RATE
