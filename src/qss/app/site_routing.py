@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
 from qss.app.homes import Homes
-from qss.app.settling import has_settled
+from qss.app.settling import GIVEN_UP_S, has_settled
 from qss.app.site_tables import Routing, Tls
 from qss.core.routing import CostWeights, Origin, Router, RouterSettings
 from qss.model.addresses import Address
@@ -125,10 +125,10 @@ class SiteRouting:
         """Whether all that neighbours have to tell at the start is here, as far as it can be had."""
         if self._running is None:
             return False
-        router = self._running.router
-        return has_settled(
-            (router.adjacency(peer).phase for peer in self._neighbours), time.monotonic() - self._started_at
-        )
+        router, since_s = self._running.router, time.monotonic() - self._started_at
+        if not router.is_current and since_s < GIVEN_UP_S:
+            return False
+        return has_settled((router.adjacency(peer).phase for peer in self._neighbours), since_s)
 
     @property
     def hears_all(self) -> bool:

@@ -83,6 +83,11 @@ class Homes:
         self._apart_s: float | None = None
         """By how much the clocks were apart at the last look."""
 
+    @property
+    def are_all_seen(self) -> bool:
+        """Whether no statement waits to be looked at."""
+        return not self._unseen
+
     def homes(self) -> Mapping[SaeId, QksId]:
         """Return the home of each SAE that has one and only one that counts; later changes do not change it."""
         if self._given is None:

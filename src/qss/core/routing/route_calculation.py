@@ -46,10 +46,14 @@ class RouteCalculation:
         if _of_links(key):
             self._noted.add(key)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing has changed since the last time."""
+        return not self._noted and self._homes.version == self._homes_version
+
     def take_news(self, now: float) -> bool:
         """Whether it is time to calculate the table anew; said once, until it is calculated (Routing 9.6)."""
-        news = self._noted or self._homes.version != self._homes_version
-        if not news or self._announced or not self._hold.may_act(now):
+        if self.is_current or self._announced or not self._hold.may_act(now):
             return False
         self._hold.acted(now)
         self._announced = True
@@ -58,7 +62,7 @@ class RouteCalculation:
     def calculate(self, database: Database) -> Table:
         """Bring the table up to date. Costs nothing where nothing has changed since the last time."""
         self._announced = False
-        if self._noted or self._homes.version != self._homes_version:
+        if not self.is_current:
             graph, paths = self._ways(database, self.table)
             self._noted.clear()
             self._homes_version = self._homes.version

@@ -130,6 +130,11 @@ class Router:
         return self._calculation.table
 
     @property
+    def is_current(self) -> bool:
+        """Whether the table has all that is known."""
+        return self._calculation.is_current and self._homes.are_all_seen
+
+    @property
     def database(self) -> LinkStates:
         """What is known."""
         return self._database
