@@ -113,6 +113,7 @@ async def test_what_is_no_change_of_the_table_is_known_with_the_next_answer(worl
     await until(lambda: table.route(BOB) is not None)
     changes = []
     table.watch(lambda: changes.append(1))
+    await until(lambda: module.asked == 2)
     module.change(status(1, neighbours={"B": "full"}))
     await until(lambda: table.status.neighbours == {"B": "full"})
     assert changes == []
