@@ -24,7 +24,7 @@ from qss.app.site_tables import (
     Etsi014,
     Link,
     LinkModule,
-    Routing,
+    RoutingCosts,
     SeededSimulator,
     SiteConfiguration,
 )
@@ -128,7 +128,7 @@ def _listeners(configuration: SiteConfiguration) -> Iterator[Fault]:
         yield f"{listeners[position]}.listen", shown(str(address)), f"another port than {other}.listen"
 
 
-def cost_faults(table: Routing) -> Iterator[Fault]:
+def cost_faults(table: RoutingCosts) -> Iterator[Fault]:
     """Yield what is wrong with the constants of the published cost."""
     least = table.cost_level + table.cost_trend
     if table.cost_base <= least:

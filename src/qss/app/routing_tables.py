@@ -13,7 +13,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from qss.app.configuration import Fault, cost_faults
-from qss.app.site_tables import QKS_ID_IS, SAE_ID_IS, Admin, QksName, Routing, Table, Tls
+from qss.app.site_tables import QKS_ID_IS, SAE_ID_IS, Admin, QksName, RoutingCosts, Table, Tls
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError, InvalidIdentifier
@@ -48,7 +48,7 @@ class RoutingConfiguration(Table, frozen=True, kw_only=True):
     tls: Tls
     neighbours: Neighbours
     admin: Admin
-    routing: Routing = field(default_factory=Routing)
+    routing: RoutingCosts = field(default_factory=RoutingCosts)
     links: Annotated[tuple[RoutingLink, ...], Meta(max_length=4096)] = ()
 
 
@@ -76,8 +76,6 @@ def _faults(configuration: RoutingConfiguration) -> Iterator[Fault]:
         except InvalidIdentifier:
             yield f"admin.administrators[{i}]", shown(sae), SAE_ID_IS
     yield from cost_faults(configuration.routing)
-    if configuration.routing.process is not None:
-        yield "routing.process", shown(str(configuration.routing.process)), "nothing: that is for a site's own file"
     listen = configuration.neighbours.listen
     if listen.port and listen == configuration.admin.listen:
         yield "admin.listen", shown(str(listen)), "another port than neighbours.listen"

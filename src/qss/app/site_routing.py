@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from qss.app.homes import Homes
 from qss.app.settling import GIVEN_UP_S, has_settled
-from qss.app.site_tables import Routing, Tls
+from qss.app.site_tables import RoutingCosts, Tls
 from qss.core.routing import CostWeights, Origin, Router, RouterSettings
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
@@ -30,7 +30,7 @@ from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, routing
 class SiteRouting:
     """The RM of one site, a `RoutingTable`. All methods belong to the event loop's thread."""
 
-    def __init__(self, site: QksId, tls: Tls, table: Routing, neighbours: Sequence[QksId], defect: Defect) -> None:
+    def __init__(self, site: QksId, tls: Tls, table: RoutingCosts, neighbours: Sequence[QksId], defect: Defect) -> None:
         """Read what is needed. Raises `PkiError`."""
         self._site = site
         self._table = table

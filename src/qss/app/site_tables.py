@@ -166,18 +166,20 @@ class Lifetimes(Table, frozen=True, kw_only=True):
     stream_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 604_800.0
 
 
-class Routing(Table, frozen=True, kw_only=True):
-    """What the routing module tells of this site. The constants are those of the published cost.
+class RoutingCosts(Table, frozen=True, kw_only=True):
+    """What the routing module tells of this site. The constants are those of the published cost."""
 
-    `process` None: it runs in the node's process.
-    """
-
-    process: Address | None = None
     route_invalidation_s: Annotated[int, Meta(ge=3, le=86_400)] = 90
     transit: bool = True
     cost_base: Annotated[float, Meta(gt=0, le=8_000_000)] = 1024.0
     cost_level: Annotated[float, Meta(ge=0, le=8_000_000)] = 800.0
     cost_trend: Annotated[float, Meta(ge=0, le=8_000_000)] = 160.0
+
+
+class Routing(RoutingCosts, frozen=True, kw_only=True):
+    """What a site's own file says besides: where its routing module is. `process` None: in the node's process."""
+
+    process: Address | None = None
 
 
 class Quotas(Table, frozen=True, kw_only=True):
