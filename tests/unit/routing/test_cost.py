@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qss.core.routing.cost import BAND, CostWeights, LinkCost
+from qss.core.routing.cost import BAND, EMPTY_COST, RECOVERY_TICKS, STEPS, CostWeights, LinkCost, Told
 from qss.model.network import Load
 
 WEIGHTS = CostWeights()
@@ -49,6 +49,7 @@ def test_a_buffer_that_fills_is_told_a_few_times():
     cost = LinkCost(WEIGHTS, load(0))
     told = [cost.told.cost] + [cost.told.cost for n in range(1, 10_001) if cost.tick(load(n / 10_000))]
     assert told == sorted(told, reverse=True)
+    assert told[0] == 1024 + EMPTY_COST
     assert 10 <= len(told) <= 14  # 800 of 1,024 in steps of 64, and the first key
 
 
@@ -60,7 +61,7 @@ def test_a_buffer_that_trembles_is_told_at_most_once(steps, middle):
     assert sum(cost.tick(load(middle + swing * step)) for step in steps) <= 1
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
+@given(st.lists(st.floats(0.1, 1), min_size=1, max_size=50))
 def test_what_is_told_is_within_the_band_of_what_is_so(parts):
     cost = LinkCost(WEIGHTS, load(1))
     before = load(1)
@@ -72,13 +73,33 @@ def test_what_is_told_is_within_the_band_of_what_is_so(parts):
         assert abs(cost.told.cost - exact) <= BAND * WEIGHTS.step + 1
 
 
-def test_the_first_and_the_last_key_are_told_at_once():
-    cost = LinkCost(WEIGHTS, load(0))
-    assert cost.tick(Load(8, CAPACITY))
-    assert cost.told.available_bits == 8
-    assert not cost.tick(Load(300, CAPACITY))
+def test_the_last_key_is_told_at_once_and_key_again_when_it_lasts():
+    cost = LinkCost(WEIGHTS, load(1))
     assert cost.tick(Load(0, CAPACITY))
+    assert cost.told == Told(round((1024 + WEIGHTS.trend) / 64) * 64 + EMPTY_COST, 0)
+    assert not any(cost.tick(Load(8, CAPACITY)) for _ in range(RECOVERY_TICKS - 1))
     assert cost.told.available_bits == 0
+    assert cost.tick(Load(9, CAPACITY))
+    assert cost.told == Told(1024, 8)
+
+
+def test_much_key_again_is_told_at_once():
+    cost = LinkCost(WEIGHTS, load(0))
+    assert not cost.tick(load(1 / STEPS - 0.001))
+    assert cost.tick(load(1 / STEPS))
+    assert cost.told.available_bits == CAPACITY // STEPS
+
+
+@given(st.lists(st.booleans(), min_size=100, max_size=600))
+def test_a_link_that_is_drained_again_and_again_is_told_seldom(drained):
+    cost = LinkCost(WEIGHTS, load(0))
+    told = sum(cost.tick(Load(0 if empty else 8192, CAPACITY)) for empty in drained)
+    assert told <= 2 + 2 * len(drained) / RECOVERY_TICKS
+
+
+def test_a_link_without_key_costs_more_than_any_way_around_that_has_some():
+    longest = 1000 * LinkCost(WEIGHTS, Load(1, CAPACITY)).told.cost
+    assert LinkCost(WEIGHTS, Load(0, CAPACITY)).told.cost > longest
 
 
 def test_the_administrators_cost_is_added_and_told_at_once():

@@ -2,7 +2,7 @@
 
 A cost that followed every key would be told with every key. So it moves in steps, and only when it has clearly left the
 step that was told last: within a band of one step on both sides of it nothing is said. So what trembles by half a step,
-all in all, is told at most once.
+all in all, is told at most once. That a link has no key is told at once; that it has some again, when that lasts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ from qss.wire.routing import MAX_COST
 
 STEPS = 16
 """Steps from 0 to c0."""
+
+EMPTY_COST = 1 << 20
+"""Added where there is no key: any way around is better, and the link is there if there is none (Routing 8.4)."""
+
+RECOVERY_TICKS = 10
+"""A link that had no key has some again after so many ticks with key, or with a step of its capacity at once."""
 
 BAND = 1.0
 """How far the exact cost may be from the told one, in steps, before another one is told."""
@@ -59,24 +65,34 @@ class LinkCost:
         self._weights = weights
         self._load = load
         self._exact = weights.exact(load.available_bits, load.available_bits, load.capacity_bits)
-        self.told = self._tell()
+        self._ticks_with_key = 0
+        self.told = self._tell(is_empty=load.available_bits == 0)
         """What is to be told now."""
 
     def tick(self, load: Load) -> bool:
         """Take in how the link is now, a tick later; return whether something else is to be told."""
         before, self._load = self._load, load
         self._exact = self._weights.exact(load.available_bits, before.available_bits, load.capacity_bits)
-        told_exact = self.told.cost - load.administrative_cost
-        left_the_band = abs(self._exact - told_exact) > BAND * self._weights.step
-        other_key = (load.available_bits == 0) is not (self.told.available_bits == 0)
+        self._ticks_with_key = self._ticks_with_key + 1 if load.available_bits else 0
+        is_empty = self._counts_as_empty()
+        left_the_band = not is_empty and abs(self._exact - self._told_exact) > BAND * self._weights.step
+        other_key = is_empty is not (self.told.available_bits == 0)
         if not (left_the_band or other_key or load.administrative_cost != before.administrative_cost):
             return False
-        told = self._tell()
+        told = self._tell(is_empty=is_empty)
         changed, self.told = told != self.told, told
         return changed
 
-    def _tell(self) -> Told:
+    def _counts_as_empty(self) -> bool:
+        """Whether the link has no key, or had none and has too little for too short a time (Routing 8.3)."""
+        load = self._load
+        if self.told.available_bits or load.available_bits == 0:
+            return load.available_bits == 0
+        return load.available_bits * STEPS < load.capacity_bits and self._ticks_with_key < RECOVERY_TICKS
+
+    def _tell(self, *, is_empty: bool) -> Told:
         step = self._weights.step
-        cost = max(1, round(self._exact / step) * step) + self._load.administrative_cost
-        bits = self._load.available_bits
-        return Told(min(MAX_COST, round(cost)), bits and 1 << bits.bit_length() - 1)
+        self._told_exact = max(1, round(self._exact / step) * step)
+        cost = self._told_exact + self._load.administrative_cost + (EMPTY_COST if is_empty else 0)
+        bits = 0 if is_empty else 1 << self._load.available_bits.bit_length() - 1
+        return Told(min(MAX_COST, round(cost)), bits)

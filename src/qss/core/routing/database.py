@@ -96,8 +96,8 @@ class Database:
 
     def __init__(self) -> None:
         self._instances: dict[Key, Instance] = {}
-        self._gone: dict[Key, tuple[Header, float]] = {}
-        """Of LSAs that have passed their lifetime, the last header, and when that was first heard of."""
+        self._gone: dict[Key, Instance] = {}
+        """Of LSAs that have passed their lifetime, the last instance: none before it may come back (Routing 7.1)."""
         self._lsas: dict[str, int] = {}
         """How many LSAs of each origin were ever known."""
         self._bytes: dict[str, int] = {}
@@ -117,19 +117,19 @@ class Database:
         """Return the newest instance of an LSA, if it has not passed its lifetime."""
         return self._instances.get(key)
 
+    def newest(self, key: Key) -> Instance | None:
+        """Return the newest instance that was ever known, whether it has passed its lifetime or not."""
+        return self._instances.get(key) or self._gone.get(key)
+
     def last(self, key: Key) -> Header | None:
         """Return the header of the newest instance that was ever known."""
-        instance = self._instances.get(key)
-        if instance is not None:
-            return instance.header
-        gone = self._gone.get(key)
-        return None if gone is None else gone[0]
+        newest = self.newest(key)
+        return None if newest is None else newest.header
 
     def heard_at(self, header: Header, now: float) -> float:
         """Return when an instance was first heard of: now, if it is another one than is known."""
-        instance = self._instances.get(header.key)
-        known = self._gone.get(header.key) if instance is None else (instance.header, instance.heard_at)
-        return now if known is None or known[0] != header else known[1]
+        newest = self.newest(header.key)
+        return now if newest is None or newest.header != header else newest.heard_at
 
     def is_younger(self, instance: Instance, now: float) -> bool:
         """Whether a copy of what is known, or was, is so much younger that its age counts (Routing 7.6)."""
@@ -150,9 +150,9 @@ class Database:
 
     def has_room_for(self, key: Key, size: int) -> bool:
         """Whether this LSA may be installed, with a body of so many bytes (Routing 10)."""
-        known = self._instances.get(key)
+        known = self.newest(key)
         more = size - (0 if known is None else len(known.encoded))
-        is_new = known is None and key not in self._gone
+        is_new = known is None
         return (
             self._bytes.get(key.origin, 0) + more <= MAX_ORIGIN_BYTES
             and self._all_bytes + more <= MAX_BYTES
@@ -173,8 +173,11 @@ class Database:
         header = instance.header
         key = header.key
         self._forget(key)
-        if self._gone.pop(key, None) is None:
+        gone = self._gone.pop(key, None)
+        if gone is None:
             self._lsas[key.origin] = self._lsas.get(key.origin, 0) + 1
+        else:
+            self._weigh(gone, -1)
         self._instances[key] = instance
         self._weigh(instance, 1)
         self._digest ^= header_digest(header)
@@ -191,7 +194,8 @@ class Database:
             instance = self._instances.get(key)
             if instance is not None and instance.ends_at() == ends_at:
                 self._forget(key)
-                self._gone[key] = instance.header, instance.heard_at
+                self._gone[key] = instance
+                self._weigh(instance, 1)
                 self._lsas[key.origin] = self._lsas.get(key.origin, 0) + 1
                 dropped.append(key)
         return dropped

@@ -72,20 +72,29 @@ class Flooding:
             self.install(replace(known, born_at=instance.born_at), but=peer)
 
     def _send_back(self, neighbour: Neighbour, header: wire.Header) -> None:
-        mine = self._shared.database.get(header.key)
-        if mine is None:  # it has passed its lifetime here: the neighbour drops it soon
+        """Send the newer instance, also if it has passed its lifetime: its origin must hear of it (7.7)."""
+        mine = self._shared.database.newest(header.key)
+        assert mine is not None, "what is older is so than something"
+        if mine.ends_at() <= self._shared.now:
             neighbour.acks.append(header)
-        else:
-            neighbour.offer(mine)
+        neighbour.offer(mine)
 
     def _newer(self, peer: QksId, neighbour: Neighbour, instance: Instance) -> None:
         header = instance.header
         if instance.ends_at() <= self._shared.now:
-            self._shared.drop(peer, Reason.EXPIRED, header.key)
             neighbour.acks.append(header)
+            if not self._is_of_a_later_life(instance):
+                self._shared.drop(peer, Reason.EXPIRED, header.key)
+            elif self._is_admitted(peer, header.key, instance.encoded, instance.authentication):
+                self.install(instance, but=peer)  # the next tick lets it go
         elif self._is_admitted(peer, header.key, instance.encoded, instance.authentication):
             self._acknowledge(neighbour, header)
             self.install(instance, but=peer)
+
+    def _is_of_a_later_life(self, instance: Instance) -> bool:
+        """Whether its origin lives in a lower generation than once, and has to hear of that, to outdo it (7.7)."""
+        known = self._shared.database.get(instance.header.key)
+        return known is not None and known.header.generation < instance.header.generation
 
     def _own(self, peer: QksId, neighbour: Neighbour, carried: wire.Carried, header: wire.Header) -> None:
         """Outdo it (6.5, 7.3): two instances of one sequence are two lives of this site, whichever counts as newer."""
