@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -38,6 +38,7 @@ ON_DEMAND: dict[str, Set] = {
 """What is measured only if it is named."""
 
 RESULTS = Path("build/bench.json")
+_INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + SIGINT
 
 
 def main() -> None:
@@ -50,11 +51,20 @@ def main() -> None:
     if unknown := [name for name in names if name not in known]:
         parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(known)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        _measure({name: known[name] for name in names})
+    except KeyboardInterrupt:
+        sys.stderr.write(f"ended: what has been measured is in {RESULTS}\n")
+        sys.exit(_INTERRUPTED)
+
+
+def _measure(sets: Mapping[str, Set]) -> None:
     lines: list[Line] = []
-    for name in names:
+    write(lines, RESULTS)  # those of an earlier run are not of this one
+    for name, measured in sets.items():
         began = time.monotonic()
         sys.stderr.write(f"measuring {name} …\n")
-        asyncio.run(_keep(known[name](), lines))
+        asyncio.run(_keep(measured(), lines))
         sys.stderr.write(f"{name} took {time.monotonic() - began:.0f} s\n")
 
 

@@ -18,6 +18,11 @@ async def broken():
     raise TimeoutError("a node does not start")
 
 
+async def ended():
+    yield Line("third", 3.0, "ms")
+    raise KeyboardInterrupt
+
+
 def test_figures_before_a_failure_are_printed_and_written(tmp_path, monkeypatch, capsys) -> None:
     results = tmp_path / "build" / "bench.json"
     monkeypatch.setattr(bench, "RESULTS", results)
@@ -29,6 +34,16 @@ def test_figures_before_a_failure_are_printed_and_written(tmp_path, monkeypatch,
     printed = capsys.readouterr()
     assert [line.split()[0] for line in printed.out.splitlines()] == ["first", "second"]
     assert "measuring broken" in printed.err
+
+
+def test_ctrl_c_is_no_failure_and_says_where_the_figures_are(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "bench.json")
+    monkeypatch.setattr(bench, "SETS", {"ended": ended})
+    monkeypatch.setattr("sys.argv", ["bench", "ended"])
+    with pytest.raises(SystemExit, match="130"):
+        bench.main()
+    assert json.loads((tmp_path / "bench.json").read_text("utf-8"))[0]["name"] == "third"
+    assert "bench.json" in capsys.readouterr().err
 
 
 def test_a_name_that_is_not_known_is_refused_with_those_that_are(monkeypatch, capsys) -> None:
