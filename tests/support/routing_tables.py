@@ -55,7 +55,7 @@ async def neighbour(pki: Pki) -> AsyncIterator[tuple[SiteRouting, Address]]:
     listener = Listener("127.0.0.1", 0, pki.server_context("B"), {ROUTING_PATH: route})
     await listener.start()
     address = Address(*listener.address)
-    routing.start(NOWHERE, address)
+    routing.start(NOWHERE, address, 1)
     yield routing, address
     await routing.stop()
     await listener.close()
@@ -65,7 +65,7 @@ async def neighbour(pki: Pki) -> AsyncIterator[tuple[SiteRouting, Address]]:
 async def inside(pki: Pki, peer: Address) -> AsyncIterator[RoutingTable]:
     """A's routing module in this process."""
     routing, tasks = SiteRouting(A, tls(pki, "A"), Routing(), [B], raise_defect), Tasks(raise_defect)
-    routing.start(NOWHERE, NOWHERE)
+    routing.start(NOWHERE, NOWHERE, 1)
     dial(tasks, pki.client_context("A"), B, peer, ROUTING_PATH, wire, routing.serve(B))
     yield routing
     await routing.stop()

@@ -41,6 +41,7 @@ from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
 from qss.app.publishing import Publisher
 from qss.app.remote_routing import RemoteRouting
+from qss.app.routing_generation import GENERATION, next_generation
 from qss.app.rules import Rules
 from qss.app.sae_register import SAES, SaeRegister
 from qss.app.sae_registration import SaeRegistration
@@ -153,7 +154,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
         if isinstance(routing, SiteRouting):
-            routing.start(Address(*neighbours.address), Address(*neighbours.address))
+            listening = Address(*neighbours.address)
+            generation = await asyncio.to_thread(next_generation, configuration.site.data / GENERATION, time.time())
+            routing.start(listening, listening, generation)
         else:
             routing.start()
         stack.push_async_callback(routing.stop)  # before its connections end: it has something to say
@@ -217,8 +220,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         overview.serving = True
         stack.callback(overview.stop_serving)
-        listening = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
-        yield Node(*listening, rules, Changing(publisher, registration, tasks), site.failed)
+        addresses = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
+        yield Node(*addresses, rules, Changing(publisher, registration, tasks), site.failed)
 
 
 def _routing(configuration: tables.SiteConfiguration, defect: Defect) -> SiteRouting | RemoteRouting:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ async def running(configuration: RoutingConfiguration) -> AsyncIterator[RoutingP
         process.addresses["routing"] = Address(*listener.address)
         tasks = Tasks(fail)
         stack.push_async_callback(tasks.cancelled)
-        routing.start(configuration.site.external, table.address or process.addresses["routing"])
+        routing.start(configuration.site.external, table.address or process.addresses["routing"], int(time.time()))
         stack.push_async_callback(routing.stop)
         for link in configuration.links:
             if here < link.peer:  # Routing 1.1

@@ -53,8 +53,8 @@ class SiteRouting:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def start(self, external: Address, routing: Address) -> None:
-        """Begin to tell of the site, whose External and whose RM listen there."""
+    def start(self, external: Address, routing: Address, generation: int) -> None:
+        """Begin to tell of the site, whose External and whose RM listen there, in this generation of its LSAs."""
         table = self._table
         origin = Origin(
             wire.Source(self._site, external.host, external.port),
@@ -63,7 +63,7 @@ class SiteRouting:
             transit=table.transit,
         )
         settings = RouterSettings(weights=CostWeights(table.cost_base, table.cost_level, table.cost_trend))
-        router = Router(origin, self._sign, self._verify, self._homes.are_stated, settings, generation=int(time.time()))
+        router = Router(origin, self._sign, self._verify, self._homes.are_stated, settings, generation)
         self._running = RoutingModule(router, self._neighbours, self._defect)
         self._running.watch(self._settled)
         self._running.start()
