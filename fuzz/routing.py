@@ -19,6 +19,7 @@ from qss.core.routing.request_list import MAX_ASKED, MAX_TOLD
 from qss.model.errors import RemoteProtocolError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load
+from qss.simulation.routing import state_home
 from qss.wire import routing as wire
 
 HERE, LIAR, HONEST = QksId("A"), QksId("B"), QksId("C")
@@ -201,7 +202,13 @@ def _header(chance: random.Random) -> wire.Header:
 
 
 def _key(chance: random.Random) -> wire.Key:
-    return wire.Key(chance.choice(_NAMES), chance.choice(tuple(wire.LsaType)), chance.choice((0, 1, 63)))
+    kind = chance.choice((*wire.LsaType, "X"))
+    return wire.Key(chance.choice(_NAMES), kind, 0 if kind == wire.LsaType.LINKS else chance.choice((0, 1, 63)))
+
+
+def _statement(chance: random.Random, name: str, site: str) -> bytes | None:
+    true = state_home(SaeId(f"sae:{name}"), QksId(site), chance.choice((1, 4_000_000_000)))
+    return chance.choice((None, true, true[:-1], chance.randbytes(20)))
 
 
 def _body(chance: random.Random, site: str) -> wire.Body:
@@ -215,7 +222,7 @@ def _body(chance: random.Random, site: str) -> wire.Body:
     elif key.type == wire.LsaType.LINKS:
         links = tuple(wire.LinkState(peer, chance.randint(1, 9), 1) for peer in chance.sample(others, 2))
     else:
-        saes = tuple(wire.SaeState(f"sae:{name}", None) for name in chance.sample(others, 2))
+        saes = tuple(wire.SaeState(f"sae:{name}", _statement(chance, name, site)) for name in chance.sample(others, 2))
     return wire.Body(
         wire.VERSION,
         key.type,

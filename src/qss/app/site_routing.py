@@ -187,7 +187,7 @@ class SiteRouting:
         router = self._module.router
         full: dict[str, bool] = {peer: router.adjacency(peer).full for peer in self._neighbours}
         dropped = {(str(peer), str(reason)): count for (peer, reason), count in router.dropped.items()}
-        return routing_samples(full, len(router.database), dropped)
+        return routing_samples(full, len(router.database), len(router.untold), dropped)
 
 
 def _lsa(carried: wire.Carried, body: wire.Preamble) -> LsaView:

@@ -39,6 +39,9 @@ LEAVING_S = 0.1
 TOLD_S = 60.0
 """What is dropped of one neighbour, for one reason, is logged once in this time."""
 
+NAMED = 10
+"""SAEs that are named in one line; of more, their number is told."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -179,6 +182,8 @@ class RoutingModule:
                 self._sessions[peer].disconnect(reason)
             case ev.Dropped(peer, reason, key):
                 self._tell_dropped(peer, reason, key)
+            case ev.Untold(saes):
+                _tell_untold(saes)
             case ev.TableChanged():
                 self._calculate_soon()
             case _:
@@ -217,6 +222,18 @@ class RoutingModule:
             type=None if key is None else str(key.type),
             so_far=self._router.dropped[peer, reason],
         )
+
+
+def _tell_untold(saes: Sequence[str]) -> None:
+    if saes:
+        _log.warning(
+            "SAEs at home here cannot be told to other sites: there is no room, or nobody could read it",
+            count=len(saes),
+            saes=list(saes[:NAMED]),
+            remedy="have other sites configure their home ([[saes]]), or move some to another site",
+        )
+    else:
+        _log.info("all SAEs at home here are told to other sites again")
 
 
 def _weight(message: wire.Message) -> int:

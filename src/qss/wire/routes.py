@@ -13,6 +13,7 @@ from qss.wire.metrics import Metric, Sample
 
 ADJACENCY = Metric("qss_routing_adjacency", "gauge", "Whether the neighbour's routing module agrees: 1 or 0.")
 LSAS = Metric("qss_routing_lsas", "gauge", "Link state advertisements that are known.")
+UNTOLD = Metric("qss_routing_untold_saes", "gauge", "SAEs at home here that no advertisement can tell of.")
 DROPPED = Metric("qss_routing_dropped_lsas_total", "counter", "Link state advertisements that were not taken.")
 
 
@@ -110,10 +111,13 @@ def parse_routing(body: bytes) -> RoutingStatus:
     return parse_answer(body, RoutingStatus)
 
 
-def routing_samples(full: Mapping[str, bool], lsas: int, dropped: Mapping[tuple[str, str], int]) -> Iterator[Sample]:
-    """Yield metrics: whether each neighbour's adjacency is full, how much is known, and what was not taken."""
+def routing_samples(
+    full: Mapping[str, bool], lsas: int, untold: int, dropped: Mapping[tuple[str, str], int]
+) -> Iterator[Sample]:
+    """Yield metrics: whether each neighbour's adjacency is full, how much is known, untold, and was not taken."""
     for peer, is_full in full.items():
         yield Sample(ADJACENCY, (("peer", peer),), int(is_full))
     yield Sample(LSAS, (), lsas)
+    yield Sample(UNTOLD, (), untold)
     for (peer, reason), count in sorted(dropped.items()):
         yield Sample(DROPPED, (("peer", peer), ("reason", str(reason))), count)

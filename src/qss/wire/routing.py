@@ -270,6 +270,7 @@ _DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder
     Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
 )
 _BODY_DECODER: msgspec.msgpack.Decoder[Body] = msgspec.msgpack.Decoder(Body)
+_SAE_DECODER: msgspec.msgpack.Decoder[SaeState] = msgspec.msgpack.Decoder(SaeState)
 _PREAMBLE_DECODER: msgspec.msgpack.Decoder[Preamble] = msgspec.msgpack.Decoder(Preamble)
 
 
@@ -302,11 +303,24 @@ def decode(frame: bytes) -> tuple[Message, ...]:
 
 
 def encode_body(body: Body) -> bytes:
-    """Return the bytes that are signed. Raises `LocalProtocolError` if they are too many."""
+    """Return the bytes that are signed. Raises `LocalProtocolError` if nobody could read them."""
     encoded = _ENCODER.encode(body)
     if len(encoded) > MAX_BODY_BYTES:
         raise LocalProtocolError(f"an LSA of {len(encoded)} bytes is larger than {MAX_BODY_BYTES}: part it")
+    try:
+        decode_body(encoded)
+    except RemoteProtocolError as error:
+        raise LocalProtocolError(f"an LSA of this site could not be read by others: {error}") from error
     return encoded
+
+
+def is_readable(sae: SaeState) -> bool:
+    """Whether others can read what is told of this SAE: whoever builds one has not been held to the limits."""
+    try:
+        _SAE_DECODER.decode(_ENCODER.encode(sae))
+    except ValueError:
+        return False
+    return True
 
 
 def decode_body(encoded: bytes) -> Body | Preamble:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -35,9 +36,19 @@ def test_the_cost_stays_above_0(available, before):
     assert LinkCost(WEIGHTS, load(available)).told.cost >= 1
 
 
-@pytest.mark.parametrize(("base", "level", "trend"), [(100, 60, 40), (100, -1, 0), (100, 0, 101), (1e9, 1, 1)])
-def test_weights_that_cannot_be(base, level, trend):
-    with pytest.raises(ValueError, match="must be more than"):
+@pytest.mark.parametrize(
+    ("base", "level", "trend", "why"),
+    [
+        (100, 60, 40, "c0 = 100 must be more than w1 + w2 = 100: raise c0, or lower w1 or w2"),
+        (100, 0, 101, "c0 = 100 must be more than w1 + w2 = 101: raise c0, or lower w1 or w2"),
+        (100, -1, 0, "w1 = -1 must not be below 0: take 0 to leave that part of the cost out"),
+        (100, 1, -0.5, "w2 = -0.5 must not be below 0: take 0 to leave that part of the cost out"),
+        (100, math.nan, 0, "w1 = nan must not be below 0: take 0 to leave that part of the cost out"),
+        (1e9, 1, 1, "c0 = 1e+09 must be at most 8388608: lower c0, w1 and w2 alike"),
+    ],
+)
+def test_weights_that_cannot_be(base, level, trend, why):
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
         CostWeights(base, level, trend)
 
 

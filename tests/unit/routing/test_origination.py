@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 
 import pytest
 
@@ -127,15 +128,86 @@ def test_a_part_that_is_said_no_more_is_withdrawn(site):
     assert bodies[gone].withdrawn
 
 
-def test_many_saes_are_parted_and_one_more_changes_one_part(site):
-    many = saes(*(f"sae:{number:04}" for number in range(10_000)))
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def told(bodies):
+    return sorted(sae.sae for body in bodies.values() for sae in body.saes)
+
+
+def large(*names):
+    """SAEs with statements of a size, of which some 190 fit into one part."""
+    return {SaeId(name): bytes(240) for name in names}
+
+
+def names(number, prefix="sae"):
+    return [f"{prefix}:{each:05}" for each in range(number)]
+
+
+def test_many_saes_are_parted_and_one_that_comes_or_goes_changes_one_part(site):
+    many = saes(*names(10_000))
     site.set_saes(many)
     bodies = said(site, 10.0)
-    assert sorted(sae.sae for body in bodies.values() for sae in body.saes) == sorted(many)
+    assert told(bodies) == sorted(many)
     assert len(bodies) == 4
     assert all(len(wire.encode_body(body)) <= wire.MAX_BODY_BYTES for body in bodies.values())
-    site.set_saes(many | saes("sae:one more"[:12].replace(" ", "-")))
+    site.set_saes(many | saes("sae:one-more"))
     assert len(said(site, 20.0)) == 1
+    site.set_saes({sae: None for sae in many if sae != "sae:00000"} | saes("sae:one-more"))
+    assert len(said(site, 30.0 - 0.1)) == 1
+
+
+def test_an_sae_whose_statement_is_renewed_stays_where_it_is_if_it_fits(site):
+    many = large(*names(400))
+    site.set_saes(many)
+    said(site, 10.0)
+    site.set_saes(many | {SaeId("sae:00001"): bytes(range(240))})
+    assert len(said(site, 12.0)) == 1
+    site.set_saes(many | {SaeId("sae:00001"): bytes(1500)})
+    bodies = said(site, 14.0)
+    assert len(bodies) == 2
+    assert told(bodies).count("sae:00001") == 1
+    assert site.untold == ()
+
+
+def test_ids_that_somebody_has_chosen_do_not_fill_one_part_while_others_are_empty(site):
+    """By CRC-32, as parts were once chosen, all of these belong into one of 64."""
+    chosen = [name for name in names(40_000) if zlib.crc32(name.encode()) % wire.MAX_PARTS == 7]
+    assert len(chosen) > 500
+    site.set_saes(large(*chosen))
+    assert told(said(site, 10.0)) == chosen
+    assert site.untold == ()
+
+
+def test_what_does_not_fit_is_known_and_told_as_soon_as_there_is_room(site):
+    many = large(*names(13_000))
+    site.set_saes(many)
+    bodies = said(site, 10.0)
+    assert len(bodies) == wire.MAX_PARTS
+    assert 12_000 < len(told(bodies)) < 13_000
+    assert [*told(bodies), *site.untold] == names(13_000)
+    first = site.untold[0]
+    left = {sae: statement for sae, statement in many.items() if sae != "sae:00777"}
+    site.set_saes(left)
+    assert first in told(said(site, 20.0)), "what leaves makes room for another"
+    assert sorted((*told_in_all(site), *site.untold)) == sorted(left)
+    assert first not in site.untold
+    site.set_saes(large(*names(100)))
+    assert site.untold == ()
+
+
+def told_in_all(site):
+    return [sae.sae for _, part in site._parts for sae in part]
+
+
+@pytest.mark.parametrize("bad", [{SaeId("x" * 256): None}, {SaeId("two words"): None}, {SaeId("sae:x"): bytes(1537)}])
+def test_what_others_could_not_read_is_not_signed_and_all_else_is_told(site, bad):
+    site.set_saes(saes("sae:alice", "sae:zoe") | bad)
+    bodies = said(site, 10.0)
+    assert told(bodies) == ["sae:alice", "sae:zoe"]
+    assert site.untold == tuple(bad)
+    for body in bodies.values():
+        assert wire.decode_body(wire.encode_body(body)) == body
 
 
 def test_parts_that_are_needed_no_more_are_withdrawn(site):

@@ -157,3 +157,20 @@ async def test_an_error_while_a_table_is_made_is_a_defect_and_no_key_request_mak
     assert [str(defect) for defect in defects] == ["a defect"]
     module.publish(replace(line.state(A), saes={}))
     assert module.route(SaeId("sae:A")) is None
+
+
+async def test_saes_that_cannot_be_told_are_named_in_the_log_and_counted(pki: Pki) -> None:
+    async with running(pki) as line:
+        await until(lambda: line.sees(A) == FROM_A)
+        module = line.modules[C]
+        with capture_logs() as logs:
+            module.publish(replace(line.state(C), saes=stated(C, "sae:C", "x" * 256)))
+            module.publish(replace(line.state(C), saes=stated(C, "sae:C", "x" * 256)))
+            assert module.router.untold == ("x" * 256,)
+            module.publish(line.state(C))
+        assert [(log["log_level"], log.get("count"), log.get("saes")) for log in logs] == [
+            ("warning", 1, ["x" * 256]),
+            ("info", None, None),
+        ]
+        assert module.router.untold == ()
+        await until(lambda: line.sees(A) == FROM_A)

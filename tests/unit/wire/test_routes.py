@@ -41,10 +41,11 @@ def test_what_is_no_view_is_refused(body: bytes) -> None:
 
 
 def test_metrics() -> None:
-    text = render_metrics(routing_samples({"B": True, "C": False}, 4, {("B", "signature"): 1})).decode()
+    text = render_metrics(routing_samples({"B": True, "C": False}, 4, 2, {("B", "signature"): 1})).decode()
     assert [line for line in text.splitlines() if not line.startswith("#")] == [
         'qss_routing_adjacency{peer="B"} 1',
         'qss_routing_adjacency{peer="C"} 0',
         "qss_routing_lsas 4",
+        "qss_routing_untold_saes 2",
         'qss_routing_dropped_lsas_total{peer="B",reason="signature"} 1',
     ]

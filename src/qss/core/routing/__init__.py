@@ -1,4 +1,24 @@
-"""The routing module's core (docs/reference/routing-protocol.md): one file for each noun of the protocol."""
+"""The routing module's core (docs/reference/routing-protocol.md): one file for each noun of the protocol.
+
+    chapter            file                            what to touch for a change
+    ─────────────────  ──────────────────────────────  ────────────────────────────────────────────────────────────────
+    2 frames, shapes   wire/routing.py                 a message: a class there, `Router._received`, section 2
+    3 LSAs             wire/routing.py, homes.py       a type of LSA: `LsaType`, members and checks in `decode_body`;
+                                                       `Origination._wanted` says it, `Router._says_else` uses it
+    4 adjacency        adjacency.py                    a phase or step: the table `_AFTER`, and the essay above it
+    5 exchange         exchange.py, request_list.py
+    6 flooding         flooding.py, retransmission.py  a reason to drop: `events.Reason`, `admission`, section 6.2
+    7 life of an LSA   origination.py, parts.py,       when something is told: `Hold`; what of the site is told:
+                       hold.py, database.py            `Origination.set_...`, with an event of its own
+    8 cost             cost.py, links.py               the cost: `CostWeights.exact` (equation 2); what is told of
+                                                       a link besides: `LinkState`, `SiteLinks.told`, `Links._edge`
+    9 paths            route_calculation.py, table.py, a constraint on paths: a method of `model.network.Graph` that
+                       paths.py, disjoint.py           leaves out what must not be used (as `with_key`, `without`)
+    10 limits          admission.py, buckets.py, and   a limit: where it is counted, and section 10
+                       where things are kept
+
+`router` dispatches events to these, `shared` is what they share, `neighbour` gathers what leaves.
+"""
 
 from qss.core.routing.cost import CostWeights
 from qss.core.routing.disjoint import disjoint_paths

@@ -1,4 +1,4 @@
-"""What a link costs, in key: the published system's equation 2, quantised and damped (Routing 8). Pure.
+"""What a link costs, in key: the published system's equation 2, quantised and damped (Routing 8.1 and 8.3). Pure.
 
 A cost that followed every key would be told with every key. So it moves in steps, and only when it has clearly left the
 step that was told last: within a band of one step on both sides of it nothing is said. So what trembles by half a step,
@@ -27,15 +27,24 @@ BAND = 1.0
 
 @dataclass(frozen=True, slots=True)
 class CostWeights:
-    """The constants of equation 2. `base` (c0) must be more than `level` (w1) and `trend` (w2) together."""
+    """The constants of equation 2 (Routing 8.1).
+
+    `base` (c0) must be more than `level` (w1) and `trend` (w2) together.
+    """
 
     base: float = 1024.0
     level: float = 800.0
     trend: float = 160.0
 
     def __post_init__(self) -> None:
-        if not (self.level >= 0 and self.trend >= 0 and self.level + self.trend < self.base <= MAX_COST // 2):
-            raise ValueError(f"c0 = {self.base} must be more than w1 + w2 = {self.level + self.trend}")
+        for name, weight in (("w1", self.level), ("w2", self.trend)):
+            if not weight >= 0:
+                raise ValueError(f"{name} = {weight:g} must not be below 0: take 0 to leave that part of the cost out")
+        if not self.base <= MAX_COST // 2:
+            raise ValueError(f"c0 = {self.base:g} must be at most {MAX_COST // 2}: lower c0, w1 and w2 alike")
+        if not self.level + self.trend < self.base:
+            least = self.level + self.trend
+            raise ValueError(f"c0 = {self.base:g} must be more than w1 + w2 = {least:g}: raise c0, or lower w1 or w2")
 
     @property
     def step(self) -> float:
@@ -43,7 +52,10 @@ class CostWeights:
         return self.base / STEPS
 
     def exact(self, available: int, before: int, capacity: int) -> float:
-        """Return K(t) of equation 2: `available` and `before` are the bits of key left at this tick and the last."""
+        """Return K(t) of equation 2 (Routing 8.1).
+
+        `available` and `before` are the bits of key left at this tick and the last.
+        """
         left = min(available, capacity) / capacity
         came = left - min(before, capacity) / capacity
         return self.base - self.level * left - self.trend * came
@@ -70,7 +82,7 @@ class LinkCost:
         """What is to be told now."""
 
     def tick(self, load: Load) -> bool:
-        """Take in how the link is now, a tick later; return whether something else is to be told."""
+        """Take in how the link is now, a tick later; return whether something else is to be told (Routing 8.3)."""
         before, self._load = self._load, load
         self._exact = self._weights.exact(load.available_bits, before.available_bits, load.capacity_bits)
         self._ticks_with_key = self._ticks_with_key + 1 if load.available_bits else 0

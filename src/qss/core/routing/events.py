@@ -118,9 +118,19 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """Of these SAEs at home here no LSA can tell, for lack of room, or because others could not read it.
+
+    They are others than before; empty: all are told again.
+    """
+
+    saes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TableChanged:
     """Ways or homes may not be what they were: have the table calculated once what is to be sent has been sent."""
 
 
-Effect = Send | Disconnect | Dropped | TableChanged
+Effect = Send | Disconnect | Dropped | Untold | TableChanged
 Effects = tuple[Effect, ...]

@@ -24,7 +24,7 @@ class DatabaseExchange:
         self._became_full = became_full
 
     def summary(self, peer: QksId, neighbour: Neighbour, message: Summary) -> None:
-        """Take in one Summary; after the last one ask for what is newer there, and send what is newer here (5.2)."""
+        """Take in a Summary; after the last one ask for what is newer there, and send the other (Routing 5.2)."""
         database = self._shared.database
         neighbour.requests.take(message, database)
         if message.more:
@@ -41,18 +41,18 @@ class DatabaseExchange:
         self.check(neighbour)
 
     def requested(self, neighbour: Neighbour, keys: Iterable[Key]) -> None:
-        """Answer a Request (5.3)."""
+        """Answer a Request (Routing 5.3)."""
         for key in keys:
             instance = self._shared.database.get(key)
             if instance is not None:
                 neighbour.offer(instance)
 
     def tend(self, neighbour: Neighbour) -> None:
-        """Ask once more for what has not come, and then let it be (5.4)."""
+        """Ask once more for what has not come, and then let it be (Routing 5.4)."""
         neighbour.ask(neighbour.requests.overdue(self._shared.now, self._shared.settings.request_s))
         self.check(neighbour)
 
     def check(self, neighbour: Neighbour) -> None:
-        """Whether all that was asked for has come (5.4)."""
+        """Whether all that was asked for has come (Routing 5.4)."""
         if not neighbour.requests.asked and neighbour.adjacency.loaded():
             self._became_full()

@@ -33,7 +33,7 @@ class Flooding:
         self._says_else = says_else
 
     def update(self, peer: QksId, neighbour: Neighbour, carried: wire.Carried) -> None:
-        """Take in one LSA of an Update (6.1)."""
+        """Take in one LSA of an Update (Routing 6.1)."""
         shared = self._shared
         if carried.forwarder != peer:
             raise RemoteProtocolError(f"{peer} sent an LSA on in the name of {carried.forwarder}")
@@ -60,7 +60,7 @@ class Flooding:
                 self._newer(peer, neighbour, instance)
 
     def _same(self, peer: QksId, neighbour: Neighbour, instance: Instance) -> None:
-        """Acknowledge a copy, and no more, unless it is so much younger that its age counts (7.6)."""
+        """Acknowledge a copy, and no more, unless it is so much younger that its age counts (Routing 7.6)."""
         header, database = instance.header, self._shared.database
         known = database.get(header.key)
         if header.key.origin == self._shared.here or not database.is_younger(instance, self._shared.now):
@@ -97,7 +97,10 @@ class Flooding:
         return known is not None and known.header.generation < instance.header.generation
 
     def _own(self, peer: QksId, neighbour: Neighbour, carried: wire.Carried, header: wire.Header) -> None:
-        """Outdo it (6.5, 7.3): two instances of one sequence are two lives of this site, whichever counts as newer."""
+        """Outdo it (Routing 6.5 and 7.3).
+
+        Two instances of one sequence are two lives of this site, whichever counts as newer.
+        """
         last = self._shared.database.last(header.key)
         if last is not None and (header.generation, header.sequence) < (last.generation, last.sequence):
             self._send_back(neighbour, header)
@@ -108,19 +111,19 @@ class Flooding:
                 self._shared.drop(peer, Reason.LAST, header.key)
 
     def _is_admitted(self, peer: QksId, key: wire.Key, body: bytes, said: wire.Authentication) -> bool:
-        """Whether it passes the checks (6.2)."""
+        """Whether it passes the checks (Routing 6.2)."""
         reason = self._admission.refusal(peer, key, body, said, self._shared.now)
         if reason is not None:
             self._shared.drop(peer, reason, key)
         return reason is None
 
     def _acknowledge(self, neighbour: Neighbour, header: wire.Header) -> None:
-        """Acknowledge it (6.4): the neighbour has it, so it need not acknowledge it as well (6.3)."""
+        """Acknowledge it (Routing 6.4): the neighbour has it, so it need not acknowledge it as well (Routing 6.3)."""
         neighbour.unacknowledged.acknowledged(header)
         neighbour.acks.append(header)
 
     def install(self, instance: Instance, but: QksId | None = None) -> None:
-        """Take it into the database, and send it on to all neighbours `but` who sent it (6.1)."""
+        """Take it into the database, and send it on to all neighbours `but` who sent it (Routing 6.1)."""
         key, database = instance.header.key, self._shared.database
         before = database.get(key)
         database.install(instance)
@@ -131,12 +134,12 @@ class Flooding:
                 neighbour.updates[key] = instance
 
     def acknowledged(self, neighbour: Neighbour, headers: tuple[wire.Header, ...]) -> None:
-        """Take in an Ack (6.4)."""
+        """Take in an Ack (Routing 6.4)."""
         for header in headers:
             neighbour.unacknowledged.acknowledged(header)
 
     def tend(self, neighbour: Neighbour) -> None:
-        """Send again what was not acknowledged in time (6.3)."""
+        """Send again what was not acknowledged in time (Routing 6.3)."""
         for key in neighbour.unacknowledged.due(self._shared.now):
             instance = self._shared.database.get(key)
             if instance is not None:
@@ -144,5 +147,5 @@ class Flooding:
 
 
 def _says(body: wire.Preamble) -> object:
-    """Return what a body says that tables are made of: nothing, if its type is not known here (3.5)."""
+    """Return what a body says that tables are made of: nothing, if its type is not known here (Routing 3.5)."""
     return (body.withdrawn, body.transit, body.links, body.saes) if isinstance(body, wire.Body) else None

@@ -7,16 +7,14 @@ clock only dates what is said.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qss.core.routing.hold import Hold
+from qss.core.routing.parts import Parts
 from qss.model.identifiers import SaeId
 from qss.wire.routing import (
     MAX_GENERATION,
-    MAX_NEIGHBOURS,
-    MAX_PARTS,
     MAX_SEQUENCE,
     VERSION,
     Body,
@@ -28,9 +26,6 @@ from qss.wire.routing import (
     SaeState,
     Source,
 )
-
-SAES_BYTES = 48 * 1024
-"""Most bytes of SAEs in one LSA: the rest of it, and MessagePack, need room as well."""
 
 LAST = (MAX_GENERATION, MAX_SEQUENCE)
 """The version after which there is none. Who gets there has a site's key, and wants to silence it (Routing 3.2)."""
@@ -62,7 +57,7 @@ class Origination:
     origin: Origin
     generation: int = 0
     _links: tuple[LinkState, ...] = ()
-    _parts: list[tuple[SaeState, ...]] = field(default_factory=lambda: [()])
+    _parts: Parts = field(default_factory=Parts)
     _said: dict[Key, _Said] = field(default_factory=dict)
     _beyond: dict[Key, Header] = field(default_factory=dict)
     """Instances of before that somebody still has: what is said next must be newer."""
@@ -79,11 +74,16 @@ class Origination:
 
     def set_saes(self, saes: Mapping[SaeId, bytes | None]) -> None:
         """Say from now on that these SAEs are at home here, with their statements."""
-        self._parts = _parted([SaeState(sae, saes[sae]) for sae in sorted(saes)])
+        self._parts.set(SaeState(sae, saes[sae]) for sae in sorted(saes))
         self._look_at = 0.0
 
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """SAEs at home here that no LSA can tell of."""
+        return self._parts.untold
+
     def leave(self) -> None:
-        """Withdraw all, and say nothing more."""
+        """Withdraw all, and say nothing more (Routing 7.4)."""
         self._leaving, self._look_at = True, 0.0
 
     def heard_own(self, header: Header) -> None:
@@ -98,7 +98,7 @@ class Origination:
         return self._last_version(key) == LAST
 
     def due(self, now: float, wall: float) -> Iterator[Body]:
-        """Yield what is to be said now. Costs nothing where that is nothing."""
+        """Yield what is to be said now (Routing 7.5). Costs nothing where that is nothing."""
         if now < self._look_at:
             return
         wanted = {} if self._leaving else dict(self._wanted())
@@ -121,7 +121,7 @@ class Origination:
     def _wanted(self) -> Iterator[tuple[Key, tuple[LinkState, ...] | tuple[SaeState, ...]]]:
         site = self.origin.source.qks
         yield Key(site, LsaType.LINKS, 0), self._links
-        for part, saes in enumerate(self._parts):
+        for part, saes in self._parts:
             yield Key(site, LsaType.SAES, part), saes
 
     def _keys(self, wanted: Iterable[Key]) -> set[Key]:
@@ -138,6 +138,7 @@ class Origination:
         return said.body.withdrawn or wanted != now_said
 
     def _is_stale(self, key: Key, now: float) -> bool:
+        """Whether it is time to refresh it (Routing 7.2)."""
         return now - self._said[key].at >= self.origin.lifetime_s / REFRESHES
 
     def _say(
@@ -177,35 +178,3 @@ class Origination:
         generation, sequence = self._last_version(key)
         self._beyond.pop(key, None)
         return (generation + 1, 1) if sequence == MAX_SEQUENCE else (generation, sequence + 1)
-
-
-def _parted(saes: Sequence[SaeState]) -> list[tuple[SaeState, ...]]:
-    """Part SAEs into what fits into one LSA each. What would be too much for `MAX_PARTS` is not told.
-
-    An SAE has its part from its ID and the number of parts, a power of two: so one that comes or goes changes one LSA,
-    but for the few times that the number doubles.
-    """
-    number = 1
-    while True:
-        parts: list[list[SaeState]] = [[] for _ in range(number)]
-        for sae in saes:
-            parts[zlib.crc32(sae.sae.encode()) % number].append(sae)
-        if number == MAX_PARTS or all(map(_fits, parts)):
-            return [tuple(_fitting(part)) for part in parts]
-        number *= 2
-
-
-def _fits(part: Sequence[SaeState]) -> bool:
-    return len(part) <= MAX_NEIGHBOURS and sum(map(_size, part)) <= SAES_BYTES
-
-
-def _fitting(part: Sequence[SaeState]) -> Iterator[SaeState]:
-    room = SAES_BYTES
-    for sae in part[:MAX_NEIGHBOURS]:
-        room -= _size(sae)
-        if room >= 0:
-            yield sae
-
-
-def _size(sae: SaeState) -> int:
-    return len(sae.sae) + len(sae.statement or b"") + 8

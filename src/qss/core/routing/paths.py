@@ -1,4 +1,4 @@
-"""Paths through the network, as every routing module computes them alike (Routing 9). Pure.
+"""Paths through the network, as every routing module computes them alike (Routing 9.1 to 9.3, and 9.5). Pure.
 
 Of paths with the same cost the one with fewer links is better; of those, the one whose sites come first by their IDs,
 compared from the source on. So all sites agree on the best path, whatever order they learnt of the links in.

@@ -98,7 +98,10 @@ class Router:
             case ev.Broke(peer):
                 self._shared.drop(peer, ev.Reason.PROTOCOL, None)
             case ev.SaesAtHome(saes):
+                before = self._origination.untold
                 self._origination.set_saes(saes)
+                if self._origination.untold != before:
+                    self._shared.effects.append(ev.Untold(self._origination.untold))
             case ev.LinksUp(loads):
                 self._links.set_up(dict(loads))
                 self._tell_links()
@@ -143,6 +146,11 @@ class Router:
     def dropped(self) -> Counter[tuple[QksId, ev.Reason]]:
         """How much of each neighbour was dropped, and why."""
         return Counter(self._shared.dropped)
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """SAEs at home here that no LSA can tell of."""
+        return self._origination.untold
 
     def told_of(self, peer: QksId) -> Told:
         """Return what is told of a link that works."""
@@ -223,7 +231,7 @@ class Router:
     # --- the table ------------------------------------------------------------------------------------------------
 
     def _says_else(self, key: wire.Key) -> None:
-        """An LSA says something else than before, or has passed its lifetime. Other types mean nothing here (3.5)."""
+        """An LSA says something else than before, or is no more. Other types mean nothing here (Routing 3.5)."""
         if key.type == wire.LsaType.LINKS:
             self._calculation.note(key)
         elif key.type == wire.LsaType.SAES:
