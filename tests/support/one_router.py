@@ -71,6 +71,8 @@ class OneRouter:
         """Signatures that were looked at."""
         self.lines: list[tuple[QksId, ev.Reason]] = []
         """What the shell is told to log as dropped."""
+        self.tables = 0
+        """How often the shell was told to have the table calculated."""
         self.sent: dict[QksId, list[wire.Message]] = {B: [], C: []}
         self._check = check
         origin = Origin(wire.Source(A, "h", 1), wire.Endpoint("h", 2))
@@ -111,6 +113,9 @@ class OneRouter:
                 self.sent[effect.peer] += effect.messages
             elif isinstance(effect, ev.Dropped):
                 self.lines.append((effect.peer, effect.reason))
+            elif isinstance(effect, ev.TableChanged):
+                self.tables += 1
+                self.router.calculate()
 
     def connect(self, peer: QksId) -> None:
         """Connect a neighbour."""

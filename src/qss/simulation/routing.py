@@ -96,9 +96,14 @@ class Network:
         weather: Weather | None = None,
         settings: RouterSettings | None = None,
         lifetime_s: int = 90,
+        loads: Mapping[Road, Load] | None = None,
+        no_transit: Iterable[QksId] = (),
         stated: Stated | None = None,
     ) -> None:
-        """Make the sites at the ends of `roads`; nothing is connected yet. The same seed gives the same run."""
+        """Make the sites at the ends of `roads`; nothing is connected yet. The same seed gives the same run.
+
+        Links that have none of `loads` are full. No path leads through a site of `no_transit`.
+        """
         self.now = 0.0
         self.weather = weather or Weather()
         self.settings = settings or RouterSettings()
@@ -118,7 +123,9 @@ class Network:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._connections: dict[tuple[QksId, QksId], _Connection] = {}
         """By both ends, in both orders."""
-        self.roads = {road(one, other): FULL_LOAD for one, other in roads}
+        self.roads = {road(one, other): FULL_LOAD for one, other in roads} | dict(loads or {})
+        self.first_loads = dict(self.roads)
+        self.no_transit = frozenset(no_transit)
         self.sites = tuple(sorted({site for each in self.roads for site in each}))
         """All that there are, whether they run or not."""
         self.routers: dict[QksId, Router] = {}
@@ -130,7 +137,9 @@ class Network:
 
     def start(self, site: QksId, generation: int = 0, asleep_s: float = 0.0) -> None:
         """Start a site, or start it again: it knows nothing. `asleep_s`: how much later it begins to count time."""
-        origin = Origin(wire.Source(site, "host", 1), wire.Endpoint("host", 2), lifetime_s=self.lifetime_s)
+        origin = Origin(
+            wire.Source(site, "host", 1), wire.Endpoint("host", 2), self.lifetime_s, site not in self.no_transit
+        )
         router = Router(origin, sign_as(site), verify, self._stated, self.settings, generation)
         self.routers[site] = router
         self._publish_saes(site)

@@ -1,19 +1,22 @@
 """What the tables of a simulated network should be, from what is so and not from what was said.
 
-The graph is that of the roads that are there and connected, at the costs that their ends tell; the homes are those that
-the sites were given. Every site is to know best paths and homes of whatever it can reach. What a site still knows of
-those that it cannot reach is not judged: it may, until their lifetime has passed.
+The graph is that of the roads that are there and connected, at the cost of the key that they have; the homes are those
+that the sites were given. A link whose key has changed is told damped (Routing 8.3), so of the costs that may be told
+then the one that is told is taken, and the link has to be told again if it is none of them. Every site is to know best
+paths and homes of whatever it can reach. What a site still knows of those that it cannot reach is not judged: it may,
+until their lifetime has passed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from qss.core.routing.cost import Told
 from qss.core.routing.paths import shortest_paths
 from qss.core.routing.table import Table
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Edge, Graph, Path
-from qss.simulation.routing import Network
+from qss.simulation.routing import Network, road
 
 
 class Truth:
@@ -29,20 +32,41 @@ class Truth:
         self._right: dict[QksId, Table] = {}
         """Tables that were found right."""
 
-    def graph(self) -> Graph:
-        """Return the network of what runs and is connected."""
+    def graph(self) -> Graph | None:
+        """Return the network of what runs and is connected; None if a cost is told that may not be."""
         edges: dict[QksId, dict[QksId, Edge]] = {}
         for each in self._network.roads:
-            one, other = each
+            one, other = sorted(each)
             if self._network.is_connected(one, other):
-                told = [self._network.routers[a].told_of(b) for a, b in ((one, other), (other, one))]
+                ends = [self._told(one, other), self._told(other, one)]
+                told = [each for each in ends if each is not None]
+                if len(told) < len(ends):
+                    return None
                 edge = Edge(max(cost.cost for cost in told), min(cost.available_bits for cost in told))
                 edges.setdefault(one, {})[other] = edges.setdefault(other, {})[one] = edge
-        return Graph(edges, frozenset(edges))
+        return Graph(edges, frozenset(edges) - self._network.no_transit)
+
+    def _told(self, one: QksId, other: QksId) -> Told | None:
+        """Return what `one` has to tell of the link (Routing 8.1 to 8.4), None if that is not what it tells."""
+        weights = self._network.settings.weights
+        load, first = (loads[road(one, other)] for loads in (self._network.roads, self._network.first_loads))
+        exact = weights.base - weights.level * min(1.0, load.available_bits / load.capacity_bits)
+        step = weights.base / 16
+        if load == first:
+            bits = 1 << load.available_bits.bit_length() - 1 if load.available_bits else 0
+            cost = max(1, round(round(exact / step) * step)) + load.administrative_cost
+            return Told(cost if bits else cost + (1 << 20), bits)
+        told = self._network.routers[one].told_of(other)
+        if told.available_bits == 0:  # perhaps it has some again, and it is not told yet whether that lasts
+            return told if load.available_bits < load.capacity_bits / 16 else None
+        off = abs(told.cost - load.administrative_cost - exact)
+        return told if load.available_bits and off <= step + 1 else None
 
     def wrong(self) -> list[QksId]:
         """Return the sites whose tables are not what they should be, in order."""
         graph, saes = self.graph(), self._network.saes
+        if graph is None:
+            return sorted(self._network.routers.keys() - self._liars)
         if graph != self._graph:
             self._graph, self._paths, self._right = graph, {}, {}
         if saes != self._saes:

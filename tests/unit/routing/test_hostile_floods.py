@@ -8,10 +8,11 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from qss.core.routing import admission, neighbour, request_list
+from qss.core.routing import admission, hold, neighbour, request_list
 from qss.core.routing.adjacency import Phase
 from qss.core.routing.events import Disconnect, Reason, Received, Tick
 from qss.model.errors import RemoteProtocolError, Unauthorised
+from qss.model.identifiers import SaeId
 from qss.wire import routing as wire
 from support.one_router import UNSIGNED, A, B, C, OneRouter, acks, carried, header_of, lsas, saes_of
 
@@ -95,6 +96,23 @@ def test_an_origin_cannot_make_the_network_busy_with_all_its_parts(site):
         site.send(B, *(carried(saes_of("D", sequence, part=part)) for part in range(64)))
     assert site.checks - checks == admission.ORIGIN_BURST
     assert acks(site.send(B, carried(saes_of("E")))) == [header_of(saes_of("E"))]
+
+
+def test_an_origin_that_changes_all_the_time_has_one_table_a_second_calculated(site):
+    site.tables, sequence = 0, 0
+    for _ in range(800):
+        site.now += 1 / 80
+        sequence += 1
+        site.send(B, carried(saes_of("D", sequence, f"sae:{sequence}", part=sequence % 16)))
+        if sequence % 4 == 0:
+            site.feed(Tick())
+        if sequence % 80 == 0:
+            site.hello(B)
+            site.hello(C)
+    assert sum(site.dropped.values()) < 10, "nothing of this is too often"
+    assert hold.BURST < site.tables <= hold.BURST + 10 / hold.LONGEST_HOLD_S + 1
+    site.run(2)
+    assert site.router.table.homes[SaeId(f"sae:{sequence}")] == "D"
 
 
 # --- what is asked for much -----------------------------------------------------------------------------------------

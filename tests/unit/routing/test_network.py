@@ -9,7 +9,7 @@ import pytest
 from qss.core.routing.events import Disconnect, Tick
 from qss.model.identifiers import SaeId
 from qss.model.network import Load
-from qss.simulation.routing import FULL_LOAD, Network, Weather
+from qss.simulation.routing import FULL_LOAD, Network, Weather, road
 from qss.simulation.routing_truth import settle
 from qss.simulation.topologies import grid, line, ring, site, tangle
 from qss.wire import routing as wire
@@ -23,6 +23,25 @@ def test_from_a_cold_start_all_tables_become_right(shape):
     network = Network(TOPOLOGIES[shape])
     network.connect_all()
     settle(network, 2.0)
+
+
+@pytest.mark.parametrize("shape", TOPOLOGIES)
+def test_costs_and_ways_are_those_of_the_key_that_links_have(shape):
+    """Each link has another load, some have none, and through two sites no path may lead."""
+    dice = random.Random(shape)
+    loads = {
+        road(*pair): Load(dice.choice((0, 1, dice.randrange(1 << 20))), 1 << 20, dice.choice((0, 7)))
+        for pair in TOPOLOGIES[shape]
+    }
+    sites = sorted({one for pair in TOPOLOGIES[shape] for one in pair})
+    network = Network(TOPOLOGIES[shape], loads=loads, no_transit=dice.sample(sites, 2))
+    network.connect_all()
+    settle(network, 3.0)
+    assert len({edge for edges in network.routers[sites[0]].table.graph.edges.values() for edge in edges.values()}) > 3
+    for pair in dice.sample(TOPOLOGIES[shape], 4):
+        network.set_load(*pair, Load(dice.randrange(1 << 20), 1 << 20))
+        network.run(2.5)
+    settle(network, 1.0)
 
 
 @pytest.mark.parametrize("shape", TOPOLOGIES)

@@ -100,27 +100,26 @@ class Homes:
         """Take in what an LSA says now: nothing, if it was withdrawn or has passed its lifetime."""
         origin = QksId(key.origin)
         before = {claim.sae: claim for claim in self._claims.pop(key, ())}
-        claims = [self._claim(before, state, own=origin == self._here) for state in states if self._says(origin, state)]
+        own = origin == self._here
+        claims: list[_Claim] = []
+        for state in states:
+            if state.statement is None and not own:
+                continue
+            claim = before.pop(SaeId(state.sae), None)
+            if claim is None or claim.statement != state.statement:
+                claim = claim or _Claim(SaeId(state.sae), None)  # one of before counts on until it is looked at
+                claim.statement, claim.seen = state.statement, own
+            claims.append(claim)
         for claim in before.values():
             self._count(claim, origin, counts=False)
         self._wait(origin, key, [claim for claim in claims if not claim.seen])
         if claims:
             self._claims[key] = tuple(claims)
-        if origin == self._here:
+        if own:
             for claim in claims:
                 self._count(claim, origin, counts=True)
         elif self._unseen.keys() == {origin}:  # if others wait as well, it has its turn with them
             self._look(now, wall)
-
-    def _says(self, origin: QksId, state: SaeState) -> bool:
-        return state.statement is not None or origin == self._here
-
-    def _claim(self, before: dict[SaeId, _Claim], state: SaeState, *, own: bool) -> _Claim:
-        """Return the claim of before, if there is one: it counts on while another statement waits to be looked at."""
-        claim = before.pop(SaeId(state.sae), None) or _Claim(SaeId(state.sae), None)
-        claim.seen = own or (claim.seen and claim.statement == state.statement)
-        claim.statement = state.statement
-        return claim
 
     def _wait(self, origin: QksId, key: Key, claims: list[_Claim]) -> None:
         waiting = self._unseen.get(origin, {})
