@@ -3,7 +3,7 @@
     chapter            file                            what to touch for a change
     ─────────────────  ──────────────────────────────  ────────────────────────────────────────────────────────────────
     2 frames, shapes   wire/routing.py                 a message: a class there, `Router._received`, section 2
-    3 LSAs             wire/routing.py, homes.py       a type of LSA: `LsaType`, members and checks in `decode_body`;
+    3 LSAs             wire/lsa.py, homes.py           a type of LSA: `LsaType`, members and checks in `decode_body`;
                                                        `Origination._wanted` says it, `Router._says_else` uses it
     4 adjacency        adjacency.py                    a phase or step: the table `_AFTER`, and the essay above it
     5 exchange         exchange.py, request_list.py
