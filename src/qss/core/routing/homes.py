@@ -89,7 +89,7 @@ class Homes:
         return not self._unseen
 
     def homes(self) -> Mapping[SaeId, QksId]:
-        """Return the home of each SAE that has one and only one that counts; later changes do not change it."""
+        """Return the home of each SAE that has one that counts. What was given is not changed by what comes later."""
         if self._given is None:
             self._given = dict(self._homes)
         return self._given
