@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import qss.servers.counts
-import qss.wire.routes
+import qss.wire.routing_metrics
 import qss.wire.status
 from qss.app.configuration import load
 from qss.app.module_states import OUTCOMES
@@ -94,7 +94,7 @@ def test_section_8_of_northbound_lists_every_metric() -> None:
     """Metrics are made in `wire` and counted in `servers.counts`; a new one belongs into the page."""
     made = {
         metric.name
-        for room in (qss.wire.routes, qss.wire.status, qss.servers.counts)
+        for room in (qss.wire.routing_metrics, qss.wire.status, qss.servers.counts)
         for metric in vars(room).values()
         if isinstance(metric, Metric)
     }
@@ -108,7 +108,7 @@ def test_metrics_are_made_where_the_page_is_held_to_them() -> None:
         for source in (ROOT / "src").rglob("*.py")
         if re.search(r"\bMetric\(\s*\"", source.read_text("utf-8"))
     }
-    assert makers == {"wire/routes.py", "wire/status.py", "servers/counts.py"}
+    assert makers == {"wire/routing_metrics.py", "wire/status.py", "servers/counts.py"}
 
 
 def test_section_8_of_northbound_names_every_state_and_outcome() -> None:

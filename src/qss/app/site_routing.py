@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from qss.app.homes import Homes
 from qss.app.settling import GIVEN_UP_S, has_settled
 from qss.app.site_tables import RoutingCosts, Tls
 from qss.core.routing import CostWeights, Origin, Router, RouterSettings
+from qss.core.routing.events import Happening
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Graph, Route, SiteState
@@ -24,7 +26,8 @@ from qss.runtime.tasks import Defect
 from qss.transport.connection import Connection
 from qss.wire import routing as wire
 from qss.wire.metrics import Sample
-from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, routing_samples
+from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus
+from qss.wire.routing_metrics import RoutingCounts, routing_samples
 
 
 class SiteRouting:
@@ -174,6 +177,7 @@ class SiteRouting:
                 )
                 for route in self._module.routes()
             ),
+            contested={str(sae): tuple(map(str, sites)) for sae, sites in sorted(router.contested.items())},
         )
 
     def lsas(self) -> tuple[LsaView, ...]:
@@ -184,10 +188,27 @@ class SiteRouting:
 
     def samples(self) -> Iterator[Sample]:
         """Yield metrics."""
-        router = self._module.router
-        full: dict[str, bool] = {peer: router.adjacency(peer).full for peer in self._neighbours}
-        dropped = {(str(peer), str(reason)): count for (peer, reason), count in router.dropped.items()}
-        return routing_samples(full, len(router.database), len(router.untold), dropped)
+        router, routes = self._module.router, list(self._module.routes())
+        reachable = sum(route.next_hop is not None for route in routes)
+        return routing_samples(
+            RoutingCounts(
+                full={peer: router.adjacency(peer).full for peer in self._neighbours},
+                happened={
+                    (peer, str(what)): router.happened[peer, what] for peer in self._neighbours for what in Happening
+                },
+                dropped={(str(peer), str(reason)): count for (peer, reason), count in router.dropped.items()},
+                lsas=Counter(str(instance.header.key.type) for instance in router.database),
+                originated={str(lsa_type): count for lsa_type, count in router.originated.items()},
+                costs={str(peer): told.cost for peer, told in router.told_of_all().items()},
+                changed=self._changed_at,
+                saes={
+                    "reachable": reachable,
+                    "unreachable": len(routes) - reachable,
+                    "contested": len(router.contested),
+                },
+                untold=len(router.untold),
+            )
+        )
 
 
 def _lsa(carried: wire.Carried, body: wire.Preamble) -> LsaView:

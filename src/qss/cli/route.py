@@ -49,6 +49,11 @@ def show(asked: Asked) -> None:
     for peer, phase in seen.neighbours.items():
         if phase != "full":
             click.echo(f"the routing module of {peer} is not heard ({phase})")
+    through_none = sorted({end for link in seen.links for end in link.ends} - set(seen.repeaters))
+    if through_none:
+        click.echo(f"no way leads through {', '.join(through_none)}: transit is off there")
+    for sae, homes in seen.contested.items():
+        click.echo(f"{sae} has several homes, {' and '.join(homes)}, and is served at none: remove it at all but one")
     if not seen.settled:
         click.echo("not the whole network: the routing module has just started, or cannot be asked (see the log)")
 

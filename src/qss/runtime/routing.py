@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import assert_never
@@ -39,8 +40,24 @@ LEAVING_S = 0.1
 TOLD_S = 60.0
 """What is dropped of one neighbour, for one reason, is logged once in this time."""
 
+OFTEN = 4
+"""So many of what should not happen, in `TOLD_S`, are worth a line."""
+
 NAMED = 10
 """SAEs that are named in one line; of more, their number is told."""
+
+_OFTEN = {
+    ev.Happening.RESYNC: "a neighbour goes on knowing something else of the network",
+    ev.Happening.OUTDONE: "somebody else speaks as this site",
+}
+"""What is logged if it happens often."""
+
+_REMEDIES = {
+    ev.Happening.RESYNC: "compare `qss route lsdb` at both sites: one of them may refuse what the other has; its log "
+    "and qss_routing_dropped_lsas_total say why",
+    ev.Happening.OUTDONE: "end the other process that has this site's certificate: a second node, or a node with its "
+    "routing module inside beside `qss routing` (then set routing.process)",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +82,8 @@ class RoutingModule:
         self._defective = self._calculating = False
         self._site = SiteState()
         self._watchers: list[Callable[[], None]] = []
-        self._told_at: dict[tuple[QksId, ev.Reason], float] = {}
+        self._lately: dict[tuple[QksId, ev.Happening], deque[float]] = {}
+        self._told_at: dict[tuple[QksId, ev.Reason | ev.Happening], float] = {}
         self._tasks = Tasks(defect)
         self._paces = {peer: Pace(clock) for peer in neighbours}
         self._sessions = {peer: self._session(peer) for peer in neighbours}
@@ -182,6 +200,8 @@ class RoutingModule:
                 self._sessions[peer].disconnect(reason)
             case ev.Dropped(peer, reason, key):
                 self._tell_dropped(peer, reason, key)
+            case ev.Happened(peer, what):
+                self._tell_happened(peer, what)
             case ev.Untold(saes):
                 _tell_untold(saes)
             case ev.TableChanged():
@@ -208,12 +228,42 @@ class RoutingModule:
             self._defective = True
             self._defect(error)
 
-    def _tell_dropped(self, peer: QksId, reason: ev.Reason, key: wire.Key | None) -> None:
-        """Log it, but not so often that whoever sends nothing else fills the log: the counters have it all."""
-        now, told_at = self._clock(), self._told_at.get((peer, reason))
+    def _tell_happened(self, peer: QksId, what: ev.Happening) -> None:
+        match what:
+            case ev.Happening.FULL:
+                if self._may_tell(peer, what):
+                    _log.info("routing agrees with a neighbour", peer=peer)
+            case ev.Happening.NOT_FULL:
+                if self._may_tell(peer, what):
+                    _log.warning("routing agrees with a neighbour no more", peer=peer)
+            case ev.Happening.RETRANSMISSION:
+                pass  # counted
+            case ev.Happening.RESYNC | ev.Happening.OUTDONE:
+                if self._is_often(peer, what):
+                    _log.warning(_OFTEN[what], peer=peer, remedy=_REMEDIES[what])
+            case _:
+                assert_never(what)
+
+    def _may_tell(self, peer: QksId, what: ev.Reason | ev.Happening) -> bool:
+        """Whether it was not told lately: whoever does nothing else does not fill the log; counters have it all."""
+        now, told_at = self._clock(), self._told_at.get((peer, what))
         if told_at is not None and now - told_at < TOLD_S:
+            return False
+        self._told_at[peer, what] = now
+        return True
+
+    def _is_often(self, peer: QksId, what: ev.Happening) -> bool:
+        """Whether it has happened so often lately that somebody should look; once, and then after as many more."""
+        now, lately = self._clock(), self._lately.setdefault((peer, what), deque(maxlen=OFTEN))
+        lately.append(now)
+        is_often = len(lately) == OFTEN and now - lately[0] <= TOLD_S
+        if is_often:
+            lately.clear()
+        return is_often
+
+    def _tell_dropped(self, peer: QksId, reason: ev.Reason, key: wire.Key | None) -> None:
+        if not self._may_tell(peer, reason):
             return
-        self._told_at[peer, reason] = now
         _log.warning(
             "what a neighbour sent was dropped" if key is None else "an LSA was dropped",
             peer=peer,

@@ -1,20 +1,14 @@
-"""What a site knows of the network: the data models of Admin's `/routing` and `/routing/lsas`, and its metrics."""
+"""What a site knows of the network: the data models of Admin's `/routing` and `/routing/lsas`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from qss.model.identifiers import QksId
 from qss.model.network import Edge, Graph
 from qss.wire.answers import parse_answer
-from qss.wire.metrics import Metric, Sample
-
-ADJACENCY = Metric("qss_routing_adjacency", "gauge", "Whether the neighbour's routing module agrees: 1 or 0.")
-LSAS = Metric("qss_routing_lsas", "gauge", "Link state advertisements that are known.")
-UNTOLD = Metric("qss_routing_untold_saes", "gauge", "SAEs at home here that no advertisement can tell of.")
-DROPPED = Metric("qss_routing_dropped_lsas_total", "counter", "Link state advertisements that were not taken.")
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +48,8 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     repeaters: tuple[str, ...]
     """Sites through which ways may lead."""
     routes: tuple[RouteView, ...]
+    contested: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """SAEs with two homes or more that count, which are served at none, and these homes."""
 
 
 def graph_of(status: RoutingStatus) -> Graph:
@@ -109,15 +105,3 @@ def render_routing(status: RoutingStatus) -> bytes:
 def parse_routing(body: bytes) -> RoutingStatus:
     """Return the view. Raises `RemoteProtocolError`."""
     return parse_answer(body, RoutingStatus)
-
-
-def routing_samples(
-    full: Mapping[str, bool], lsas: int, untold: int, dropped: Mapping[tuple[str, str], int]
-) -> Iterator[Sample]:
-    """Yield metrics: whether each neighbour's adjacency is full, how much is known, untold, and was not taken."""
-    for peer, is_full in full.items():
-        yield Sample(ADJACENCY, (("peer", peer),), int(is_full))
-    yield Sample(LSAS, (), lsas)
-    yield Sample(UNTOLD, (), untold)
-    for (peer, reason), count in sorted(dropped.items()):
-        yield Sample(DROPPED, (("peer", peer), ("reason", str(reason))), count)

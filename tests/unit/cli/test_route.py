@@ -143,6 +143,15 @@ def test_a_view_that_is_not_whole_yet_is_said_to_be_so(run, monkeypatch):
     assert "not the whole network" in run("show").output
 
 
+def test_what_keeps_a_way_or_a_home_from_being_is_told(run, monkeypatch):
+    odd = view(repeaters=("A", "B", "E"), contested={"sae:two": ("B", "C")})
+    monkeypatch.setattr(Site, "routing", lambda _: answer(odd))
+    shown = run("show").output
+    assert "no way leads through C, D: transit is off there" in shown
+    assert "sae:two has several homes, B and C, and is served at none: remove it at all but one" in shown
+    assert "transit is off" not in run("graph").output
+
+
 def test_a_node_whose_module_is_elsewhere_says_whom_to_ask(run, monkeypatch):
     async def refuse(_):
         raise KeyServerRefused(404, "there is nothing at this path")

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from qss.core.routing import Origin, Router, RouterSettings
-from qss.core.routing.events import Reason
+from qss.core.routing.events import Happening, Reason
 from qss.model.errors import ConnectionLost
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load
@@ -111,7 +111,7 @@ async def test_garbage_ends_the_connection_it_came_on_and_is_counted_and_told(fr
             await settled()
         assert site.b.closed
         assert site.a.router.dropped == {(B, Reason.PROTOCOL): 1}
-        (told,) = [log for log in logs if log["log_level"] == "warning"]
+        (told,) = [log for log in logs if log["event"] == "what a neighbour sent was dropped"]
         assert (told["peer"], told["reason"]) == (B, "protocol")
         (ended,) = [log for log in logs if log["event"] == "disconnected"]
         assert ended["peer"] == B
@@ -133,14 +133,14 @@ async def test_who_connects_and_talks_garbage_again_and_again_does_not_fill_the_
                 site.connect()
                 await asyncio.sleep(0.1)
         assert site.a.router.dropped == {(B, Reason.PROTOCOL): 50}
-        assert len([log for log in logs if log["log_level"] == "warning"]) == 1
+        assert len([log for log in logs if log["event"] == "what a neighbour sent was dropped"]) == 1
         await asyncio.sleep(routing.TOLD_S)
         site.connect()
         await settled()
         with capture_logs() as logs:
             site.b.put(b"garbage")
             await settled()
-        (told,) = [log for log in logs if log["log_level"] == "warning"]
+        (told,) = [log for log in logs if log["event"] == "what a neighbour sent was dropped"]
         assert told["so_far"] == 51
 
 
@@ -232,3 +232,32 @@ async def test_who_breaks_off_in_the_midst_of_it_all_is_forgotten():
             site.connect()
             await settled()
         assert await site.works()
+
+
+@in_virtual_time
+async def test_a_neighbour_that_comes_and_goes_is_told_once_a_minute():
+    async with Site() as site:
+        await site.become_full()
+        with capture_logs() as logs:
+            for _ in range(20):
+                site.b.put(b"garbage")
+                await settled()
+                site.connect()
+                await settled()
+                await site.become_full()
+        events = [log["event"] for log in logs]
+        assert events.count("routing agrees with a neighbour no more") == 1
+        assert site.a.router.happened[B, Happening.NOT_FULL] == 20
+
+
+@in_virtual_time
+async def test_whoever_speaks_as_this_site_again_and_again_is_told_with_what_to_do():
+    async with Site() as site:
+        await site.become_full()
+        with capture_logs() as logs:
+            for sequence in range(1, 3 * routing.OFTEN):
+                site.say(wire.Update((carried(saes_of("A", 1000 * sequence)),)))
+                await asyncio.sleep(1)
+        told = [log for log in logs if log["event"] == "somebody else speaks as this site"]
+        assert [(log["peer"], "end the other process" in log["remedy"]) for log in told] == [(B, True)] * 2
+        assert site.a.router.happened[B, Happening.OUTDONE] == 3 * routing.OFTEN - 1

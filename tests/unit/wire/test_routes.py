@@ -7,8 +7,7 @@ import json
 import pytest
 
 from qss.model.errors import RemoteProtocolError
-from qss.wire.metrics import render_metrics
-from qss.wire.routes import LinkView, RouteView, RoutingStatus, parse_routing, render_routing, routing_samples
+from qss.wire.routes import LinkView, RouteView, RoutingStatus, parse_routing, render_routing
 
 STATUS = RoutingStatus(
     version=3,
@@ -38,14 +37,3 @@ def test_the_entries_are_those_of_table_1() -> None:
 def test_what_is_no_view_is_refused(body: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         parse_routing(body)
-
-
-def test_metrics() -> None:
-    text = render_metrics(routing_samples({"B": True, "C": False}, 4, 2, {("B", "signature"): 1})).decode()
-    assert [line for line in text.splitlines() if not line.startswith("#")] == [
-        'qss_routing_adjacency{peer="B"} 1',
-        'qss_routing_adjacency{peer="C"} 0',
-        "qss_routing_lsas 4",
-        "qss_routing_untold_saes 2",
-        'qss_routing_dropped_lsas_total{peer="B",reason="signature"} 1',
-    ]

@@ -117,6 +117,29 @@ class Dropped:
     key: Key | None
 
 
+class Happening(StrEnum):
+    """What an operator wants to know of a neighbour."""
+
+    FULL = "full"
+    """Its adjacency has become full."""
+    NOT_FULL = "not-full"
+    """It is full no more."""
+    RESYNC = "resync"
+    """Its database went on differing from this one, so all was told again (Routing 4.6)."""
+    RETRANSMISSION = "retransmission"
+    """It has not acknowledged an LSA in time (Routing 6.3)."""
+    OUTDONE = "outdone"
+    """It sent an LSA of this site that this module has not said, or not in this life (Routing 7.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something has happened with this neighbour."""
+
+    peer: QksId
+    what: Happening
+
+
 @dataclass(frozen=True, slots=True)
 class Untold:
     """Of these SAEs at home here no LSA can tell, for lack of room, or because others could not read it.
@@ -132,5 +155,5 @@ class TableChanged:
     """Ways or homes may not be what they were: have the table calculated once what is to be sent has been sent."""
 
 
-Effect = Send | Disconnect | Dropped | Untold | TableChanged
+Effect = Send | Disconnect | Dropped | Untold | Happened | TableChanged
 Effects = tuple[Effect, ...]

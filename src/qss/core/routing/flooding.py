@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from qss.core.routing.admission import Admission
 from qss.core.routing.database import Freshness, Instance
-from qss.core.routing.events import Reason
+from qss.core.routing.events import Happening, Reason
 from qss.core.routing.neighbour import Neighbour
 from qss.core.routing.origination import Origination
 from qss.core.routing.shared import Shared
@@ -106,6 +106,7 @@ class Flooding:
             self._send_back(neighbour, header)
         elif self._is_admitted(peer, header.key, carried.body, carried.authentication):
             neighbour.acks.append(header)
+            self._shared.note(peer, Happening.OUTDONE)
             self._origination.heard_own(header)
             if self._origination.is_over(header.key):
                 self._shared.drop(peer, Reason.LAST, header.key)
@@ -138,11 +139,12 @@ class Flooding:
         for header in headers:
             neighbour.unacknowledged.acknowledged(header)
 
-    def tend(self, neighbour: Neighbour) -> None:
+    def tend(self, peer: QksId, neighbour: Neighbour) -> None:
         """Send again what was not acknowledged in time (Routing 6.3)."""
         for key in neighbour.unacknowledged.due(self._shared.now):
             instance = self._shared.database.get(key)
             if instance is not None:
+                self._shared.note(peer, Happening.RETRANSMISSION)
                 neighbour.updates[key] = instance
 
 

@@ -75,6 +75,8 @@ class Homes:
         self._origins: dict[SaeId, tuple[QksId, ...]] = {}
         """By whom an SAE's home is claimed and counts, once for each LSA."""
         self._homes: dict[SaeId, QksId] = {}
+        self.contested: dict[SaeId, tuple[QksId, ...]] = {}
+        """SAEs with several homes that count, which are served by none, and these homes in the order of their IDs."""
         self._given: dict[SaeId, QksId] | None = None
         self._looks = Bucket(LOOKS_BURST, LOOKS_PER_SECOND)
         self._forged = Buckets[QksId](FORGED_BURST, FORGED_PER_SECOND)
@@ -222,7 +224,11 @@ class Homes:
             origins.remove(origin)
         if origins:
             self._origins[claim.sae] = tuple(origins)
-        self._set_home(claim.sae, self._home(set(origins)))
+        home = self._home(set(origins))
+        self.contested.pop(claim.sae, None)
+        if origins and home is None:
+            self.contested[claim.sae] = tuple(sorted(set(origins)))
+        self._set_home(claim.sae, home)
 
     def _home(self, origins: set[QksId]) -> QksId | None:
         """Return the home of an SAE that these claim: what this site itself says counts alone (Routing 3.4)."""

@@ -46,6 +46,10 @@ class SiteLinks:
         """Return what is told of a link that works."""
         return self._costs[peer].told
 
+    def told_of_all(self) -> dict[QksId, Told]:
+        """Return what is told of each link that works."""
+        return {peer: cost.told for peer, cost in self._costs.items()}
+
     def told(self, is_full: Callable[[QksId], bool]) -> list[LinkState]:
         """Return what is to be told: links that work, to neighbours whose adjacency is full (Routing 4.4)."""
         return [

@@ -7,7 +7,7 @@ Held here: which part of the protocol an event is for. Not here: the steps, whic
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
 from qss.core.routing import events as ev
@@ -25,7 +25,7 @@ from qss.core.routing.route_calculation import RouteCalculation
 from qss.core.routing.shared import RouterSettings, Shared
 from qss.core.routing.table import Table
 from qss.model.errors import LocalProtocolError
-from qss.model.identifiers import QksId
+from qss.model.identifiers import QksId, SaeId
 from qss.wire import routing as wire
 
 Sign = Callable[[bytes], wire.Authentication]
@@ -64,6 +64,8 @@ class Router:
         self._admission = Admission(verify, self._database)
         self._flooding = Flooding(self._shared, self._admission, self._origination, self._says_else)
         self._exchange = DatabaseExchange(self._shared, self._tell_links)
+        self._full = frozenset[QksId]()
+        self._originated: Counter[str] = Counter()
         self._tidied_at = 0.0
 
     # --- the way in -----------------------------------------------------------------------------------------------
@@ -83,6 +85,7 @@ class Router:
         for peer, neighbour in self._neighbours.items():
             if messages := neighbour.flush(self.here, now):
                 shared.effects.append(ev.Send(peer, messages))
+        self._note_full()
         if self._calculation.take_news(now):
             shared.effects.append(ev.TableChanged())
         return tuple(shared.effects)
@@ -148,6 +151,21 @@ class Router:
         return Counter(self._shared.dropped)
 
     @property
+    def happened(self) -> Counter[tuple[QksId, ev.Happening]]:
+        """How often what has happened with each neighbour."""
+        return Counter(self._shared.happened)
+
+    @property
+    def originated(self) -> Counter[str]:
+        """How many LSAs this site has told, by their type; refreshes are counted, too."""
+        return Counter(self._originated)
+
+    @property
+    def contested(self) -> Mapping[SaeId, tuple[QksId, ...]]:
+        """SAEs with several homes that count, and these homes."""
+        return self._homes.contested
+
+    @property
     def untold(self) -> tuple[str, ...]:
         """SAEs at home here that no LSA can tell of."""
         return self._origination.untold
@@ -155,6 +173,10 @@ class Router:
     def told_of(self, peer: QksId) -> Told:
         """Return what is told of a link that works."""
         return self._links.told_of(peer)
+
+    def told_of_all(self) -> Mapping[QksId, Told]:
+        """Return what is told of each link that works."""
+        return self._links.told_of_all()
 
     def adjacency(self, peer: QksId) -> Adjacency:
         """Return what is known of a neighbour."""
@@ -216,6 +238,12 @@ class Router:
                 case _:
                     assert_never(act)
 
+    def _note_full(self) -> None:
+        full = frozenset(peer for peer, neighbour in self._neighbours.items() if neighbour.adjacency.full)
+        for peer in sorted(full ^ self._full):
+            self._shared.note(peer, ev.Happening.FULL if peer in full else ev.Happening.NOT_FULL)
+        self._full = full
+
     # --- this site ------------------------------------------------------------------------------------------------
 
     def _tell_links(self) -> None:
@@ -226,6 +254,7 @@ class Router:
         for body in self._origination.due(now, self._shared.wall):
             encoded = wire.encode_body(body)
             header = wire.header_of(encoded, body)
+            self._originated[header.key.type] += 1
             self._flooding.install(Instance(header, encoded, body, self._sign(encoded), now, now))
 
     # --- the table ------------------------------------------------------------------------------------------------
@@ -256,7 +285,10 @@ class Router:
                 neighbour.drop(key)
         self._homes.tick(shared.now, shared.wall)
         for peer, neighbour in self._neighbours.items():
-            self._do(peer, neighbour, neighbour.adjacency.due(shared.now, settings.hello_s, settings.resync_s))
+            acts = neighbour.adjacency.due(shared.now, settings.hello_s, settings.resync_s)
+            if Act.SUMMARISE in acts:
+                shared.note(peer, ev.Happening.RESYNC)
+            self._do(peer, neighbour, acts)
             if neighbour.adjacency.two_way:
                 self._exchange.tend(neighbour)
-                self._flooding.tend(neighbour)
+                self._flooding.tend(peer, neighbour)

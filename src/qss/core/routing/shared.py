@@ -38,9 +38,15 @@ class Shared:
     neighbours: dict[QksId, Neighbour] = field(default_factory=dict)
     """Those that are connected."""
     dropped: Counter[tuple[QksId, ev.Reason]] = field(default_factory=Counter)
+    happened: Counter[tuple[QksId, ev.Happening]] = field(default_factory=Counter)
     effects: list[ev.Effect] = field(default_factory=list)
     now: float = 0.0
     wall: float = 0.0
+
+    def note(self, peer: QksId, what: ev.Happening) -> None:
+        """Count what has happened with a neighbour, and have it told."""
+        self.happened[peer, what] += 1
+        self.effects.append(ev.Happened(peer, what))
 
     def drop(self, peer: QksId, reason: ev.Reason, key: Key | None) -> None:
         """Count what a neighbour sent and is not taken, and have it told (Routing 6.2)."""
