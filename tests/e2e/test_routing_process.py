@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,27 @@ def test_the_network_is_the_same_to_all_and_outlives_the_module(tmp_path: Path, 
             network.until(lambda: seen(network, A)["sae:carol"] == (None, "C", 0), "no way through a dead key server")
             network.start(B)
             network.until(lambda: from_a.items() <= seen(network, A).items(), "all ways once more")
+
+
+def test_a_module_that_no_key_server_has_told_anything_says_nothing(tmp_path: Path, ports: list[int]) -> None:
+    """As when its node was not told of it, and has another one inside."""
+
+    def outdone(network: RunningNetwork) -> set[str]:
+        metrics = network.admin(B, "/metrics", network.network.pki.site(B))[1].decode()
+        return {line for line in metrics.splitlines() if 'event="outdone"' in line}
+
+    with running_network(tmp_path, SITES) as network:
+        network.until(lambda: seen(network, A).get("sae:carol") == ("B", "C", 2), "the way to C at A")
+        before = outdone(network)
+        pair = network.network.pki.site(B)
+        asking = ("--url", f"https://localhost:{ports[ADMIN]}", "--cert", pair.certificate, "--key", pair.key,
+                  "--ca", network.network.pki.authority.certificate)  # fmt: skip
+        with module(configured(network.network, ports)):
+            network.until(lambda: qss("route", "show", *asking).returncode == 0, "the module's Admin")
+            time.sleep(2)
+            assert seen(network, A)["sae:carol"] == ("B", "C", 2)
+            assert "the routing module of C is not heard (down)" in qss("route", "show", *asking).stdout
+        assert outdone(network) == before
 
 
 @pytest.mark.parametrize(

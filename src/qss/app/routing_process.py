@@ -26,7 +26,6 @@ from qss.app.routing_tables import RoutingConfiguration
 from qss.app.site_routing import SiteRouting
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
-from qss.model.identifiers import QksId
 from qss.pki.contexts import check_site, client_context, probe_context, server_context
 from qss.pki.own_call import check_own_call
 from qss.runtime.published import Published
@@ -35,6 +34,7 @@ from qss.servers.admin_door import AdminDoor, Views
 from qss.servers.administrators import Administrators
 from qss.servers.door import HttpsListener, Limits
 from qss.servers.routing import MAX_STATE_BYTES, PUBLISH_PATH, routing_actions
+from qss.transport.connection import Connection
 from qss.transport.listening import Listener, Route
 from qss.wire import routing as wire
 from qss.wire.routes import RoutingStatus, render_lsas, render_routing
@@ -132,7 +132,8 @@ async def running(configuration: RoutingConfiguration) -> AsyncIterator[RoutingP
         process = RoutingProcess(configuration, failed)
         peers = [link.peer for link in configuration.links]
         routing = SiteRouting(here, configuration.tls, configuration.routing, peers, fail)
-        callers: dict[QksId, Serve] = {peer: routing.serve(peer) for peer in peers if peer < here}
+        published = Published(routing)
+        callers = {peer: _once_begun(published, routing.serve(peer)) for peer in peers if peer < here}
         table = configuration.neighbours
         route = Route((wire.SUBPROTOCOL,), partial(serve_neighbour, callers), wire.MAX_FRAME_BYTES)
         listener = Listener(table.listen.host, table.listen.port, prepared.server, {ROUTING_PATH: route})
@@ -144,10 +145,7 @@ async def running(configuration: RoutingConfiguration) -> AsyncIterator[RoutingP
         stack.push_async_callback(tasks.cancelled)
         routing.start(configuration.site.external, table.address or process.addresses["routing"], int(time.time()))
         stack.push_async_callback(routing.stop)
-        for link in configuration.links:
-            if here < link.peer:  # Routing 1.1
-                dial(tasks, prepared.client, link.peer, link.address, ROUTING_PATH, wire, routing.serve(link.peer))
-        published = Published(routing)
+        tasks.start(_call_neighbours(configuration, prepared, routing, published, tasks), "neighbours")
         tasks.start(published.keep_watching(), "key server")
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
         admin = HttpsListener(
@@ -162,6 +160,33 @@ async def running(configuration: RoutingConfiguration) -> AsyncIterator[RoutingP
             await admin.start()
         process.addresses["admin"] = Address(*admin.address)
         yield process
+
+
+async def _call_neighbours(
+    configuration: RoutingConfiguration,
+    prepared: PreparedRouting,
+    routing: SiteRouting,
+    published: Published,
+    tasks: Tasks,
+) -> None:
+    """Call the neighbours that this site calls (Routing 1.1), once the key server has said how the site is.
+
+    A module that nobody has told anything would say that the site has nothing, beside one that knows better.
+    """
+    await published.begun.wait()
+    for link in configuration.links:
+        if configuration.site.id < link.peer:
+            dial(tasks, prepared.client, link.peer, link.address, ROUTING_PATH, wire, routing.serve(link.peer))
+
+
+def _once_begun(published: Published, serve: Serve) -> Serve:
+    async def serve_once_begun(connection: Connection) -> None:
+        if published.begun.is_set():
+            await serve(connection)
+        else:
+            await connection.close()
+
+    return serve_once_begun
 
 
 def _door(

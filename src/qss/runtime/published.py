@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import structlog
+
 from qss.model.network import SiteState
 from qss.ports.routing_table import RoutingTable
 from qss.wire.site_state import Publication
@@ -22,6 +24,9 @@ LOOK_S = 1.0
 """How often that is looked at, and what still counts is said again: links' cost follows their key by the clock."""
 
 
+_log = structlog.get_logger(__name__)
+
+
 class Published:
     """The key server's last word, as the routing table is told it. All methods belong to the event loop's thread."""
 
@@ -31,6 +36,8 @@ class Published:
         self._state: SiteState | None = None
         self._revision = 0
         self._heard_at: float | None = None
+        self.begun = asyncio.Event()
+        """Set once the key server has said anything: before that the module has nothing to say to the network."""
 
     @property
     def heard(self) -> bool:
@@ -45,8 +52,11 @@ class Published:
                 return False
             state = replace(self._state, links=state.links)
         self._state, self._revision = state, publication.revision
+        if self._heard_at is None:
+            _log.info("the key server says how the site is")
         self._heard_at = self._clock()
         self._table.publish(state)
+        self.begun.set()
         return True
 
     async def keep_watching(self) -> None:
@@ -60,6 +70,11 @@ class Published:
         if self._state is None:
             return
         if self._heard_at is not None and self._clock() - self._heard_at > SILENT_S:
+            _log.warning(
+                "the key server is silent: its links are taken to be down",
+                silent_s=SILENT_S,
+                remedy="see whether the site's node runs, and whether its routing.process is this module's Admin",
+            )
             self._heard_at = None
             self._state = replace(self._state, links={})
         self._table.publish(self._state)
