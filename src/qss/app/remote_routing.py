@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from msgspec.structs import replace
+
 from qss.app.catalogue import remote_table_of
 from qss.app.site_tables import SiteConfiguration
 from qss.client import AdminClient
@@ -17,6 +19,7 @@ from qss.model.network import Graph, Route, SiteState
 from qss.runtime.tasks import Defect, Tasks
 from qss.wire.metrics import Sample
 from qss.wire.routes import RoutingStatus
+from qss.wire.routing_metrics import SILENT
 
 
 class RemoteRouting:
@@ -67,11 +70,11 @@ class RemoteRouting:
 
     def status(self) -> RoutingStatus:
         """Return what the module has told last."""
-        return self._table.status
+        return replace(self._table.status, silent_s=round(self._table.silent_s, 1))
 
     def samples(self) -> Iterator[Sample]:
-        """Yield no metrics: the module has its own."""
-        return iter(())
+        """Yield whether the module can be asked; all else it has itself."""
+        yield Sample(SILENT, (), round(self._table.silent_s, 1))
 
 
 def _check_own(here: QksId, process: Address, certificate: PeerCertificate) -> None:

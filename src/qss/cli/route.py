@@ -54,6 +54,8 @@ def show(asked: Asked) -> None:
         click.echo(f"no way leads through {', '.join(through_none)}: transit is off there")
     for sae, homes in seen.contested.items():
         click.echo(f"{sae} has several homes, {' and '.join(homes)}, and is served at none: remove it at all but one")
+    if seen.silent_s:
+        click.echo(f"the routing module could not be asked for {seen.silent_s:.0f} s: this is what it knew then")
     if not seen.settled:
         click.echo("not the whole network: the routing module has just started, or cannot be asked (see the log)")
 

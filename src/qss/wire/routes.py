@@ -48,6 +48,8 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     repeaters: tuple[str, ...]
     """Sites through which ways may lead."""
     routes: tuple[RouteView, ...]
+    silent_s: float = 0.0
+    """For how many seconds a routing module in a process of its own could not be asked by the node that says this."""
     contested: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """SAEs with two homes or more that count, which are served at none, and these homes."""
 

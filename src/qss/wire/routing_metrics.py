@@ -15,6 +15,7 @@ ORIGINATED = Metric("qss_routing_originated_lsas_total", "counter", "Advertiseme
 LINK_COST = Metric("qss_routing_link_cost", "gauge", "What this site tells of the cost of a link.")
 CHANGED = Metric("qss_routing_table_changed_timestamp_seconds", "gauge", "When the table was made last.")
 SAES = Metric("qss_routing_saes", "gauge", "SAEs of the network, by what can be done for them.")
+SILENT = Metric("qss_routing_process_silent_seconds", "gauge", "For how long the routing module could not be asked.")
 UNTOLD = Metric("qss_routing_untold_saes", "gauge", "SAEs at home here that no advertisement can tell of.")
 
 

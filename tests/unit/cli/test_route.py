@@ -152,6 +152,11 @@ def test_what_keeps_a_way_or_a_home_from_being_is_told(run, monkeypatch):
     assert "transit is off" not in run("graph").output
 
 
+def test_what_a_module_said_before_it_fell_silent_is_said_to_be_old(run, monkeypatch):
+    monkeypatch.setattr(Site, "routing", lambda _: answer(view(silent_s=7.2)))
+    assert "the routing module could not be asked for 7 s: this is what it knew then" in run("show").output
+
+
 def test_a_node_whose_module_is_elsewhere_says_whom_to_ask(run, monkeypatch):
     async def refuse(_):
         raise KeyServerRefused(404, "there is nothing at this path")

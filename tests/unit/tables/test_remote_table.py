@@ -155,6 +155,19 @@ async def test_a_module_that_was_started_anew_is_told_all(world):
     assert module.sent[:2] == ["links", "all"]
 
 
+async def test_it_is_told_for_how_long_the_module_could_not_be_asked(world):
+    module, table = world
+    await until(lambda: table.route(BOB) is not None)
+    assert table.silent_s == 0.0
+    module.away = True
+    module.change(status(2))
+    await until(lambda: table._lost_at is not None)
+    table.now[0] += 2.5
+    assert table.silent_s == 2.5
+    module.away = False
+    await until(lambda: table.silent_s == 0.0)
+
+
 async def test_without_the_module_the_last_table_counts_for_a_while_and_then_none(world):
     module, table = world
     await until(lambda: table.route(BOB) is not None)

@@ -73,6 +73,7 @@ class RemoteTable:
         self._revision = time.time_ns() // 1000  # no process before this one had it
         self._published = asyncio.Event()
         self._confirmed_at = clock()
+        self._lost_at: float | None = clock()
         self._routes: Mapping[SaeId, Route] = {}
         self._graph = Graph()
         self._watchers: list[Callable[[], None]] = []
@@ -97,6 +98,11 @@ class RemoteTable:
     def graph(self) -> Graph:
         """The network's links, as the routing module has told last."""
         return self._graph
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the routing module could not be asked; 0: it can be."""
+        return 0.0 if self._lost_at is None else self._clock() - self._lost_at
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Have `changed` called whenever routes or graph may be others."""
@@ -143,11 +149,14 @@ class RemoteTable:
                 self._check(status)
             except QssError as error:
                 pause = trouble.pause(error)
+                if self._lost_at is None:
+                    self._lost_at = self._clock()
                 self._forget_what_is_stale()
                 after = self.status.version  # what was forgotten is news
                 await asyncio.sleep(pause)
                 continue
             trouble.over()
+            self._lost_at = None
             is_new, after, settled = status.version != after, status.version, status.settled
             self._weigh(status)
             if is_new:
