@@ -91,7 +91,7 @@ def read_authority(certificate_pem: bytes, key_pem: bytes, source: str) -> Autho
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except (ValueError, x509.ExtensionNotFound, x509.InvalidVersion) as error:
         raise PkiError(f"{source}: the authority's certificate cannot be read; give an X.509 CA in PEM form") from error
     if not constraints.ca:
         raise PkiError(f"{source}: the certificate is not that of an authority; make one with: qss pki ca")
@@ -110,7 +110,7 @@ def read_request(pem: bytes, source: str) -> PublicKey:
         request = x509.load_pem_x509_csr(pem)
         key = public_key_of(request, source)
         signed = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion) as error:
         raise PkiError(
             f"{source}: no certificate request that can be read; make one with: openssl req -new -key … -out …"
         ) from error

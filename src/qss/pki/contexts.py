@@ -198,7 +198,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     """Return the certificates of a PEM file, at least one, in order. Raises `PkiError`."""
     try:
         return x509.load_pem_x509_certificates(read(path))
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise PkiError(f"{path}: no certificate in PEM form; give a file that holds BEGIN CERTIFICATE") from error
 
 

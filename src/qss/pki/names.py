@@ -108,7 +108,7 @@ def names_in(certificate: x509.Certificate) -> PeerCertificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
-    except (ValueError, x509.DuplicateExtension) as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise PkiError(f"the names in the certificate cannot be read ({error}); make it anew") from error
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return PeerCertificate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +24,7 @@ from qss.pki.authority import (
     read_request,
 )
 from qss.pki.keys import new_private_key, private_key_pem
-from qss.pki.names import sae_subject, site_subject
+from qss.pki.names import common_name, sae_subject, site_subject
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -205,8 +206,23 @@ def test_a_request_must_be_signed_by_its_own_key():
         read_request(forged, "r.pem")
 
 
+def of_version_5() -> bytes:
+    request = x509.CertificateSigningRequestBuilder(common_name("x")).sign(new_private_key(), SHA256())
+    der = request.public_bytes(Encoding.DER)
+    at = der.index(b"\x02\x01\x00")
+    text = base64.encodebytes(der[:at] + b"\x02\x01\x04" + der[at + 3 :])
+    return b"-----BEGIN CERTIFICATE REQUEST-----\n" + text + b"-----END CERTIFICATE REQUEST-----\n"
+
+
 @pytest.mark.parametrize(
-    "pem", [b"", b"nonsense", b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"]
+    "pem",
+    [
+        b"",
+        b"nonsense",
+        b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+        of_version_5(),
+    ],
+    ids=["nothing", "nonsense", "no request", "version 5"],
 )
 def test_an_unreadable_request_is_refused(pem):
     with pytest.raises(PkiError, match=r"r\.pem: no certificate request"):

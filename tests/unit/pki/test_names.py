@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtensionOID
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -10,7 +15,8 @@ from qss.model.certificates import PeerCertificate, module_of, name_in, site_of,
 from qss.model.errors import PkiError, Unauthorised
 from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.folder import sae_file_stem
-from qss.pki.names import module_subject, peer_certificate, sae_subject, site_subject
+from qss.pki.keys import new_private_key
+from qss.pki.names import common_name, module_subject, names_in, peer_certificate, sae_subject, site_subject
 
 SAE_IDS = st.builds(
     lambda scheme, rest: SaeId(f"{scheme}:{rest}"),
@@ -162,3 +168,21 @@ def test_a_certificate_names_a_site_or_a_module():
     for uris in ((), ("sae:alice",), ("qks:A", "qkdm:A/1"), ("qkdm:A",)):
         with pytest.raises(Unauthorised):
             name_in(PeerCertificate("A/1", uris, ()))
+
+
+@pytest.mark.parametrize("names", ["3002a300", "3002a500", "3005860361fffe", "3003870101", "3002a000", "3005860761"])
+def test_names_that_cannot_be_read_are_told_as_such(names):
+    """Of kinds that the library does not know, no text, and cut short."""
+    key, now = new_private_key(), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(common_name("ca"), common_name("x"), key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex(names)),
+            critical=False,
+        )
+        .sign(key, SHA256())
+    )
+    with pytest.raises(PkiError, match="cannot be read"):
+        names_in(certificate)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from qss.model.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
 from qss.runtime.outbox import Outbox
-from qss.runtime.session import Session
+from qss.runtime.session import TOLD_LINES, Session
 from support.scripted_connection import ScriptedConnection
 from support.virtual_time import in_virtual_time, settled
 
@@ -381,3 +381,15 @@ async def test_after_an_end_the_next_connection_is_served():
     assert owner.begins == 2
     await owner.session.stop()
     await second
+
+
+@in_virtual_time
+async def test_a_peer_that_comes_and_goes_is_a_few_lines_a_minute():
+    owner = Owner()
+    with capture_logs() as logs:
+        for _ in range(50):
+            connection = ScriptedConnection()
+            connection.put(ConnectionLost("it was cut"))
+            await owner.session.serve(connection)
+    told = [log["event"] for log in logs]
+    assert told == ["connected", "disconnected"] * TOLD_LINES

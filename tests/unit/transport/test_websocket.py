@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from qss.model.certificates import site_of
 from qss.model.errors import ConnectionLost, ListenError, LocalProtocolError, Unauthorised
@@ -687,3 +688,29 @@ async def test_a_certificate_is_valid_for_as_long_as_it_says(pki) -> None:
         left = seconds_left(ends.dialled._transport.get_extra_info("ssl_object"))
         assert 9.9 * 86_400 < left <= 10 * 86_400
     assert seconds_left(None) is None
+
+
+async def test_a_caller_that_is_refused_again_and_again_is_a_line(pki) -> None:
+    async def nobody(_: WebSocketConnection) -> None:
+        raise Unauthorised("nobody may")
+
+    routes = {"/": Route(("test.1",), nobody)}
+    with capture_logs() as logs:
+        async with listening_at(pki, routes) as listener:
+            for number in range(4):
+                for site in "BC":
+                    context = pki.client_context(site)
+                    await lost(dial(pki, listener, f"/{number}", context=context))
+                    connection = await dial(pki, listener, context=context)
+                    await lost(connection.receive())
+                    await connection.close()
+    told = [log["event"] for log in logs]
+    assert told.count("somebody asked for a path that is not here") == 2
+    assert told.count("connection ended") == 2
+
+
+async def test_a_long_path_is_cut_in_the_log(pki) -> None:
+    with capture_logs() as logs:
+        async with listening_at(pki, {}) as listener:
+            await lost(dial(pki, listener, "/" + 5000 * "x"))
+    assert len(logs[0]["path"]) == 100

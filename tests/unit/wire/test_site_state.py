@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fuzz.__main__ import TARGETS, run
 
 from qss.model.errors import BadRequest, RemoteProtocolError
 from qss.model.identifiers import QksId, SaeId
@@ -67,3 +68,7 @@ def test_what_is_no_question_is_refused(body):
 def test_what_is_no_answer_is_the_other_ends_fault(body):
     with pytest.raises(RemoteProtocolError, match="none of Admin's"):
         parse_taken(body)
+
+
+def test_fuzzing_finds_nothing_in_a_short_while():
+    assert run(TARGETS["routing-admin"], 7, tries=3000) == 3000
