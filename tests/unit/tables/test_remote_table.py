@@ -165,6 +165,7 @@ async def test_it_is_told_for_how_long_the_module_could_not_be_asked(world):
     table.now[0] += 2.5
     assert table.silent_s == 2.5
     module.away = False
+    module.change(status(3))
     await until(lambda: table.silent_s == 0.0)
 
 
