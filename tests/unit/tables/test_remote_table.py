@@ -159,12 +159,12 @@ async def test_it_is_told_for_how_long_the_module_could_not_be_asked(world):
     module, table = world
     await until(lambda: table.route(BOB) is not None)
     assert table.silent_s == 0.0
-    module.away = True
+    module.away = Unavailable("away")
     module.change(status(2))
     await until(lambda: table._lost_at is not None)
     table.now[0] += 2.5
     assert table.silent_s == 2.5
-    module.away = False
+    module.away = None
     module.change(status(3))
     await until(lambda: table.silent_s == 0.0)
 
