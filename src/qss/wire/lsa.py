@@ -235,10 +235,25 @@ def decode_body(encoded: bytes) -> Body | Preamble:
 
     Raises `RemoteProtocolError` if it is none, or contradicts itself.
     """
+    try:
+        body = decode_frame(_BODY_DECODER, encoded, MAX_BODY_BYTES, _NAME)
+    except RemoteProtocolError:
+        body = None  # most are known: so this is tried first
+    if body is not None and _is_known(body):
+        _check(body)
+        return body
     preamble = decode_frame(_PREAMBLE_DECODER, encoded, MAX_BODY_BYTES, _NAME)
-    if preamble.version != VERSION or preamble.type not in KNOWN:
-        return preamble
-    body = decode_frame(_BODY_DECODER, encoded, MAX_BODY_BYTES, _NAME)
+    if _is_known(preamble):
+        raise RemoteProtocolError(f"an LSA of type {preamble.type} has not the members of such a one")
+    return preamble
+
+
+def _is_known(body: Preamble) -> bool:
+    return body.version == VERSION and body.type in KNOWN
+
+
+def _check(body: Body) -> None:
+    """Raise `RemoteProtocolError` if a body contradicts itself."""
     wrong = body.saes if body.type == LsaType.LINKS else body.links
     peers = {each.peer for each in body.links}
     named = len(body.links) + len(body.saes)
@@ -248,7 +263,6 @@ def decode_body(encoded: bytes) -> Body | Preamble:
         raise RemoteProtocolError("an LSA contradicts itself: a link of a site to itself")
     if body.part and body.type == LsaType.LINKS:
         raise RemoteProtocolError("links are told in part 0 alone")
-    return body
 
 
 def header_of(encoded: bytes, body: Preamble) -> Header:

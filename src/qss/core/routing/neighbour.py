@@ -68,8 +68,6 @@ class Neighbour:
 
     def flush(self, here: str, now: float) -> tuple[Message, ...]:
         """Return what has gathered, as messages of `here`, and note what has to be acknowledged."""
-        if not (self.updates or self.acks or self.messages):
-            return ()  # so it is for most neighbours at most events
         for run in fitting_runs(self._leaving(now), lambda lsa: lsa.size, UPDATE_BYTES, MAX_CARRIED):
             self.messages.append(Update(tuple(instance.carried(here, now) for instance in run)))
             for instance in run:

@@ -83,8 +83,10 @@ class Router:
         self._dispatch(event)
         self._originate()
         for peer, neighbour in self._neighbours.items():
-            if messages := neighbour.flush(self.here, now):
-                shared.effects.append(ev.Send(peer, messages))
+            if neighbour.updates or neighbour.acks or neighbour.messages:  # of most there are none at most events
+                messages = neighbour.flush(self.here, now)
+                if messages:
+                    shared.effects.append(ev.Send(peer, messages))
         self._note_full()
         if self._calculation.take_news(now):
             shared.effects.append(ev.TableChanged())
