@@ -87,7 +87,6 @@ class Router:
                 messages = neighbour.flush(self.here, now)
                 if messages:
                     shared.effects.append(ev.Send(peer, messages))
-        self._note_full()
         if self._calculation.take_news(now):
             shared.effects.append(ev.TableChanged())
         return tuple(shared.effects)
@@ -241,6 +240,7 @@ class Router:
                     assert_never(act)
 
     def _note_full(self) -> None:
+        """Note with which neighbours the adjacency has become full, or is so no more."""
         full = frozenset(peer for peer, neighbour in self._neighbours.items() if neighbour.adjacency.full)
         for peer in sorted(full ^ self._full):
             self._shared.note(peer, ev.Happening.FULL if peer in full else ev.Happening.NOT_FULL)
@@ -249,6 +249,8 @@ class Router:
     # --- this site ------------------------------------------------------------------------------------------------
 
     def _tell_links(self) -> None:
+        """Links may work that did not, or the other way round (Routing 4.4)."""
+        self._note_full()
         self._origination.set_links(self._links.told(lambda peer: self.adjacency(peer).full))
 
     def _originate(self) -> None:
