@@ -17,7 +17,7 @@ from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord
-from qss.wire.external import Frame, Reason, decode, encode
+from qss.wire.external import Frame, Reason, decode, encode, split
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
 PAIRS = (PairId(b"\1" * 16), PairId(b"\2" * 16))
@@ -190,8 +190,9 @@ class LinkPair:
                 if end.connected:
                     number = end.disk.commit_number
                     end.told.add((end.link.incarnation, number))
-                    frame = Frame(end.link.incarnation, end.link.peer_incarnation, number, b"proof", messages)
-                    end.outgoing.append(encode(frame))
+                    for run in split(messages):
+                        frame = Frame(end.link.incarnation, end.link.peer_incarnation, number, b"proof", run)
+                        end.outgoing.append(encode(frame))
             case ev.Deliver(request, keys):
                 end.waiting.remove(request)
                 self._note_delivery(end, request, keys)
