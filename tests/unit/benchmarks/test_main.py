@@ -9,6 +9,12 @@ from benchmarks import __main__ as bench
 from benchmarks.results import Line
 
 
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a benchmark sets for its process would hold for all tests after this one."""
+    monkeypatch.setattr(bench.structlog, "configure", lambda **_: None)
+
+
 async def whole():
     yield Line("first", 1.0, "ms")
 
