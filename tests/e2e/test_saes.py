@@ -23,7 +23,7 @@ from support.homes import by_site
 from support.network import BOB, CHRIS, A, Answer, B, C, RunningNetwork, qss, running_network
 
 NOT_FOUND = "one or more keys specified are not found on KME"
-NAMES = ("cleo", "clara", "claude", "conny", "cyril", "celia", "cora")
+NAMES = ("cleo", "clara", "claudine", "conny", "cyril", "celia", "cora")
 KNOWN, REFUSED, UNTOLD, LEAVING, SURVIVOR, KILLED, MOVED = (SaeId(f"sae:{name}") for name in NAMES)
 COMERS = (KNOWN, REFUSED, UNTOLD, LEAVING, SURVIVOR, KILLED, MOVED)
 
