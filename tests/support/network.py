@@ -164,8 +164,14 @@ class RunningNetwork:
             yield secured
 
     def get(self, master: SaeId, slave: SaeId, number: int = 1, size: int = 256) -> dict[str, bytes]:
-        """Get keys, and expect to."""
-        return self.curl(master, f"/api/v1/keys/{slave}/enc_keys?number={number}&size={size}").keys
+        """Get keys, and expect to; ask again, as the answer says, while a site has just started and knows no homes."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self.curl(master, f"/api/v1/keys/{slave}/enc_keys?number={number}&size={size}")
+            too_early = answer.status == 503 and b" is at home" in answer.body
+            if not too_early or time.monotonic() > end:
+                return answer.keys
+            time.sleep(0.2)
 
     def take(self, slave: SaeId, master: SaeId, key_ids: Iterable[str]) -> Answer:
         """Ask for keys by their IDs."""
