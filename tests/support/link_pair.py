@@ -164,6 +164,8 @@ class LinkPair:
         self._taken: dict[tuple[KeyId, SaeId], list[AskName | None]] = {}
         self.asked: dict[ReservationId, ev.Reserve] = {}
         self.disconnect_reasons: list[str] = []
+        self.restored = False
+        """A store was replaced by a back-up: that end does not know what it gave since, nor what it held."""
 
     def other(self, end: End) -> End:
         return self.b if end is self.a else self.a
@@ -306,6 +308,7 @@ class LinkPair:
     def restore(self, end: End, backup: Disk) -> None:
         """The store of `end` is replaced by an older copy, and its process started again."""
         end.disk = backup.copy()
+        self.restored = True
         self.crash(end)
 
     def end_session(self, end: End, *pairs: PairId) -> None:
@@ -498,6 +501,27 @@ class LinkPair:
                     if not all(mask >> position & 1 for mask in row.fetched)
                 )
                 assert tally.reserved == open_bits
+
+    def kept_its_books(self) -> None:
+        """What an end has given to its masters, and to the last of its slaves, counts as delivered there, durably."""
+        if self.restored:
+            return
+        for end in (self.a, self.b):
+            given = sum(
+                len(part)
+                for reservation, parts in self.master_got.items()
+                if HOME[self.asked[reservation].master] == end.name
+                for _, part in parts
+            )
+            for key_id in {key_id for key_id, slave in self.slave_got if HOME[slave] == end.name}:
+                reservation = key_id.reservation
+                assert reservation is not None
+                slaves = self.asked[reservation].slaves
+                if all((key_id, slave) in self.slave_got for slave in slaves):
+                    given += len(self.slave_got[key_id, slaves[0]][1])
+            past = 0 if end.disk.peer is None else end.disk.peer.past.delivered
+            delivered = past + sum(record.tally.delivered for record in end.disk.streams.values())
+            assert delivered >= 8 * given, f"{end.name} counts delivered key as burned"
 
     def ready(self, chunks: int = 8) -> LinkPair:
         """Connect, open a stream and fill it at both ends."""

@@ -146,6 +146,11 @@ class ReservationRecord:
         """Whether every slave at this end has fetched every key."""
         return all(mask == (1 << self.count) - 1 for mask in self.fetched)
 
+    @property
+    def awaits_only_confirm(self) -> bool:
+        """Whether nobody at this end has anything left to fetch, and the master's site must be heard before the end."""
+        return self.side is Side.SLAVE and self.complete and not self.confirmed
+
     def without(self, mask: int) -> ReservationRecord:
         """Return the row with the keys at the positions of the bit mask out of every slave's reach."""
         return replace(self, fetched=tuple(fetched | mask for fetched in self.fetched))

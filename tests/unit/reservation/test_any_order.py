@@ -136,6 +136,7 @@ class AnyOrder(RuleBasedStateMachine):
         if hasattr(self, "pair"):
             self.pair.check()
             self.pair.balanced()
+            self.pair.kept_its_books()
             # Honest ends never find fault with each other.
             no_fault = ("the store", "in time")
             for reason in self.pair.disconnect_reasons:
@@ -177,6 +178,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert one.head == other.head or min(one.end, other.end) <= max(one.head, other.head)
         assert not pair.a.waiting | pair.b.waiting, "somebody was never answered"
         pair.balanced()
+        pair.kept_its_books()
 
 
 AnyOrder.TestCase.settings = settings(

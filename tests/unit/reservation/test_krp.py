@@ -15,6 +15,7 @@ from qss.model.errors import (
     StoreUnavailable,
     Unauthorised,
 )
+from qss.model.identifiers import ReservationId
 from qss.model.ranges import Range
 from qss.model.records import BurnReason
 from qss.wire import external as wire
@@ -249,7 +250,7 @@ def test_unfetched_keys_expire_and_are_burned() -> None:
     pair.settle()
     pair.tick(11.0)
     late = pair.fetch(reservation, CAROL)
-    pair.settle()
+    pair.rest()
     assert isinstance(pair.refused[late], KeysNotFound)
     assert burned(pair, "b") == {BurnReason.EXPIRED: 128}
     assert not pair.b.disk.rows
@@ -404,3 +405,54 @@ def test_what_is_given_up_during_the_greeting_is_told_once_the_link_is_up(where:
         pair.settle()
         assert isinstance(pair.refused[reservation], Shortage)
     pair.balanced()
+
+
+def _interrupted_after_the_answer() -> tuple[LinkPair, ReservationId]:
+    """Bob at B has his key, and B is killed before its own note of that is durable; A holds the key for Alice."""
+    pair = LinkPair(reserved_s=60.0).ready()
+    reservation = pair.reserve(pair.b)
+    pair.settle()
+    assert reservation in pair.master_got
+    pair.crash(pair.b)
+    assert not pair.b.disk.rows[reservation].confirmed
+    return pair, reservation
+
+
+def test_the_slaves_site_remembers_until_the_masters_site_does() -> None:
+    """B is killed a second time while the states are exchanged: A has B's Held, and B nothing durable of A's."""
+    pair, reservation = _interrupted_after_the_answer()
+    pair.fetch(reservation, ALICE)
+    pair.settle()
+    assert (reservation.key_id(0), ALICE) in pair.slave_got
+    pair.connect()
+    for end in (pair.a, pair.b):
+        pair.receive(end)  # Hello
+        pair.sync(end)
+    pair.receive(pair.a)  # Held; the other one never arrives
+    assert pair.a.link.up
+    pair.tick()
+    while pair.a.unsynced:
+        pair.sync(pair.a)
+    pair.crash(pair.b)
+    assert not pair.b.disk.rows[reservation].confirmed
+    pair.connect()
+    pair.rest()
+    pair.kept_its_books()
+    assert not pair.a.disk.rows
+    assert not pair.b.disk.rows
+
+
+def test_keys_that_expire_while_the_masters_site_is_away_stay_delivered_there() -> None:
+    pair, reservation = _interrupted_after_the_answer()
+    pair.now += 59.0
+    pair.clock_step = 2.0  # A's time is over while B does not run
+    pair.handle(pair.a, ev.Tick())
+    pair.settle()
+    pair.clock_step = 0.0
+    assert sum(record.tally.burned.get(BurnReason.EXPIRED, 0) for record in pair.a.disk.streams.values()) == 128
+    pair.connect()
+    pair.rest()
+    pair.kept_its_books()
+    assert not pair.a.disk.rows
+    assert not pair.b.disk.rows
+    assert reservation in pair.master_got

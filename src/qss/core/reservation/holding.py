@@ -169,10 +169,13 @@ class Holding:
             return
         self._expire_at = state.now + _EXPIRE_S
         for row in [row for row in state.rows.values() if row.expires_at <= state.wall]:
-            if row.side is Side.SLAVE:
+            if row.side is Side.MASTER:
+                if row.id not in state.pending:
+                    state.drop_row(row)
+            elif row.confirmed:
                 self.burn_unfetched(row, BurnReason.EXPIRED)
-            elif row.id not in state.pending:
-                state.drop_row(row)
+            elif not row.awaits_only_confirm:
+                self.burn_keys(row, row.unfetched_mask(), BurnReason.EXPIRED)
 
 
 def _contents(row: ReservationRecord) -> tuple[object, ...]:

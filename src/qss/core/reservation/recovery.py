@@ -96,17 +96,22 @@ class Recovery:
         return Held(held)
 
     def settle(self, mine: Hello, held: Held) -> None:
-        """What both ends hold stands; what this end holds alone is burned (KRP 2.5)."""
+        """What both ends hold stands; what this end holds alone is burned (KRP 2.5).
+
+        The slaves' site goes on waiting for Confirm (KRP 4.6): until that comes, the master's site may forget what was
+        exchanged, and if this end had forgotten the reservation meanwhile, would burn key that its master has.
+        """
         state = self._state
         both = set(held.reservations)
         for value in mine.unconfirmed:
             row = state.rows.get(ReservationId(value))
             if row is None:
                 continue
-            if value in both:
+            if row.side is Side.SLAVE:
+                if value not in both:
+                    self._burn_unfetched(row, BurnReason.UNCONFIRMED)
+            elif value in both:
                 self._confirm(row)
-            elif row.side is Side.SLAVE:
-                self._burn_unfetched(row, BurnReason.UNCONFIRMED)
             else:
                 self._burn_delivered(row, BurnReason.UNCONFIRMED)
 
