@@ -67,7 +67,7 @@ def test_a_node_that_ends_by_itself_fails_the_run(
     out = capsys.readouterr().out
     (folder,) = tmp_path.iterdir()
     assert "ended with status -9" in out
-    assert "1 violations, seed 1, " in out
+    assert "1 violations, seed 1, " in out, out
     assert out.endswith(f"are in {folder}\n")
     assert {DELIVERIES, "A.log", "B.log", "C.log"} <= {path.name for path in folder.iterdir()}
     assert processes_of(tmp_path) == []
