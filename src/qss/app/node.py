@@ -154,9 +154,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         tasks = Tasks(site.fail)
         stack.push_async_callback(tasks.cancelled)
         if isinstance(routing, SiteRouting):
-            listening = Address(*neighbours.address)
+            reached = configuration.external.address or Address(*neighbours.address)
             generation = await asyncio.to_thread(next_generation, configuration.site.data / GENERATION, time.time())
-            routing.start(listening, listening, generation)
+            routing.start(reached, reached, generation)
         else:
             routing.start()
         stack.push_async_callback(routing.stop)  # before its connections end: it has something to say

@@ -135,9 +135,9 @@ class SiteRouting:
 
     @property
     def hears_all(self) -> bool:
-        """Whether the routing modules of all neighbours are heard."""
+        """Whether the routing modules of all neighbours are heard, and the table has what they told."""
         router = None if self._running is None else self._running.router
-        return router is not None and all(router.adjacency(peer).full for peer in self._neighbours)
+        return router is not None and router.is_current and all(router.adjacency(p).full for p in self._neighbours)
 
     @property
     def version(self) -> int:
@@ -171,6 +171,7 @@ class SiteRouting:
                 if one < other
             ),
             repeaters=tuple(sorted(graph.repeaters)),
+            externals={str(site): str(address) for site, address in sorted(graph.externals.items())},
             routes=tuple(
                 RouteView(
                     SAE_ID=route.sae, next_hop=route.next_hop, dest=route.dest, cost=route.cost, length=route.length

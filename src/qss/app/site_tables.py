@@ -145,9 +145,13 @@ class Northbound(Table, frozen=True, kw_only=True):
 
 
 class External(Table, frozen=True, kw_only=True):
-    """Where the neighbours' QKSs and QKDMs connect: key reservation and Sync."""
+    """Where other sites' QKSs and QKDMs connect: key reservation, relaying and Sync.
+
+    `address` is where they reach it, if that is not where it listens.
+    """
 
     listen: Address
+    address: Address | None = None
     reply_timeout_s: Seconds = 5.0
 
 

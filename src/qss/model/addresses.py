@@ -31,6 +31,14 @@ class Address:
             raise ValueError(text)
         return cls(match[1] or match[2], int(match[3]))
 
+    @classmethod
+    def found(cls, host: str, port: int) -> Address | None:
+        """Return the address that somebody else tells of, or None if there can be no such one."""
+        try:
+            return cls.parse(str(cls(host, port)))
+        except ValueError:
+            return None
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Address) and (self.host, self.port) == (other.host, other.port)
 

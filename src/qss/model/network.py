@@ -6,8 +6,9 @@ Values, and what can be asked of one alone. Not here: how ways are found (`core.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
 
 
@@ -44,11 +45,13 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The links of a network. `repeaters` are the sites through which paths may lead."""
+    """The links of a network, and its sites. `repeaters` are the sites through which paths may lead."""
 
     edges: Mapping[QksId, Mapping[QksId, Edge]] = field(default_factory=dict)
     """By both ends; alike in both directions."""
     repeaters: frozenset[QksId] = frozenset()
+    externals: Mapping[QksId, Address] = field(default_factory=dict)
+    """Where the External of each site that tells of links can be reached, as that site says."""
 
     def with_key(self, bits: int) -> Graph:
         """Return the links that have at least so many bits of key left."""
@@ -56,7 +59,7 @@ class Graph:
             one: {other: edge for other, edge in edges.items() if edge.available_bits >= bits}
             for one, edges in self.edges.items()
         }
-        return Graph(kept, self.repeaters)
+        return replace(self, edges=kept)
 
     def without(self, sites: Iterable[QksId]) -> Graph:
         """Return the network without these sites."""
@@ -66,7 +69,7 @@ class Graph:
             for one, edges in self.edges.items()
             if one not in gone
         }
-        return Graph(kept, self.repeaters)
+        return replace(self, edges=kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from qss.model.addresses import Address
 from qss.model.identifiers import QksId
 from qss.model.network import Edge, Graph
 from qss.wire.answers import parse_answer
@@ -52,6 +53,8 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """For how many seconds a routing module in a process of its own could not be asked by the node that says this."""
     contested: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """SAEs with two homes or more that count, which are served at none, and these homes."""
+    externals: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Where the External of each site that tells of links can be reached."""
 
 
 def graph_of(status: RoutingStatus) -> Graph:
@@ -62,7 +65,8 @@ def graph_of(status: RoutingStatus) -> Graph:
         edge = Edge(link.cost, link.available_bits)
         edges.setdefault(one, {})[other] = edge
         edges.setdefault(other, {})[one] = edge
-    return Graph(edges, frozenset(map(QksId, status.repeaters)))
+    externals = {QksId(site): Address.parse(address) for site, address in status.externals.items()}
+    return Graph(edges, frozenset(map(QksId, status.repeaters)), externals)
 
 
 class LsaView(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Load, Route, SiteState
 from support.module_runners import until
+from support.routing_tables import NOWHERE
 
 A, B, C = QksId("A"), QksId("B"), QksId("C")
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
@@ -42,6 +43,7 @@ async def test_what_the_neighbour_tells_with_a_statement_is_known_with_its_way(t
     assert tables.here.graph.edges[A][B] == tables.here.graph.edges[B][A]
     assert 0 < tables.here.graph.edges[A][B].available_bits <= LOAD.available_bits
     assert tables.here.graph.repeaters >= {A, B}
+    assert tables.here.graph.externals == {A: NOWHERE, B: NOWHERE}
 
 
 async def test_what_is_here_is_known_to_the_neighbour(tables):

@@ -15,6 +15,7 @@ from qss.core.routing.hold import BURST, FIRST_HOLD_S, LONGEST_HOLD_S
 from qss.core.routing.homes import Homes
 from qss.core.routing.paths import repaired_paths, shortest_paths
 from qss.core.routing.route_calculation import AT_ONCE, RouteCalculation
+from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Edge, Graph
 from qss.simulation.routing import has_stated, state_home
@@ -43,7 +44,11 @@ def graph_of(instances: Iterable[Instance]) -> Graph:
         if back := told.get((other, one)):
             edge = Edge(max(link.cost, back.cost), min(link.available_bits, back.available_bits))
             edges.setdefault(QksId(one), {})[QksId(other)] = edge
-    return Graph(edges, frozenset(QksId(origin) for origin, body in bodies.items() if body.links and body.transit))
+    return Graph(
+        edges,
+        frozenset(QksId(origin) for origin, body in bodies.items() if body.links and body.transit),
+        {QksId(origin): Address(body.source.host, body.source.port) for origin, body in bodies.items() if body.links},
+    )
 
 
 def homes_of(instances: Iterable[Instance]) -> dict[SaeId, QksId]:
@@ -141,7 +146,8 @@ def test_links_of_another_part_count_for_nothing():
     site = Site()
     site.say(links_of(SITES[0], (SITES[1], 5)))
     site.say(links_of(SITES[1], (SITES[0], 5), part=1))
-    assert site.table.graph == Graph({}, frozenset({SITES[0]}))
+    graph = site.table.graph
+    assert (graph.edges, graph.repeaters) == ({}, {SITES[0]})
 
 
 # --- when -----------------------------------------------------------------------------------------------------------

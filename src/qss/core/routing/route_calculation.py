@@ -16,6 +16,7 @@ from qss.core.routing.hold import Hold
 from qss.core.routing.homes import Homes
 from qss.core.routing.paths import repaired_paths, shortest_paths
 from qss.core.routing.table import Table
+from qss.model.addresses import Address
 from qss.model.identifiers import QksId
 from qss.model.network import Edge, Graph, Path
 from qss.wire.routing import Body, Key, LinkState, LsaType, Preamble
@@ -74,9 +75,9 @@ class RouteCalculation:
         instances = {QksId(key.origin): database.get(key) for key in self._noted}
         bodies = {origin: None if each is None else each.body for origin, each in instances.items()}
         changed = self._links.tell(bodies)
-        if not changed and self._links.repeaters == before.graph.repeaters:
-            return before.graph, before.paths
         graph = self._links.graph()
+        if not changed and graph.repeaters == before.graph.repeaters:
+            return graph, before.paths
         if len(changed) > MOST_REPAIRED or _turned(before.graph, graph):
             return graph, shortest_paths(graph, before.here)
         dearer = [(one, other) for one, other in changed if _cost(before.graph, one, other) != _cost(graph, one, other)]
@@ -88,12 +89,14 @@ class Links:
 
     def __init__(self) -> None:
         self.repeaters: frozenset[QksId] = frozenset()
+        self._externals: dict[QksId, Address] = {}
         self._told: dict[QksId, Mapping[str, LinkState]] = {}
         self._edges: dict[QksId, dict[QksId, Edge]] = {}
 
     def graph(self) -> Graph:
         """Return them as they are now; what is told later does not change it."""
-        return Graph({site: edges for site, edges in self._edges.items() if edges}, self.repeaters)
+        edges = {site: edges for site, edges in self._edges.items() if edges}
+        return Graph(edges, self.repeaters, dict(self._externals))
 
     def tell(self, bodies: Mapping[QksId, Preamble | None]) -> set[tuple[QksId, QksId]]:
         """Take in what origins say of their links, None for nothing; return the links that are others now."""
@@ -101,8 +104,11 @@ class Links:
         for origin, body in bodies.items():
             links = {link.peer: link for link in body.links} if isinstance(body, Body) else {}
             before = self._told.pop(origin, {})
-            if links:
+            self._externals.pop(origin, None)
+            if links and body is not None:
                 self._told[origin] = links
+                if (external := Address.found(body.source.host, body.source.port)) is not None:
+                    self._externals[origin] = external
             for peer in before.keys() | links.keys():
                 if before.get(peer) != links.get(peer):
                     touched.add((origin, QksId(peer)) if origin < peer else (QksId(peer), origin))
