@@ -355,10 +355,12 @@ class LinkPair:
         for end in (self.a, self.b):
             self.handle(end, ev.Tick())
 
-    def reserve(self, end: End, count: int = 1, key_bytes: int = 16, name: AskName | None = None) -> ReservationId:
+    def reserve(
+        self, end: End, count: int = 1, key_bytes: int = 16, name: AskName | None = None, policy: str = ""
+    ) -> ReservationId:
         reservation = ReservationId.from_entropy(self.fresh())
         master, slaves = (ALICE, (BOB, CAROL)) if end is self.a else (BOB, (ALICE,))
-        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name)
+        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy)
         self.asked[reservation] = event
         end.waiting.add(reservation)
         self.handle(end, event)

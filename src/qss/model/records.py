@@ -90,6 +90,8 @@ class StreamRecord:
     tally: Tally = field(default_factory=Tally)
     opened_at: float = 0.0
     """Seconds since the epoch, by this end's clock."""
+    policy: str = ""
+    """How its key comes: empty for a device pair's own, else the text of the policy that it is relayed by (Relay 6)."""
 
     @property
     def end(self) -> int:

@@ -56,12 +56,13 @@ class Asks:
         master: SaeId,
         slaves: tuple[SaeId, ...],
         name: AskName | None = None,
+        policy: str = "",
     ) -> tuple[Key, ...]:
-        """Reserve keys at both ends and return them; of a repeated ask, those of the first.
+        """Reserve keys at both ends, from streams of this policy, and return them; of a repeated ask, the first's.
 
         Raises `Unavailable` or `Unauthorised`, and `BadRequest` if `name` stands for another ask.
         """
-        return await self._ask(reservation, ev.Reserve(reservation, count, key_bytes, master, slaves, name))
+        return await self._ask(reservation, ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy))
 
     async def fetch(
         self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...], name: AskName | None = None

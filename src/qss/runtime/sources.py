@@ -44,6 +44,7 @@ class Sources:
         self._knows = knows
         self._log = log
         self._attached = dict(attached)
+        self._policies: dict[PairId, str] = {}
         self._feeds: dict[StreamId, tuple[KeySource, Feed]] = {}
         self._stored: dict[int, tuple[KeyMaterial, asyncio.Future[None]]] = {}
         self._causes = Causes()
@@ -54,30 +55,33 @@ class Sources:
 
     # --- attached or not ------------------------------------------------------------------------------------------
 
-    def attach(self, pair: PairId, source: KeySource) -> None:
+    def attach(self, pair: PairId, source: KeySource, policy: str = "") -> None:
         """Let the link take key from this source. One that was attached for the pair is detached.
 
-        Raises `LimitReached` if the link has as many pairs as it may.
+        `policy` is that of a source whose device is the relay. Raises `LimitReached` if the link has as many pairs as
+        it may.
         """
         if pair in self._attached:
             self.detach(pair, "another module of its device pair has taken its place")
         if len(self._attached) >= MAX_PAIRS:
             raise LimitReached(f"the link has {MAX_PAIRS} device pairs, which is as many as may be: detach one first")
         self._attached[pair] = source
+        self._policies[pair] = policy
         self._log.info("module attached", pair=str(pair))
-        self._handle(ev.SourceAttached(pair))
+        self._handle(ev.SourceAttached(pair, policy))
 
     def detach(self, pair: PairId, reason: str) -> None:
         """Let the link take no more key from the source of this pair; its stream ends. No error if there is none."""
         self._causes.over(pair)
         if self._attached.pop(pair, None) is not None:
+            self._policies.pop(pair, None)
             self._log.info("module detached", pair=str(pair), reason=reason)
             self._handle(ev.SourceDetached(pair, reason))
 
     def announce(self) -> None:
         """Tell a core that has just been made what is attached."""
         for pair in self._attached:
-            self._handle(ev.SourceAttached(pair))
+            self._handle(ev.SourceAttached(pair, self._policies.get(pair, "")))
 
     # --- streams --------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=255)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_SLAVES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_LISTED)]
+Policy = Annotated[str, Meta(max_length=1024)]
 Proof = Annotated[bytes, Meta(max_length=32)]
 
 
@@ -149,13 +150,14 @@ class Reserved(_Message, frozen=True):
 
 
 class Ask(_Message, frozen=True):
-    """The non-owner asks for a range for one of its own masters (KRP 4.3)."""
+    """The non-owner asks for a range for one of its own masters (KRP 4.3), from a stream of this policy."""
 
     reservation: Id
     count: Positive
     key_bytes: Positive
     master: Name
     slaves: Names
+    policy: Policy
 
 
 class Grant(_Message, frozen=True):

@@ -46,7 +46,7 @@ def test_a_peer_is_held_to_our_sizes_and_numbers(keys: int, key_bytes: int, take
     pair = LinkPair(min_key_bytes=16, max_key_bytes=32, max_keys=4).ready()
     stream = pair.b.link.streams[0].stream
     say(pair, pair.b, wire.Reserve(MINE.value, stream.value, 0, keys, key_bytes, ALICE, (BOB,)))
-    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,)))
+    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,), ""))
     for end, reservation in ((pair.b, MINE), (pair.a, OTHER)):
         assert (reservation in {row.id for row in end.link.reservations}) is taken
         said = [m for e in end.effects if isinstance(e, ev.Send) for m in e.messages]
@@ -245,7 +245,7 @@ def messages(draw: st.DrawFn) -> wire.Message:
         wire.Recall: (POSITIVE, st.lists(IDS, max_size=3).map(tuple), SAES | st.just("")),
         wire.Recalled: (POSITIVE,),
         wire.Reserve: reserve,
-        wire.Ask: (IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES)),
+        wire.Ask: (IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES), st.sampled_from(["", "{}"])),
         wire.Grant: (IDS, streams, NUMBERS, POSITIVE),
         wire.Refuse: (IDS, st.sampled_from(wire.Reason)),
         wire.Reserved: (IDS,),

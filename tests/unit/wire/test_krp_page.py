@@ -26,6 +26,7 @@ WORDS = {
     "text": external.Text,
     "ids": external.Ids,
     "boolean": bool,
+    "policy": external.Policy,
     "proof": external.Proof,
     "reason": get_type_hints(external.Refuse, include_extras=True)["reason"],
     "states": HELLO["streams"],

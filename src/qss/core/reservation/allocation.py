@@ -5,6 +5,8 @@ What relaying needs is left alone, and no end holds more reservations than it ma
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.state import LinkState
 
@@ -14,27 +16,36 @@ def is_full(state: LinkState) -> bool:
     return len(state.rows) + len(state.pending) >= state.settings.max_reservations
 
 
-def ledger_with(state: LinkState, length: int) -> StreamLedger | None:
-    """Return the stream to allocate `length` bytes from.
+def ledger_with(state: LinkState, length: int, policy: str) -> StreamLedger | None:
+    """Return the stream of a policy to allocate `length` bytes from, for an application.
 
     Closed ones come first, so that they come to an end; then the one that has most, so that all device pairs are drawn
     on in the measure of their rates.
     """
-    left = sum(ledger.allocatable for ledger in state.ledgers.values()) - length
-    if left < state.settings.relay_reserve_bytes:
+    left = sum(ledger.allocatable for ledger in _ledgers_of(state, policy)) - length
+    if left < _reserve(state, policy):
         return None
-    fitting = [ledger for ledger in state.ledgers.values() if ledger.allocatable >= length]
+    fitting = [ledger for ledger in _ledgers_of(state, policy) if ledger.allocatable >= length]
     closed = next((ledger for ledger in fitting if ledger.record.closed), None)
     return closed or max(fitting, key=lambda ledger: ledger.allocatable, default=None)
 
 
-def key_count(state: LinkState, key_bytes: int) -> int:
-    """Return how many keys of this size could be reserved one by one now."""
+def key_count(state: LinkState, key_bytes: int, policy: str) -> int:
+    """Return how many keys of this size could be reserved one by one now, from the streams of a policy."""
     if not state.up:
         return 0
-    left = state.settings.relay_reserve_bytes
+    left = _reserve(state, policy)
     count = 0
-    for ledger in sorted(state.ledgers.values(), key=lambda ledger: ledger.allocatable):
+    for ledger in sorted(_ledgers_of(state, policy), key=lambda ledger: ledger.allocatable):
         count += max(0, ledger.allocatable - left) // key_bytes
         left = max(0, left - ledger.allocatable)
     return count
+
+
+def _ledgers_of(state: LinkState, policy: str) -> Iterator[StreamLedger]:
+    return (ledger for ledger in state.ledgers.values() if ledger.record.policy == policy)
+
+
+def _reserve(state: LinkState, policy: str) -> int:
+    """What applications leave: relayed key is not relayed again."""
+    return 0 if policy else state.settings.relay_reserve_bytes

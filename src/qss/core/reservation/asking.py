@@ -62,13 +62,13 @@ class Asking:
             self._wait(ask, AskPhase.ASKED)
             state.count_outstanding(ask.master, ask.slaves, ask.count)
             state.send(  # KRP 4.3
-                Ask(ask.reservation.value, ask.count, ask.key_bytes, ask.master, tuple(ask.slaves))
+                Ask(ask.reservation.value, ask.count, ask.key_bytes, ask.master, tuple(ask.slaves), ask.policy)
             )
 
     def _allocate_own(self, ask: Reserve) -> None:
         state = self._state
         length = ask.count * ask.key_bytes
-        ledger = ledger_with(state, length)
+        ledger = ledger_with(state, length, ask.policy)
         if ledger is None:
             state.refuse(ask.reservation, shortage(state.settings.peer, ask))
             return

@@ -48,6 +48,8 @@ class Reserve:
     master: SaeId
     slaves: tuple[SaeId, ...]
     name: AskName | None = None
+    policy: str = ""
+    """Of the streams that the keys may come from (`StreamRecord.policy`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,13 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class SourceAttached:
-    """This end's module of a device pair can be asked for key streams from now on."""
+    """This end's module of a device pair can be asked for key streams from now on.
+
+    `policy` is that of a module whose device is the relay (Relay 6.1).
+    """
 
     pair: PairId
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Holding:
         if ReservationId(message.reservation) in state.rows:
             raise RemoteProtocolError("a reservation was asked for twice")
         length = message.count * message.key_bytes
-        ledger = ledger_with(state, length)
+        ledger = ledger_with(state, length, message.policy)
         reason = self._objection_to(message)
         if reason is None and ledger is not None and is_full(state):
             reason = Reason.LIMIT

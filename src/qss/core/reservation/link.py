@@ -135,8 +135,8 @@ class Link:
                 self._recalls.recall(event)
             case ev.Released(request):
                 self._state.reading.pop(request, None)
-            case ev.SourceAttached(pair):
-                self._streams.source_attached(pair)
+            case ev.SourceAttached(pair, policy):
+                self._streams.source_attached(pair, policy)
             case ev.SourceDetached(pair):
                 self._streams.source_detached(pair)
             case ev.SourceOpened():
@@ -203,9 +203,9 @@ class Link:
         """The reservations' rows, as they are in memory."""
         return tuple(self._state.rows.values())
 
-    def key_count(self, key_bytes: int) -> int:
-        """Keys of this size that could be reserved one by one now."""
-        return key_count(self._state, key_bytes)
+    def key_count(self, key_bytes: int, policy: str = "") -> int:
+        """Keys of this size that could be reserved one by one now, from the streams of a policy."""
+        return key_count(self._state, key_bytes, policy)
 
     @property
     def trouble(self) -> QssError | None:

@@ -38,6 +38,7 @@ LASTING_S = 10.0
 
 @dataclass(slots=True)
 class _Pair:
+    policy: str
     attached: bool = False
     asking: bool = False
     open_at: float = 0.0
@@ -56,11 +57,16 @@ class Pairs:
         """The pairs whose module is attached."""
         return frozenset(pair for pair, known in self._pairs.items() if known.attached)
 
-    def attach(self, pair: PairId) -> None:
+    def policy_of(self, pair: PairId) -> str:
+        """How key of this pair comes; nothing is known of one that is not attached."""
+        return self._pairs[pair].policy if pair in self._pairs else ""
+
+    def attach(self, pair: PairId, policy: str = "") -> None:
         """The pair's module can be asked from now on. Raises `LocalProtocolError` beyond `MAX_PAIRS`."""
         if len(self.attached | {pair}) > MAX_PAIRS:
             raise LocalProtocolError(f"more than {MAX_PAIRS} device pairs were attached to one link")
-        self._pairs.setdefault(pair, _Pair()).attached = True
+        known = self._pairs.setdefault(pair, _Pair(policy))
+        known.attached, known.policy = True, policy
 
     def detach(self, pair: PairId) -> None:
         """The pair's module cannot be asked any more."""

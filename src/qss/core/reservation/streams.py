@@ -71,9 +71,9 @@ class Streams:
 
     # --- this end's modules ---------------------------------------------------------------------------------------
 
-    def source_attached(self, pair: PairId) -> None:
+    def source_attached(self, pair: PairId, policy: str) -> None:
         """The module of this pair can be asked for streams."""
-        self._pairs.attach(pair)
+        self._pairs.attach(pair, policy)
         self._open_missing()
 
     def source_detached(self, pair: PairId) -> None:
@@ -264,10 +264,13 @@ class Streams:
         return not record.closed and record.mark < self._state.settings.successor_chunks * record.chunk_bytes
 
     def _begin(self, stream: StreamId, pair: PairId, chunk_bytes: int) -> StreamLedger:
-        record = StreamRecord(stream, self._state.settings.peer, chunk_bytes, opened_at=self._state.wall)
+        state = self._state
+        record = StreamRecord(
+            stream, state.settings.peer, chunk_bytes, opened_at=state.wall, policy=self._pairs.policy_of(pair)
+        )
         ledger = StreamLedger(record, pair)
-        self._state.ledgers[stream] = ledger
-        self._state.touch(ledger)
+        state.ledgers[stream] = ledger
+        state.touch(ledger)
         return ledger
 
     def _report_final(self, ledger: StreamLedger) -> None:

@@ -41,14 +41,25 @@ def stream_row(record: StreamRecord) -> Row:
         record.limit,
         *_tally_values(record.tally),
         record.opened_at,
+        record.policy,
     )
 
 
 def stream_record(row: Row) -> StreamRecord:
     """Read a row of `streams`."""
-    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally, opened_at = row
+    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally, opened_at, policy = row
     return StreamRecord(
-        StreamId(stream), QksId(peer), chunk_bytes, version, head, mark, bool(closed), limit, _tally(*tally), opened_at
+        StreamId(stream),
+        QksId(peer),
+        chunk_bytes,
+        version,
+        head,
+        mark,
+        bool(closed),
+        limit,
+        _tally(*tally),
+        opened_at,
+        policy,
     )
 
 
