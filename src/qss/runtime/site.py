@@ -6,7 +6,7 @@ Not here: whether the store was restored, and what burns then (`core.reservation
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,13 +14,16 @@ import structlog
 from qss.core.reservation import LinkSettings, restores
 from qss.core.reservation.events import RestoreNoticed
 from qss.core.reservation.restores import Doubt
-from qss.model.errors import FenceLost, QssError, StoreDamaged, StoreError, StoreUnavailable
+from qss.model.errors import FenceLost, LimitReached, QssError, StoreDamaged, StoreError, StoreUnavailable
 from qss.model.identifiers import PairId, QksId
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
-from qss.ports.store import PutPeer, RaiseCommitNumber, SealedChange, SealedStore
+from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
 from qss.runtime.link import Clocks, LinkRunner
 from qss.runtime.tasks import Tasks
+
+MAX_FAR = 256
+"""Sites beyond the neighbours with which a site has key streams."""
 
 _ANCHOR_S = 1.0
 """How far the anchor may lag behind the store, and how long the store may be gone unnoticed, in seconds."""
@@ -41,7 +44,15 @@ class LinkPlan:
 class Site:
     """One site's ledger in operation. `start`, use `links`, `stop`; or watch `failed`."""
 
-    def __init__(self, store: SealedStore, anchor: Anchor, plans: Sequence[LinkPlan], clocks: Clocks) -> None:
+    def __init__(
+        self,
+        store: SealedStore,
+        anchor: Anchor,
+        plans: Sequence[LinkPlan],
+        clocks: Clocks,
+        far: Callable[[QksId], LinkPlan] | None = None,
+    ) -> None:
+        """`far` makes the plan for a site that is no neighbour; without it there are links with neighbours alone."""
         self._store = store
         self._anchor = anchor
         self._fence = 0
@@ -52,19 +63,23 @@ class Site:
         """Whether the last commit was taken."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the site cannot go on: its store was taken, or qss has a defect."""
-        self.links = {
-            plan.settings.peer: LinkRunner(
-                plan.settings,
-                store,
-                plan.sources,
-                self._commit,
-                lambda: self._commit_number,
-                self._restored,
-                self.fail,
-                clocks,
-            )
-            for plan in plans
-        }
+        self._clocks = clocks
+        self._far = far
+        self.neighbours = frozenset(plan.settings.peer for plan in plans)
+        self.links = {plan.settings.peer: self._runner(plan) for plan in plans}
+        """By the site at the other end; those with far sites come as they are used, and stay."""
+
+    def _runner(self, plan: LinkPlan) -> LinkRunner:
+        return LinkRunner(
+            plan.settings,
+            self._store,
+            plan.sources,
+            self._commit,
+            lambda: self._commit_number,
+            self._restored,
+            self.fail,
+            self._clocks,
+        )
 
     async def start(self) -> None:
         """Raise the incarnation, look whether the store is what it was, and start all links; or let go of the store."""
@@ -78,6 +93,9 @@ class Site:
     async def _begin(self) -> None:
         contents = await self._store.start()
         self._fence, self._commit_number = contents.incarnation, contents.commit_number
+        if self._far is not None:
+            remembered = {peer.peer for peer in contents.peers} | {stream.peer for stream in contents.streams}
+            self.links |= {peer: self._runner(self._far(peer)) for peer in sorted(remembered - self.neighbours)}
         began = contents.commit_number
         doubt = restores.at_start(contents.incarnation, began, self._anchor.read(), contents.peers)
         if doubt is not None:
@@ -92,6 +110,20 @@ class Site:
         self._anchor.write(self._commit_number)
         for runner in self.links.values():
             runner.start(contents)
+
+    def link_to(self, peer: QksId) -> LinkRunner:
+        """Return the link with any site; one with a far site begins when it is first asked for.
+
+        Raises `LimitReached` if there are as many as may be.
+        """
+        if peer not in self.links:
+            if self._far is None or len(self.links) - len(self.neighbours) >= MAX_FAR:
+                raise LimitReached(f"this site has key streams with {MAX_FAR} far sites, which is as many as may be")
+            runner = self._runner(self._far(peer))
+            # Whatever the store had of it would have made the link at the start.
+            runner.start(Contents(self._fence, self._commit_number))
+            self.links[peer] = runner
+        return self.links[peer]
 
     async def stop(self) -> None:
         """Stop all links, then let go of the store. Raises `StoreDamaged` if it was taken away unnoticed."""
@@ -133,7 +165,7 @@ class Site:
         peer = noticed_by.core.settings.peer
         doubt = restores.by_neighbour(notice, self._store.prove(peer, notice.incarnation, notice.commit_number))
         _log.error(doubt.reason, peer=peer, remembered=notice.commit_number)
-        doubtful = self.links if doubt.everywhere else {peer: noticed_by}
+        doubtful = dict(self.links) if doubt.everywhere else {peer: noticed_by}
         for runner in doubtful.values():
             runner.hold()
         self._tasks.start(self._burn_before_use(doubt, doubtful))

@@ -69,6 +69,14 @@ class Listener:
         self._serving: dict[WebSocketConnection, asyncio.Task[object]] = {}
         self._telling = Telling()
 
+    def offer(self, path: str, route: Route) -> None:
+        """Have something at this path from now on."""
+        self._routes[path] = route
+
+    def withdraw(self, path: str) -> None:
+        """Have nothing at this path any more; connections that stand go on."""
+        self._routes.pop(path, None)
+
     @property
     def address(self) -> tuple[str, int]:
         """The IP address and port that are listened on. Raises `LocalProtocolError` before the start."""
