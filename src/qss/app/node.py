@@ -35,7 +35,6 @@ from qss.app.connecting import (
     sync_route,
 )
 from qss.app.data_key_file import read_data_key, watch_data_key
-from qss.app.homes import Homes
 from qss.app.overview import Overview
 from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
@@ -184,7 +183,6 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             here,
             rules,
             register,
-            Homes(configuration.tls.authority),
             [link.peer for link in configuration.links],
             overview.recall,
             publisher.publish,

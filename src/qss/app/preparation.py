@@ -120,7 +120,7 @@ def _saes(configuration: tables.SiteConfiguration) -> tuple[str, ...]:
     return tuple(
         f"the statement of the home of {sae} does not count any more: other sites serve it only if they have it "
         f"configured; have the authority make a new one with: qss pki home {sae} {configuration.site.id}"
-        for sae, statement in {**register.statements, **read_statements(configuration)}.items()
+        for sae, statement in {**register.statements, **read_statements(configuration, homes)}.items()
         if statement is not None and not homes.hold(statement, sae, configuration.site.id)
     )
 

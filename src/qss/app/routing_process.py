@@ -52,6 +52,8 @@ class PreparedRouting:
     client: ssl.SSLContext
     probe: ssl.SSLContext
     certificate_expires: datetime
+    notes: tuple[str, ...] = ()
+    """What is usable and yet odd: nothing, so far."""
 
 
 def prepare_routing(configuration: RoutingConfiguration) -> PreparedRouting:

@@ -44,7 +44,9 @@ class Rules:
         self._register = register
         self._routing = routing
         self._configured = {sae.id: sae.site for sae in configuration.saes}
-        self._statements = read_statements(configuration)
+        self.homes = Homes(configuration.tls.authority)
+        """Judges what the authority states, as it was at the start."""
+        self._statements = read_statements(configuration, self.homes)
         self.planner = RequestPlanner(
             configuration.site.id,
             configuration.northbound.key_limits(),
@@ -97,7 +99,7 @@ class Rules:
                 raise ConfigurationError(
                     str(file), name, "another value than this node runs with", "that value, or a restart of the node"
                 )
-        self._statements = read_statements(changed)
+        self._statements = read_statements(changed, self.homes)
         self.planner.replace_policy(_policy(changed))
         self.quotas.plan = _quota_plan(changed)
         self._configuration = changed
@@ -109,9 +111,9 @@ class Rules:
         }
 
 
-def read_statements(configuration: tables.SiteConfiguration) -> dict[SaeId, bytes | None]:
+def read_statements(configuration: tables.SiteConfiguration, homes: Homes) -> dict[SaeId, bytes | None]:
     """Return the SAEs that are configured as at home here, each with its statement. Raises `PkiError`."""
-    here, homes = configuration.site.id, Homes(configuration.tls.authority)
+    here = configuration.site.id
     found: dict[SaeId, bytes | None] = {}
     for i, sae in enumerate(configuration.saes):
         if sae.site == here:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from qss.app.homes import Homes
 from qss.app.rules import Rules
 from qss.app.sae_register import SaeRegister
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
@@ -37,7 +36,6 @@ class SaeRegistration:
         site: QksId,
         rules: Rules,
         register: SaeRegister,
-        homes: Homes,
         neighbours: Sequence[QksId],
         recall: Recall,
         publish: Callable[[], None],
@@ -46,7 +44,6 @@ class SaeRegistration:
         self._site = site
         self._rules = rules
         self._register = register
-        self._homes = homes
         self._neighbours = neighbours
         self._recall = recall
         self._burned: dict[SaeId, dict[QksId, int]] = {}
@@ -155,10 +152,10 @@ class SaeRegistration:
 
     def _check(self, sae: SaeId, statement: bytes) -> None:
         try:
-            home = self._homes.check(statement, sae, self._site)
+            home = self._rules.homes.check(statement, sae, self._site)
         except Unauthorised as error:
             raise BadRequest(f"this statement of a home cannot be shown to other sites: {error}") from None
-        if self._homes.is_over(home):
+        if self._rules.homes.is_over(home):
             raise BadRequest("this statement of a home has expired: have the authority make a new one")
 
 

@@ -1,4 +1,4 @@
-"""What `qss node` and `qss qkd-module` share: running in the foreground until SIGTERM or Ctrl-C, which end it cleanly.
+"""A command that runs a process in the foreground until SIGTERM or Ctrl-C, which end it cleanly: node, module, routing.
 
 A hang-up has the process take over what can be changed of its configuration; one that comes while it starts, as soon as
 it has started. What ends it otherwise is told in one line: of the log where that is JSON, so that whoever collects it
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,22 @@ import click
 from qss.model.errors import QssError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import FrameType
+
+
+class Prepared(Protocol):
+    """What a look at all that a start needs has found."""
+
+    @property
+    def certificate_expires(self) -> datetime:
+        """The end of its certificate."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is usable and yet odd."""
+        ...
 
 
 class Running[C](Protocol):
@@ -50,43 +65,62 @@ class Service[C]:
     load: Callable[[Path], C]
     name: Callable[[C], Mapping[str, str]]
     """Which one it is, for the log."""
-    check: Callable[[C], Awaitable[Iterable[str]]]
-    """Look at all that a start needs, and return notes; raises what would end the start."""
+    prepare: Callable[[C], Prepared]
+    """Look at all that a start needs; raises what would end the start."""
     running: Callable[[C], AbstractAsyncContextManager[Running[C]]]
 
 
-def service_options(whose: str, page: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that gives a command the options of a service."""
-    options = [
-        click.option(
+def service_command(name: str, whose: str, page: str) -> Callable[[Callable[[], Service[Any]]], click.Command]:
+    """Return a decorator that makes a command of what returns the service, and imports what takes its time.
+
+    `whose` configuration `page` describes; the docstring is the command's help.
+    """
+
+    def decorate(make: Callable[[], Service[Any]]) -> click.Command:
+        @click.command(name, help=make.__doc__)
+        @click.option(
             "--config",
             required=True,
             metavar="FILE",
             type=click.Path(path_type=Path, dir_okay=False),
             help=f"The {whose}'s configuration ({page}).",
-        ),
-        click.option("--check", is_flag=True, help="Look at all that a start needs, say what is wrong, start nothing."),
-        click.option(
+        )
+        @click.option("--check", is_flag=True, help="Look at all that a start needs, say what is wrong, start nothing.")
+        @click.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
             default="json" if not sys.stderr.isatty() else "text",
             help="How the log, on stderr, is written: text at a terminal, JSON lines elsewhere, if not given.",
-        ),
-    ]
+        )
+        def command(
+            config: Path,
+            check: bool,  # noqa: FBT001 - click passes a command-line flag so
+            log_format: str,
+        ) -> None:
+            if check:
+                _check(make(), config)
+            else:
+                _serve(make, config, log_format)
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
         return command
 
     return decorate
 
 
-def run_service[C](make: Callable[[], Service[C]], config: Path, *, check: bool, log_format: str) -> None:
-    """Check or run a service, which `make` makes: it imports what takes its time. Ends the process if it fails."""
-    if check:
-        _check(make(), config)
-        return
+def _check(service: Service[Any], config: Path) -> None:
+    from datetime import UTC, datetime
+
+    from qss.app.certificate_expiry import expiry_note
+
+    prepared = service.prepare(service.load(config))
+    expiry = expiry_note(prepared.certificate_expires, datetime.now(UTC))
+    for note in (*prepared.notes, *([] if expiry is None else [expiry])):
+        click.echo(f"note: {note}")
+    click.echo(f"{config} can be used")
+
+
+def _serve(make: Callable[[], Service[Any]], config: Path, log_format: str) -> None:
+    """Run it. Ends the process if it fails."""
     hung_up = _note_hang_ups()
     from qss.app.logs import configure_logs
 
@@ -99,15 +133,6 @@ def run_service[C](make: Callable[[], Service[C]], config: Path, *, check: bool,
             raise
         _log_the_end(service.what, error)
         sys.exit(1)
-
-
-def _check[C](service: Service[C], config: Path) -> None:
-    async def look() -> Iterable[str]:
-        return await service.check(service.load(config))
-
-    for note in asyncio.run(look()):
-        click.echo(f"note: {note}")
-    click.echo(f"{config} can be used")
 
 
 def _note_hang_ups() -> list[int]:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from qss.core.routing.buckets import Bucket
 from qss.model.certificates import PeerCertificate
 from qss.transport.connection import Connection
 
@@ -26,8 +27,7 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._level = 0.0
-        self._at = 0.0
+        self._taken = Bucket(AT_ONCE_S, SHARE)
 
     @contextmanager
     def taking(self) -> Iterator[None]:
@@ -37,12 +37,11 @@ class Pace:
             yield
         finally:
             now = self._clock()
-            self._level = max(0.0, self._level - SHARE * (now - self._at)) + (now - began)
-            self._at = now
+            self._taken.add(now, now - began)
 
     def excess_s(self) -> float:
         """Return for how long nothing should be read."""
-        return max(0.0, (self._level - AT_ONCE_S) / SHARE - (self._clock() - self._at))
+        return self._taken.excess_s(self._clock())
 
 
 class Paced:

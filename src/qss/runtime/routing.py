@@ -26,6 +26,7 @@ from qss.runtime.pacing import Pace, Paced
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
+from qss.transport.telling import TOLD_S, Telling
 from qss.wire import routing as wire
 
 MAX_WAITING_BYTES = 64 << 20
@@ -36,9 +37,6 @@ TICK_S = 0.05
 
 LEAVING_S = 0.1
 """How long a module that stops waits for its withdrawals to leave."""
-
-TOLD_S = 60.0
-"""What is dropped of one neighbour, for one reason, is logged once in this time."""
 
 OFTEN = 4
 """So many of what should not happen, in `TOLD_S`, are worth a line."""
@@ -83,7 +81,7 @@ class RoutingModule:
         self._site = SiteState()
         self._watchers: list[Callable[[], None]] = []
         self._lately: dict[tuple[QksId, ev.Happening], deque[float]] = {}
-        self._told_at: dict[tuple[QksId, ev.Reason | ev.Happening], float] = {}
+        self._telling = Telling(clock=clock)
         self._tasks = Tasks(defect)
         self._paces = {peer: Pace(clock) for peer in neighbours}
         self._sessions = {peer: self._session(peer) for peer in neighbours}
@@ -245,12 +243,8 @@ class RoutingModule:
                 assert_never(what)
 
     def _may_tell(self, peer: QksId, what: ev.Reason | ev.Happening) -> bool:
-        """Whether it was not told lately: whoever does nothing else does not fill the log; counters have it all."""
-        now, told_at = self._clock(), self._told_at.get((peer, what))
-        if told_at is not None and now - told_at < TOLD_S:
-            return False
-        self._told_at[peer, what] = now
-        return True
+        """Whether it was not told lately; counters have it all."""
+        return self._telling.unsaid((peer, what)) is not None
 
     def _is_often(self, peer: QksId, what: ev.Happening) -> bool:
         """Whether it has happened so often lately that somebody should look; once, and then after as many more."""

@@ -123,6 +123,17 @@ def test_a_statement_that_was_renewed_under_its_name_is_taken_over(place, regist
     assert rules.saes_at_home()[ALICE] not in (None, before)
 
 
+def test_another_authority_states_nothing_before_a_restart(place, register) -> None:
+    rules = Rules(place.configuration(), register, FixedRoutes())
+    other = Pki(place.folder / "other")
+    (place.folder / "some.home").write_text(statement_text(stated(other, ALICE)))
+    place.pki.authority.write_bytes(other.authority.read_bytes())
+    changed = configured(place, (ALICE, "A", "some.home"))
+    with pytest.raises(PkiError, match="the network's authority has not signed this"):
+        rules.take_over(changed, Path("A.toml"))
+    assert Rules(changed, register, FixedRoutes()).saes_at_home()[ALICE]
+
+
 def test_what_cannot_be_taken_over_changes_nothing(place, register) -> None:
     before = configured(place, (ALICE, "A", ""))
     rules = Rules(before, register, FixedRoutes())
@@ -154,7 +165,7 @@ async def test_a_statement_that_cannot_be_used_is_refused_with_the_name_of_its_k
     file.write_text(statement_text(statement(place.pki)))
     configuration = configured(place, (BOB, "B", ""), (ALICE, "A", "some.home"))
     with pytest.raises(PkiError) as refused:
-        read_statements(configuration)
+        read_statements(configuration, Homes(place.pki.authority))
     assert str(refused.value) == f"saes[1].statement: {file}: {says}"
     with pytest.raises(PkiError, match=r"^saes\[1\]\.statement: "):
         await prepare(configuration)
@@ -177,7 +188,7 @@ async def test_a_statement_that_has_expired_is_a_note(place, register) -> None:
     (place.folder / "new.home").write_text(statement_text(stated(place.pki, BOB)))
     register.add(ANNA, stated(place.pki, ANNA, expires=1_700_000_000))
     configuration = configured(place, (ALICE, "A", "old.home"), (BOB, "A", "new.home"))
-    assert set(read_statements(configuration)) == {ALICE, BOB}
+    assert set(read_statements(configuration, Homes(place.pki.authority))) == {ALICE, BOB}
     notes = [note for note in (await prepare(configuration)).notes if "statement" in note]
     for sae, note in zip((ANNA, ALICE), notes, strict=True):
         assert note.startswith(f"the statement of the home of {sae} does not count any more: other sites serve it only")

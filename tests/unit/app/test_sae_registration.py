@@ -13,7 +13,6 @@ import pytest
 import structlog
 
 from qss.app import sae_registration
-from qss.app.homes import Homes
 from qss.app.rules import Rules
 from qss.app.sae_register import SAES, SaeRegister
 from qss.app.sae_registration import SaeRegistration
@@ -80,7 +79,6 @@ class Site:
             A,
             self.rules,
             self.register,
-            Homes(self.configuration.tls.authority),
             [B, C],
             self.links.recall,
             lambda: self.published.append(dict(self.rules.saes_at_home())),

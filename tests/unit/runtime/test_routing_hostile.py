@@ -17,6 +17,7 @@ from qss.ports.routing_table import SiteState
 from qss.runtime import routing
 from qss.runtime.routing import RoutingModule
 from qss.simulation.routing import sign_as, state_home, verify
+from qss.transport.telling import TOLD_S
 from qss.wire import routing as wire
 from support.connections import memory_pair
 from support.module_runners import raise_defect
@@ -134,7 +135,7 @@ async def test_who_connects_and_talks_garbage_again_and_again_does_not_fill_the_
                 await asyncio.sleep(0.1)
         assert site.a.router.dropped == {(B, Reason.PROTOCOL): 50}
         assert len([log for log in logs if log["event"] == "what a neighbour sent was dropped"]) == 1
-        await asyncio.sleep(routing.TOLD_S)
+        await asyncio.sleep(TOLD_S)
         site.connect()
         await settled()
         with capture_logs() as logs:

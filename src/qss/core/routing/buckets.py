@@ -26,6 +26,10 @@ class Bucket:
         """Count."""
         self._level, self._at = self._leaked(now) + weight, now
 
+    def excess_s(self, now: float) -> float:
+        """Return for how long it holds more than `burst`, if nothing is added."""
+        return max(0.0, (self._leaked(now) - self.burst) / self.per_second)
+
     def is_empty(self, now: float) -> bool:
         """Whether it is as one that never took anything."""
         return self._leaked(now) == 0.0
