@@ -50,7 +50,7 @@ async def test_a_routing_module_at_a_host_that_its_certificate_does_not_name_is_
 
 
 async def test_a_store_in_use_is_looked_at_and_not_disturbed(place: Place) -> None:
-    store = SqliteStore(place.folder / "A.data" / LEDGER, QksId("A"))
+    store = SqliteStore(place.folder / "A.data" / LEDGER, QksId("A"), erasure_delay_s=60.0)
     await store.start()
     try:
         before = place.files()

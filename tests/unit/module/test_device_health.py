@@ -86,7 +86,7 @@ async def test_a_device_that_fails_ends_the_stream_and_none_of_its_bad_blocks_is
 
 async def test_devices_that_are_stuck_alike_would_pass_the_block_check_alone(monkeypatch):
     """The reason for the tests: without them both ends take what everybody knows for key."""
-    monkeypatch.setattr("qss.runtime.module.qkd_module.examine", lambda state, _: state)
+    monkeypatch.setattr("qss.runtime.module.checking.examine", lambda state, _: state)
     async with TwoModules(FaultyDevice(bad("all zeros")), FaultyDevice(bad("all zeros"))) as modules:
         opened = await modules.open(PAYLOAD)
         assert (await chunks(modules.a, opened.stream, FROM + 1))[FROM] == bytes(PAYLOAD)

@@ -20,9 +20,7 @@ import structlog
 from qss.core.module import Module, ModuleSettings, fitting_chunk
 from qss.core.module import events as ev
 from qss.core.module.calls import View
-from qss.crypto.block_check import check_block
-from qss.crypto.health import HealthState, examine
-from qss.model.errors import DeviceError, DeviceUnhealthy, QssError, RemoteProtocolError, StreamEnded
+from qss.model.errors import DeviceError, QssError, RemoteProtocolError, StreamEnded
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.simulator_settings import SettingsChange, SimulatorSettings
@@ -31,6 +29,7 @@ from qss.ports.key_source import OpenedStream
 from qss.runtime.module.adapter_faults import adapter_faults
 from qss.runtime.module.adjusting import adjusted
 from qss.runtime.module.channel import SyncChannel
+from qss.runtime.module.checking import Checking
 from qss.runtime.module.chunks import ChunkQueue
 from qss.runtime.module.device_run import DeviceRun
 from qss.runtime.module.status import ModuleStatus
@@ -63,15 +62,20 @@ class QkdModule:
         entropy: Callable[[int], bytes] = os.urandom,
         settings: ModuleSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
+        chunk_bytes: int | None = None,
+        differed: Callable[[int], None] | None = None,
     ) -> None:
         """Wrap `device`; `role` is `INITIATOR` at the site with the lower ID. `entropy` names streams.
 
-        `peer` is the site at the other end, for the log.
+        `peer` is the site at the other end, for the log; `chunk_bytes` None: what fits the device's rate; `differed`
+        hears the number of each block that the ends have found to differ.
         """
         self._device = device
         self._role = role
         self._entropy = entropy
         self._clock = clock
+        self._own_chunk_bytes = chunk_bytes
+        self._differed = differed
         self._core = Module(sync.End(role.value), settings or ModuleSettings())
         self._queue: ChunkQueue | None = None
         self._run: DeviceRun | None = None
@@ -82,11 +86,10 @@ class QkdModule:
         self._defective = False
         self._depth = 0
         self._watchers: list[Callable[[], None]] = []
-        self._health = HealthState()
-        self._blocks: dict[int, KeyMaterial] = {}
         self._frames: dict[int, bytes] = {}
         self._handles = itertools.count()
         self._log = _log.bind(peer=peer, role=role.value)
+        self._blocks = Checking(role, self._log)
         self._trouble = Trouble(self._log)
         self._session = Session[sync.Message](
             lambda connection: Outbox(connection, _frames, MAX_WAITING),
@@ -118,7 +121,7 @@ class QkdModule:
         if stream is None:
             stream = StreamId.from_entropy(self._entropy(_STREAM_ENTROPY_BYTES))
             if chunk_bytes is None:
-                chunk_bytes = fitting_chunk(self.rate_bps())
+                chunk_bytes = self._own_chunk_bytes or fitting_chunk(self.rate_bps())
         elif chunk_bytes is None:
             raise DeviceError("join a key stream with the chunk size of its opener")
         self.begin(stream, chunk_bytes)
@@ -193,6 +196,11 @@ class QkdModule:
     def rate_bps(self) -> float:
         """Return how many secret bits per second the device says it yields."""
         return self._device.status().rate_bps
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are in check, or checked and not pulled yet."""
+        return self._core.bytes_in_check + self._core.counts.waiting
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
@@ -300,12 +308,14 @@ class QkdModule:
             case ev.ReadBlock():
                 self._running.wanted.set()
             case ev.ComputeTags(number):
-                self._compute_tags(number)
+                self._handle(self._blocks.check(self._open_queue.stream, number))
             case ev.Accept(number):
-                self._open_queue.append(self._blocks.pop(number))
+                self._open_queue.append(self._blocks.take(number))
             case ev.Burn(number):
-                del self._blocks[number]
+                self._blocks.take(number)
                 self._log.warning("block burned: the ends differ", block=number)
+                if self._differed is not None:
+                    self._differed(number)
             case ev.EndStream(stream, reason):
                 self._log.info("key stream ended", stream=str(stream), reason=reason)
                 self._blocks.clear()
@@ -373,27 +383,8 @@ class QkdModule:
 
     def _block_came(self, block: RawBlock) -> None:
         self._trouble.over()
-        self._blocks[block.number] = block.material
+        self._blocks.put(block)
         self._handle(ev.BlockRead(block.number, len(block.material)))
-
-    def _compute_tags(self, number: int) -> None:
-        block = self._blocks[number]
-        try:
-            self._health = examine(self._health, block)
-            check = check_block(self._open_queue.stream, number, block)
-        except DeviceUnhealthy as unhealthy:
-            self._health = self._health.restarted()
-            self._log.error("the device failed a health test", test=str(unhealthy.test), reason=str(unhealthy))
-            self._handle(ev.Unhealthy(number, unhealthy.test, str(unhealthy)))
-            return
-        except DeviceError as error:
-            self._handle(ev.DeviceFailed(str(error)))
-            return
-        self._blocks[number] = check.payload
-        ours, expected = check.initiator_tag, check.responder_tag
-        if self._role is DeviceRole.RESPONDER:
-            ours, expected = expected, ours
-        self._handle(ev.Tagged(number, len(check.payload), ours, expected))
 
 
 def _frames(messages: Sequence[sync.Message]) -> list[bytes]:
