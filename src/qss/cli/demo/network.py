@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +62,22 @@ class Ports:
 
 @dataclass
 class Network:
-    """The files of the demo's network under `folder`. With `split`, modules are processes of their own."""
+    """The files of the demo's network under `folder`, or of another one with these links and applications.
+
+    With `split`, modules are processes of their own.
+    """
 
     folder: Path
     split: bool = False
+    links: tuple[tuple[QksId, QksId], ...] = LINKS
+    homes: Mapping[SaeId, QksId] = field(default_factory=lambda: HOMES)
     ports: dict[QksId, Ports] = field(default_factory=dict)
     modules: tuple[SplitModule, ...] = ()
+
+    @property
+    def sites(self) -> tuple[QksId, ...]:
+        """The sites, in the order of their IDs."""
+        return tuple(sorted({site for link in self.links for site in link}))
 
     @property
     def pki(self) -> PkiFolder:
@@ -77,7 +87,7 @@ class Network:
     @property
     def processes(self) -> tuple[QksId | QkdmId, ...]:
         """What runs: the sites, and the modules that are processes of their own."""
-        return (*SITES, *(module.name for module in self.modules))
+        return (*self.sites, *(module.name for module in self.modules))
 
     def configuration(self, process: QksId | QkdmId) -> Path:
         """Where the configuration of a site or module is."""
@@ -91,19 +101,19 @@ class Network:
         """Make everything that the sites need to start; `on_step` hears what is being made."""
         on_step("making a certificate authority")
         self.pki.create("qss demo authority", _DAYS + 1)
-        for sae in (*HOMES, STRANGER):
+        for sae in (*self.homes, STRANGER):
             self.pki.issue_sae(sae, _DAYS)
-        for sae, home in HOMES.items():
+        for sae, home in self.homes.items():
             state_home(self.pki, sae, home, _DAYS)
-        free = _free_ports(3 * len(SITES) + PORTS_OF_A_LINK * len(LINKS))
-        links = [(pair, str(uuid4())) for pair in LINKS]
-        for number, site in enumerate(SITES):
+        free = _free_ports(3 * len(self.sites) + PORTS_OF_A_LINK * len(self.links))
+        links = [(pair, str(uuid4())) for pair in self.links]
+        for number, site in enumerate(self.sites):
             on_step(f"making site {site}: certificate, data folder, configuration")
             self.ports[site] = Ports(*free[3 * number : 3 * number + 3])
         if self.split:
             on_step("making the modules: certificates, configurations")
-            self.modules = tuple(split_modules(LINKS, free[3 * len(SITES) :]))
-        for site in SITES:
+            self.modules = tuple(split_modules(self.links, free[3 * len(self.sites) :]))
+        for site in self.sites:
             self.pki.issue_site(site, [_HOST, "127.0.0.1"], _DAYS)
             keyring = KeyFileKeyRing(file=self.folder / f"{site}.master")
             make_master_key(keyring)
@@ -133,12 +143,12 @@ class Network:
                 )
         tables += [
             f'[[saes]]\nid = "{sae}"\nsite = "{site}"\nstatement = "pki/saes/{self.pki.home(sae).name}"\n'
-            for sae, home in HOMES.items()
+            for sae, home in self.homes.items()
             if home == site
         ]
         tables += [
-            f'[[pairs]]\nmaster = "{sae}"\nslaves = {json.dumps([other for other in HOMES if other != sae])}\n'
-            for sae in HOMES
+            f'[[pairs]]\nmaster = "{sae}"\nslaves = {json.dumps([other for other in self.homes if other != sae])}\n'
+            for sae in self.homes
         ]
         return "\n".join(tables)
 
