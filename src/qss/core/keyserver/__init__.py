@@ -5,6 +5,7 @@
 `requests`      from a 014 request to a plan for one link, or a refusal
 `naming`        from a caller's idempotency name to the name of an ask
 `quotas`        how much key a master, and a pair, may take
+`relay_paths`   the paths that relayed key takes, by a policy
 `modules`       which QKD modules are registered, and which device pairs they may be pulled from for (QRP)
 ==============  ==================================================================
 """
