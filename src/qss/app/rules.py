@@ -51,6 +51,7 @@ class Rules:
             _policy(configuration),
             self.home,
             frozenset(link.peer for link in configuration.links),
+            lambda: routing.graph,
             network_is_known,
         )
         self.quotas = Quotas(_quota_plan(configuration))
