@@ -95,8 +95,12 @@ def test_slaves_at_several_sites_are_refused_for_now(network: RunningNetwork) ->
     ("extensions", "message"),
     [
         ([{"abc_route_type": "direct"}], "not all extension_mandatory parameters are supported"),
-        ([{"qss_route": "direct"}, {"abc_max_age": 30000}], "not all extension_mandatory parameters are supported"),
-        ([{"qss_route": "scenic"}], "not all extension_mandatory request options could be met"),
+        ([{"qss_direct_only": True}, {"abc_max_age": 30000}], "not all extension_mandatory parameters are supported"),
+        ([{"qss_hop": "scenic"}], "not all extension_mandatory request options could be met"),
+        (
+            [{"qss_direct_only": True}, {"qss_hybrid": "ml-kem-768"}],
+            "not all extension_mandatory request options could be met",
+        ),
     ],
 )
 def test_a_mandatory_extension_that_is_not_met(network: RunningNetwork, extensions: object, message: str) -> None:
@@ -107,8 +111,13 @@ def test_a_mandatory_extension_that_is_not_met(network: RunningNetwork, extensio
 
 def test_extensions_that_are_met_or_optional_and_unknown_members(network: RunningNetwork) -> None:
     body = {
-        "extension_mandatory": [{"qss_route": "direct"}],
-        "extension_optional": [{"abc_route_type": "direct"}, {"abc_max_age": [{"deep": None}]}],
+        "extension_mandatory": [{"qss_direct_only": True, "qss_avoid": ["C"]}],
+        "extension_optional": [
+            {"abc_route_type": "direct"},
+            {"qss_hop": "scenic"},
+            {"qss_hybrid": "ml-kem-768"},
+            {"abc_max_age": [{"deep": None}]},
+        ],
         "abc_unheard_of": {"of": "this"},
     }
     got = network.curl(ALICE, ENC, "--json", json.dumps(body)).keys

@@ -30,12 +30,13 @@ from qss.model.errors import (
     Unauthorised,
     Unavailable,
 )
-from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, ReservationId
+from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId
 from qss.model.keys import Key, KeyRequest
+from qss.model.network import Edge, Graph
 from qss.model.records import BurnReason, Scope
 from qss.ports.store import Contents
 from support.pki import Pki
-from support.two_sites import ALICE, BOB, CAROL, HOMES, TwoSites
+from support.two_sites import ALICE, BOB, CAROL, HOMES, A, B, TwoSites
 
 
 @pytest.fixture(scope="module")
@@ -505,6 +506,20 @@ async def test_repeats_under_a_name_get_the_same_container_across_a_restart(tmp_
             await sites.a.key_server.get_key(ALICE, BOB, replace(request, number=2))
         with pytest.raises(BadRequest, match="not found"):
             await sites.b.take(BOB, ALICE, ids)
+
+
+async def test_a_repeat_gets_the_same_also_where_another_way_would_be_taken_now(tmp_path, pki) -> None:
+    async with TwoSites(tmp_path, pki) as sites:
+        await sites.until_keys(20)
+        request = KeyRequest(2, 128, extension_optional=(("qss_disjoint_paths", 2),), name="n")
+        first = await sites.a.key_server.get_key(ALICE, BOB, request)
+        edge = Edge(1, 0)
+        c = QksId("C")
+        sites.a.graph = Graph({A: {B: edge, c: edge}, B: {A: edge, c: edge}, c: {A: edge, B: edge}}, frozenset({c}))
+        assert await sites.a.key_server.get_key(ALICE, BOB, request) == first
+        with pytest.raises(Unavailable, match="has to be relayed, and relaying is not running here"):
+            await sites.a.key_server.get_key(ALICE, BOB, replace(request, name=None))
+        assert await sites.a.key_server.get_key(ALICE, BOB, KeyRequest())
 
 
 async def test_recalled_keys_are_had_by_nobody(tmp_path, pki) -> None:

@@ -26,6 +26,7 @@ from qss.model.errors import ConnectionLost, DeviceError, QssError, StreamEnded
 from qss.model.identifiers import PairId, QksId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import KeyLimits
+from qss.model.network import Graph
 from qss.ports.key_source import OpenedStream
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
@@ -180,7 +181,7 @@ class SimulatedSite:
     async def _start(self) -> None:
         world, limits = self.world, KeyLimits(max_key_per_request=16, max_key_size=4096)
         policy = PairPolicy([PairRule("*", frozenset({"*"}))])
-        planner = RequestPlanner(self.here, limits, policy, world.homes.get, frozenset(self.neighbours))
+        planner = RequestPlanner(self.here, limits, policy, world.homes.get, frozenset(self.neighbours), Graph)
         self.store = SimulatedStore(self.disk, world.sync, world.entropy)
         plans = [
             LinkPlan(

@@ -22,6 +22,7 @@ from qss.model.errors import StoreUnavailable
 from qss.model.identifiers import KeyId, PairId, QksId, SaeId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits
+from qss.model.network import Graph
 from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
@@ -76,11 +77,13 @@ class OneSite:
         self.data_key = KeyMaterial(os.urandom(32))
         create_store(self.path, here)
         self.settings: dict[str, object] = {}
+        self.graph = Graph()
+        """The network, as this site's routing shows it."""
 
     async def start(self) -> None:
         limits = KeyLimits()
         policy = PairPolicy([PairRule("*", frozenset({"*"}))])
-        planner = RequestPlanner(self.here, limits, policy, HOMES.get, frozenset({self.peer}))
+        planner = RequestPlanner(self.here, limits, policy, HOMES.get, frozenset({self.peer}), lambda: self.graph)
         settings = LinkSettings(
             self.here,
             self.peer,

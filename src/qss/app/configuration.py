@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 
+from qss.app.pair_demands import demand_faults
 from qss.app.site_tables import (
     ANY_SAE,
     MODULE_IS,
@@ -82,6 +83,8 @@ def _identifiers(configuration: SiteConfiguration) -> Iterator[Fault]:
     sites = [("site.id", configuration.site.id)]
     sites += [(f"links[{i}].peer", link.peer) for i, link in enumerate(configuration.links)]
     sites += [(f"saes[{i}].site", sae.site) for i, sae in enumerate(configuration.saes)]
+    for i, pair in enumerate(configuration.pairs):
+        sites += [(f"pairs[{i}].relay.avoid[{j}]", site) for j, site in enumerate(pair.relay.avoid)]
     for key, qks in sites:
         try:
             parse_qks_id(qks)
@@ -268,6 +271,7 @@ def _pairs(configuration: SiteConfiguration) -> Iterator[Fault]:
         for j, slave in enumerate(pair.slaves):
             if slave == pair.master != ANY_SAE:
                 yield f"pairs[{i}].slaves[{j}]", shown(slave), "another SAE than the master"
+        yield from demand_faults(f"pairs[{i}].relay", pair.relay)
 
 
 def _repeated[T](items: Iterable[T]) -> tuple[int, T] | None:

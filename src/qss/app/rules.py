@@ -14,6 +14,7 @@ import msgspec
 
 from qss.app import site_tables as tables
 from qss.app.homes import Homes, read_statement
+from qss.app.pair_demands import demand_of
 from qss.app.sae_register import SaeRegister
 from qss.core.keyserver.policy import PairPolicy, PairRule
 from qss.core.keyserver.quotas import Quota, QuotaPlan, Quotas
@@ -53,6 +54,7 @@ class Rules:
             _policy(configuration),
             self.home,
             frozenset(link.peer for link in configuration.links),
+            lambda: routing.graph,
             network_is_known,
         )
         self.quotas = Quotas(_quota_plan(configuration))
@@ -136,7 +138,9 @@ def _counts[T: msgspec.Struct](what: str, before: set[T], after: set[T]) -> dict
 
 
 def _policy(configuration: tables.SiteConfiguration) -> PairPolicy:
-    return PairPolicy(PairRule(pair.master, frozenset(pair.slaves)) for pair in configuration.pairs)
+    return PairPolicy(
+        PairRule(pair.master, frozenset(pair.slaves), demand_of(pair.relay)) for pair in configuration.pairs
+    )
 
 
 def _quota_plan(configuration: tables.SiteConfiguration) -> QuotaPlan:

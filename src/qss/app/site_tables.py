@@ -20,6 +20,7 @@ from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.addresses import Address
 from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, PairId, QkdmId, QksId, SaeId
 from qss.model.keys import KeyLimits
+from qss.model.relay_policy import MAX_AVOIDED, MAX_DISJOINT_PATHS, MAX_HOPS
 from qss.model.simulator_settings import SimulatorSettings
 from qss.wire.etsi004.framing import MAX_KEY_BYTES
 from qss.wire.etsi014.paths import PREFIX
@@ -343,11 +344,23 @@ class Sae(Table, frozen=True, kw_only=True):
     quota_keys: Outstanding | None = None
 
 
+class PairRelay(Table, frozen=True, kw_only=True):
+    """What is demanded of the way that a pair's keys come. None: nothing."""
+
+    direct_only: bool = False
+    disjoint_paths: Annotated[int, Meta(ge=1, le=MAX_DISJOINT_PATHS)] = 1
+    hybrid: Literal["ml-kem-768"] | None = None
+    max_hops: Annotated[int, Meta(ge=1, le=MAX_HOPS)] = MAX_HOPS
+    avoid: Annotated[tuple[QksName, ...], Meta(max_length=MAX_AVOIDED)] = ()
+    hop: Literal["one-time-pad", "aes-256-gcm"] | None = None
+
+
 class Pair(Table, frozen=True, kw_only=True):
-    """Who may ask for keys (`master`) to share with whom (`slaves`)."""
+    """Who may ask for keys (`master`) to share with whom (`slaves`), and what these must be like (`relay`)."""
 
     master: Party
     slaves: Annotated[tuple[Party, ...], Meta(min_length=1)]
+    relay: PairRelay = field(default_factory=PairRelay)
 
 
 class SiteConfiguration(Table, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ class KeysNotFound(BadRequest):
 
 
 class InvalidIdentifier(BadRequest):
-    """Something is no well-formed QKS ID, SAE ID, stream ID or key ID."""
+    """Something is no well-formed QKS ID, SAE ID, stream ID, key ID or relay policy."""
 
 
 class Unauthorised(RequestError):

@@ -71,6 +71,15 @@ class Graph:
         }
         return replace(self, edges=kept)
 
+    def without_links(self, links: Iterable[tuple[QksId, QksId]]) -> Graph:
+        """Return the network without these links, each named by its ends in either order."""
+        gone = {frozenset(link) for link in links}
+        kept = {
+            one: {other: edge for other, edge in edges.items() if {one, other} not in gone}
+            for one, edges in self.edges.items()
+        }
+        return Graph(kept, self.repeaters)
+
 
 @dataclass(frozen=True, slots=True)
 class SiteState:

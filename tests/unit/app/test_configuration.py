@@ -6,6 +6,7 @@ import contextlib
 import copy
 import re
 import tomllib
+from itertools import islice, permutations
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.app.configuration import load, notes
+from qss.app.pair_demands import demand_of
 from qss.app.site_tables import (
     Etsi004,
     Etsi014,
@@ -25,10 +27,12 @@ from qss.app.site_tables import (
     Simulator,
     SystemdKeyRing,
 )
+from qss.core.keyserver.demands import NOTHING, Demand
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
-from qss.model.identifiers import PairId
+from qss.model.identifiers import PairId, QksId
 from qss.model.keys import KeyLimits
+from qss.model.relay_policy import Hop, Hybrid
 
 SITE_UUID = "6f1c2f5e-9a52-4a0a-8f0f-1f4f0c6c7d01"
 LINK_UUID = "0b0a6c0e-52c4-4f4f-9d80-6a8a3b1f2c02"
@@ -200,6 +204,13 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("links[0].capacity_bits", 1, "1", "from 8192"),
         ("links[0].max_reservations", 0, "0", "from 1"),
         ("pairs[0].slaves", [], "a list of 0", "at least 1"),
+        ("pairs[0].relay", "direct", "'direct'", "a table with direct_only, disjoint_paths"),
+        ("pairs[0].relay.direct_only", 1, "1", "true or false"),
+        ("pairs[0].relay.disjoint_paths", 9, "9", "from 1 to 8"),
+        ("pairs[0].relay.max_hops", 0, "0", "from 1 to 16"),
+        ("pairs[0].relay.hybrid", "kyber", "'kyber'", 'one of "ml-kem-768"'),
+        ("pairs[0].relay.hop", "xor", "'xor'", 'one of "aes-256-gcm", "one-time-pad"'),
+        ("pairs[0].relay.avoid", [f"S{number}" for number in range(17)], "a list of 17", "a list of at most 16"),
         # addresses
         ("northbound.listen", "8443", "'8443'", "host:port"),
         ("northbound.listen", "::1:8443", "'::1:8443'", "an IPv6 host in brackets"),
@@ -219,6 +230,12 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("pairs[0].master", "sae carol", "'sae carol'", "an SAE ID"),
         ("pairs[0].slaves[1]", "sae\tcarol", "'sae\\tcarol'", "an SAE ID"),
         ("pairs[0].slaves[1]", "sae:alice", "'sae:alice'", "another SAE than the master"),
+        (
+            "pairs[0].relay.avoid",
+            ["".join(letters) * 21 for letters in islice(permutations("ABCD", 3), 16)],
+            "a list of 16",
+            "fewer sites",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, key: str, value: object, found: str, allowed: str) -> None:
@@ -229,6 +246,32 @@ def test_a_wrong_value_is_named(tmp_path: Path, key: str, value: object, found: 
     assert found in error.found
     assert allowed in error.allowed
     assert len(error.found) < 200
+
+
+@pytest.mark.parametrize(
+    ("relay", "key", "found"),
+    [
+        ({"direct_only": True, "disjoint_paths": 2}, "direct_only", "true"),
+        ({"direct_only": True, "hybrid": "ml-kem-768"}, "direct_only", "true"),
+        ({"avoid": ["C", "C D"]}, "avoid[1]", "'C D'"),
+        ({"avoid": ["C", "D", "C"]}, "avoid[2]", "'C' again"),
+    ],
+)
+def test_a_demand_that_nothing_meets(tmp_path: Path, relay: dict[str, object], key: str, found: str) -> None:
+    error = refused(write(tmp_path, changed("pairs[0].relay", relay)))
+    assert (error.key, error.found) == (f"pairs[0].relay.{key}", found)
+    assert error.allowed
+
+
+def test_what_a_pair_demands(tmp_path: Path) -> None:
+    relay = {"disjoint_paths": 2, "hybrid": "ml-kem-768", "max_hops": 4, "avoid": ["D"], "hop": "aes-256-gcm"}
+    (pair,) = load(write(tmp_path, changed("pairs[0].relay", relay))).pairs
+    assert demand_of(pair.relay) == Demand(
+        avoid=frozenset({QksId("D")}), disjoint_paths=2, hop=Hop.AES_256_GCM, hybrid=Hybrid.ML_KEM_768, max_hops=4
+    )
+    (pair,) = load(write(tmp_path, changed("pairs[0].relay", {"direct_only": True, "avoid": ["D"]}))).pairs
+    assert demand_of(pair.relay) == Demand(direct_only=True, avoid=frozenset({QksId("D")}))
+    assert demand_of(load(write(tmp_path, BASE)).pairs[0].relay) == NOTHING
 
 
 def test_min_above_max(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from qss.app.preparation import prepare
 from qss.app.rules import Rules, read_statements
 from qss.app.sae_register import SAES, SaeRegister
 from qss.app.site_tables import SiteConfiguration
-from qss.model.errors import ConfigurationError, PkiError, QssError, Unauthorised
+from qss.model.errors import BadRequest, ConfigurationError, PkiError, QssError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.model.keys import KeyRequest
+from qss.model.network import Edge, Graph
+from qss.model.relay_policy import Hybrid, RelayPolicy
 from qss.wire.home_statement import statement_text
 from support.fixed_routes import FixedRoutes
 from support.homes import by_site, stated
@@ -110,6 +112,24 @@ def test_saes_pairs_and_quotas_are_taken_over_together(place, register) -> None:
     assert rules.quotas.plan.sae.bps == 5
     assert rules.take_over(place.configuration(), Path("A.toml"))["saes_removed"] == 1
     assert not may(rules, ALICE, CAROL)
+
+
+def test_what_a_pair_demands_is_taken_over_and_judged_by_the_network(place, register) -> None:
+    routes = FixedRoutes()
+    edge = Edge(1, 0)
+    routes.graph = Graph({A: {B: edge}, B: {A: edge, C: edge}, C: {B: edge}}, frozenset({A, B, C}))
+
+    def configuration(relay: str) -> SiteConfiguration:
+        pair = f'[[pairs]]\nmaster = "{ALICE}"\nslaves = ["{CAROL}"]\nrelay = {relay}\n'
+        return configured(place, (ALICE, "A", ""), more=pair)
+
+    rules = Rules(configuration("{}"), register, routes)
+    assert rules.planner.plan_keys(ALICE, CAROL, KeyRequest()).policy == RelayPolicy()
+    rules.take_over(configuration('{ hybrid = "ml-kem-768" }'), Path("A.toml"))
+    assert rules.planner.plan_keys(ALICE, CAROL, KeyRequest()).policy == RelayPolicy(hybrid=Hybrid.ML_KEM_768)
+    rules.take_over(configuration("{ direct_only = true }"), Path("A.toml"))
+    with pytest.raises(BadRequest, match="not all extension_mandatory request options could be met"):
+        rules.planner.plan_keys(ALICE, CAROL, KeyRequest())
 
 
 def test_a_statement_that_was_renewed_under_its_name_is_taken_over(place, register) -> None:

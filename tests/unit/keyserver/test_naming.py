@@ -11,7 +11,7 @@ from qss.model.identifiers import ReservationId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyRequest
 
 ALICE, BOB, CAROL = map(SaeId, ("alice", "bob", "carol"))
-KEYS = KeyRequest(2, 256, (CAROL,), (("qss_route", "direct"),), (("abc", [1, {"b": 2, "a": 1}]),), "n")
+KEYS = KeyRequest(2, 256, (CAROL,), (("qss_max_hops", 4),), (("abc", [1, {"b": 2, "a": 1}]),), "n")
 IDS = KeyIdsRequest(tuple(ReservationId.from_entropy(bytes(16)).key_id(position) for position in range(3)), "n")
 
 
@@ -46,7 +46,10 @@ def test_callers_partners_methods_and_words_tell_names_apart() -> None:
         {"size": 128},
         {"additional_slaves": ()},
         {"extension_mandatory": ()},
+        {"extension_mandatory": (("qss_max_hops", 3),)},
+        {"extension_mandatory": (("qss_disjoint_paths", 4),)},
         {"extension_optional": ()},
+        {"extension_optional": (("abc", [1, {"b": 2, "a": 2}]),)},
     ],
 )
 def test_another_request_under_a_name_is_seen(change) -> None:

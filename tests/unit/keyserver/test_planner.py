@@ -8,27 +8,45 @@ from typing import Any
 
 import pytest
 
+from qss.core.keyserver.demands import Demand
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
 from qss.core.keyserver.requests import KeyPlan, RequestPlanner
-from qss.model.errors import BadRequest, RequestError, Unauthorised, Unavailable
+from qss.core.keyserver.ways import Way
+from qss.model.errors import BadRequest, QssError, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, ReservationId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
+from qss.model.network import Edge, Graph
+from qss.model.relay_policy import Hop, Hybrid, RelayPolicy
 from qss.wire.external import Reason
 
-A, B, C, D = (QksId(name) for name in "ABCD")
-ALICE, ANN, BOB, CAROL, CY, DAN, NOBODY = (
-    SaeId(f"sae:{name}") for name in ("alice", "ann", "bob", "carol", "cy", "dan", "nobody")
+A, B, C, D, E = (QksId(name) for name in "ABCDE")
+ALICE, ANN, BOB, CAROL, CY, DAN, EVE, NOBODY = (
+    SaeId(f"sae:{name}") for name in ("alice", "ann", "bob", "carol", "cy", "dan", "eve", "nobody")
 )
 MANY = tuple(SaeId(f"sae:b{number}") for number in range(9))
-HOMES = {ALICE: A, ANN: A, BOB: B, CAROL: B, CY: C, DAN: D} | dict.fromkeys(MANY, B)
+HOMES = {ALICE: A, ANN: A, BOB: B, CAROL: B, CY: C, DAN: D, EVE: E} | dict.fromkeys(MANY, B)
 LIMITS = KeyLimits(key_size=256, min_key_size=64, max_key_size=1024, max_key_per_request=100, max_sae_id_count=8)
 RULES = [PairRule(ALICE, frozenset({ANYONE})), PairRule(ANN, frozenset({BOB})), PairRule(BOB, frozenset({ALICE}))]
 RULES += [PairRule(CY, frozenset({ALICE})), PairRule(NOBODY, frozenset({ANYONE}))]
+LINKS = [(A, B), (A, C), (B, D), (C, D)]
+NETWORK = Graph(
+    {
+        site: {other: Edge(1, 0) for link in LINKS if site in link for other in link if other != site}
+        for site in (A, B, C, D)
+    },
+    frozenset({A, B, C, D}),
+)
+PLAIN = RelayPolicy()
+
+
+def planner_of(*rules: PairRule, known: bool = True) -> RequestPlanner:
+    policy = PairPolicy([*RULES, *rules])
+    return RequestPlanner(A, LIMITS, policy, HOMES.get, frozenset({B, C}), lambda: NETWORK, lambda: known)
 
 
 @pytest.fixture
 def planner() -> RequestPlanner:
-    return RequestPlanner(A, LIMITS, PairPolicy(RULES), HOMES.get, frozenset({B, C}))
+    return planner_of()
 
 
 # --- Get key --------------------------------------------------------------------------------------------------------
@@ -38,6 +56,10 @@ def test_a_plan_names_neighbour_number_bytes_and_slaves(planner) -> None:
     assert planner.plan_keys(ALICE, BOB, KeyRequest()) == KeyPlan(B, 1, 32, (BOB,))
     assert planner.plan_keys(ALICE, CY, KeyRequest(number=7, size=128)) == KeyPlan(C, 7, 16, (CY,))
     assert planner.plan_keys(ANN, BOB, KeyRequest()) == KeyPlan(B, 1, 32, (BOB,))
+
+
+def test_a_site_beyond_the_neighbours_is_planned_with_the_plain_policy(planner) -> None:
+    assert planner.plan_keys(ALICE, DAN, KeyRequest()) == KeyPlan(D, 1, 32, (DAN,), policy=PLAIN)
 
 
 def test_several_slaves_of_one_site_are_one_plan_the_one_in_the_path_first(planner) -> None:
@@ -55,7 +77,7 @@ class Fault:
     """One thing that is wrong, and how the refusal begins."""
 
     wrong: dict[str, Any]
-    kind: type[RequestError]
+    kind: type[QssError]
     text: str
 
 
@@ -65,7 +87,7 @@ IN_ORDER = [
     Fault({"number": 101}, BadRequest, "number is 101: at most 100 keys"),
     Fault({"size": 1032}, BadRequest, "size is 1032: keys of 64 to 1024 bits"),
     Fault({"additional_slaves": MANY}, BadRequest, "9 additional_slave_SAE_IDs: the limit is 8"),
-    Fault({"extension_mandatory": (("qss_route", "relay"), ("x", 1))}, BadRequest, "not all extension_mandatory para"),
+    Fault({"extension_mandatory": (("qss_max_hops", 0), ("x", 1))}, BadRequest, "not all extension_mandatory para"),
     Fault({"slave": NOBODY}, BadRequest, "SAE sae:nobody is not known here"),
 ]
 REFUSALS = [
@@ -75,12 +97,16 @@ REFUSALS = [
     Fault({"number": 1 << 62}, BadRequest, "number is 4611686018427387904: at most 100 keys"),
     Fault({"size": 56}, BadRequest, "size is 56: keys of 64 to 1024 bits"),
     Fault({"size": 1 << 62}, BadRequest, "size is 4611686018427387904: keys of 64"),
+    Fault({"extension_mandatory": (("qss_max_hops", 0),)}, BadRequest, "not all extension_mandatory request options"),
+    Fault({"extension_mandatory": (("qss_hop", None),)}, BadRequest, "not all extension_mandatory request options"),
     Fault(
-        {"extension_mandatory": (("qss_route", "relay"),)}, BadRequest, "not all extension_mandatory request options"
+        {"slave": DAN, "extension_mandatory": (("qss_direct_only", True),)},
+        BadRequest,
+        "not all extension_mandatory request options",
     ),
-    Fault({"extension_mandatory": (("qss_route", None),)}, BadRequest, "not all extension_mandatory request options"),
     Fault({"slave": ANN}, BadRequest, "SAE sae:ann is at home in this site"),
-    Fault({"slave": DAN}, BadRequest, "SAE sae:dan is at home in site D, to which this site has no link"),
+    Fault({"slave": EVE}, Unavailable, "no way to site E is known now"),
+    Fault({"slave": EVE, "extension_mandatory": (("qss_hybrid", "ml-kem-768"),)}, Unavailable, "no way to site E"),
     Fault({"additional_slaves": (CY,)}, BadRequest, "the slave SAEs are at home in several sites"),
     Fault({"additional_slaves": (CAROL, NOBODY)}, BadRequest, "SAE sae:nobody is not known here"),
     Fault({"additional_slaves": (CY, ANN)}, BadRequest, "SAE sae:ann is at home in this site"),
@@ -118,7 +144,7 @@ def test_a_stranger_learns_nothing_of_rules_or_homes(planner) -> None:
 
 def test_of_unsupported_extensions_each_is_named_and_no_value_is(planner) -> None:
     with pytest.raises(BadRequest) as caught:
-        ask(planner, {"extension_mandatory": (("a", "v1"), ("qss_route", "direct"), ("b", "v2"))})
+        ask(planner, {"extension_mandatory": (("a", "v1"), ("qss_direct_only", True), ("b", "v2"))})
     assert caught.value.message == "not all extension_mandatory parameters are supported"
     assert caught.value.details == (
         {"extension_mandatory_unsupported": "a is not supported"},
@@ -126,20 +152,48 @@ def test_of_unsupported_extensions_each_is_named_and_no_value_is(planner) -> Non
     )
 
 
-def test_a_known_extension_that_can_be_met_and_optional_ones_are_accepted(planner) -> None:
-    plan = ask(
-        planner,
-        {"extension_mandatory": (("qss_route", "direct"),), "extension_optional": (("qss_route", "relay"), ("x", 1))},
-    )
-    assert plan == KeyPlan(B, 1, 32, (BOB,))
+def test_mandatory_extensions_that_can_be_met_are_and_optional_ones_where_they_can_be(planner) -> None:
+    mandatory = (("qss_hybrid", "ml-kem-768"), ("qss_max_hops", 3))
+    optional = (("qss_disjoint_paths", 2), ("qss_avoid", ["B"]), ("qss_hop", "aes-256-gcm"), ("x", 1))
+    plan = ask(planner, {"slave": DAN, "extension_mandatory": mandatory, "extension_optional": optional})
+    policy = RelayPolicy(disjoint_paths=2, hop=Hop.AES_256_GCM, hybrid=Hybrid.ML_KEM_768, max_hops=3)
+    assert plan == KeyPlan(D, 1, 32, (DAN,), policy=policy)
+
+
+def test_what_a_link_meets_comes_over_the_link(planner) -> None:
+    mandatory = (("qss_direct_only", True), ("qss_max_hops", 1), ("qss_avoid", ["C"]), ("qss_hop", "one-time-pad"))
+    assert ask(planner, {"extension_mandatory": mandatory}) == KeyPlan(B, 1, 32, (BOB,))
+    assert ask(planner, {"extension_optional": (("qss_direct_only", False), ("x", 1))}) == KeyPlan(B, 1, 32, (BOB,))
+
+
+def test_what_no_link_meets_is_relayed_also_to_a_neighbour(planner) -> None:
+    plan = ask(planner, {"extension_mandatory": (("qss_disjoint_paths", 2),)})
+    assert plan == KeyPlan(B, 1, 32, (BOB,), policy=RelayPolicy(disjoint_paths=2))
+
+
+def test_what_a_rule_demands_is_mandatory_for_every_slave_that_it_names() -> None:
+    planner = planner_of(PairRule(ALICE, frozenset({CAROL}), Demand(hybrid=Hybrid.ML_KEM_768)))
+    assert planner.plan_keys(ALICE, BOB, KeyRequest()).policy is None
+    for slaves in ((CAROL,), (BOB, CAROL)):
+        plan = planner.plan_keys(ALICE, slaves[0], KeyRequest(additional_slaves=slaves[1:]))
+        assert plan.policy == RelayPolicy(hybrid=Hybrid.ML_KEM_768)
+    with pytest.raises(BadRequest, match="not all extension_mandatory request options could be met"):
+        planner.plan_keys(ALICE, CAROL, KeyRequest(extension_mandatory=(("qss_direct_only", True),)))
 
 
 # --- Get status -----------------------------------------------------------------------------------------------------
 
 
 def test_a_master_is_told_of_the_neighbour_that_serves_its_slave(planner) -> None:
-    assert planner.plan_status(ALICE, BOB) == B
-    assert planner.plan_status(ALICE, CY) == C
+    assert planner.plan_status(ALICE, BOB) == Way(B)
+    assert planner.plan_status(ALICE, CY) == Way(C)
+    assert planner.plan_status(ALICE, DAN) == Way(D, PLAIN)
+
+
+def test_a_master_is_told_of_the_way_that_its_rule_demands() -> None:
+    planner = planner_of(PairRule(ALICE, frozenset({BOB, CY}), Demand(disjoint_paths=2)))
+    assert planner.plan_status(ALICE, BOB) == Way(B, RelayPolicy(disjoint_paths=2))
+    assert planner.plan_status(ANN, BOB) == Way(B)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +205,7 @@ def test_a_master_is_told_of_the_neighbour_that_serves_its_slave(planner) -> Non
         (ALICE, ALICE, Unauthorised, "no rule lets sae:alice"),
         (ALICE, NOBODY, BadRequest, "SAE sae:nobody is not known"),
         (ALICE, ANN, BadRequest, "SAE sae:ann is at home in this site"),
-        (ALICE, DAN, BadRequest, "SAE sae:dan is at home in site D"),
+        (ALICE, EVE, Unavailable, "no way to site E is known now"),
     ],
 )
 def test_a_status_is_refused_as_a_key_would_be(planner, caller, slave, kind, text) -> None:
@@ -160,14 +214,12 @@ def test_a_status_is_refused_as_a_key_would_be(planner, caller, slave, kind, tex
 
 
 def test_while_the_network_is_not_known_an_unknown_slave_may_be_known_soon() -> None:
-    known = False
-    planner = RequestPlanner(A, LIMITS, PairPolicy(RULES), HOMES.get, frozenset({B, C}), lambda: known)
+    planner = planner_of(known=False)
     with pytest.raises(Unavailable, match="it is not known now where sae:nobody is at home"):
         planner.plan_status(ALICE, NOBODY)
-    assert planner.plan_status(ALICE, BOB) == B
-    known = True
+    assert planner.plan_status(ALICE, BOB) == Way(B)
     with pytest.raises(BadRequest):
-        planner.plan_status(ALICE, NOBODY)
+        planner_of().plan_status(ALICE, NOBODY)
 
 
 # --- Get key with key IDs -------------------------------------------------------------------------------------------
@@ -217,3 +269,20 @@ def test_a_neighbour_reserves_only_for_its_own_masters_and_allowed_slaves_here(
     planner, peer, master, slaves, objection
 ) -> None:
     assert planner.objection(peer, master, slaves) is objection
+
+
+@pytest.mark.parametrize(
+    ("demand", "policy", "is_taken"),
+    [
+        (Demand(), PLAIN, True),
+        (Demand(disjoint_paths=2), None, False),
+        (Demand(disjoint_paths=2), PLAIN, False),
+        (Demand(disjoint_paths=2), RelayPolicy(disjoint_paths=3), True),
+        (Demand(direct_only=True), PLAIN, False),
+        (Demand(direct_only=True, avoid=frozenset({A, B, C})), None, True),
+        (Demand(avoid=frozenset({A, B, C})), RelayPolicy(frozenset({C})), True),
+    ],
+)
+def test_a_neighbour_reserves_only_key_that_is_as_the_rule_here_demands(demand, policy, is_taken) -> None:
+    planner = planner_of(PairRule(BOB, frozenset({ALICE}), demand))
+    assert planner.objection(B, BOB, (ALICE,), policy) is (None if is_taken else Reason.UNAUTHORISED)

@@ -7,6 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qss.core.keyserver.demands import NOTHING, Demand
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
 from qss.model.identifiers import SaeId
 
@@ -41,3 +42,19 @@ def test_anyone_is_anyone_but_oneself() -> None:
     policy = PairPolicy([PairRule(ANYONE, frozenset({ANYONE}))])
     assert not policy.allows(SAES[0], SAES[0])
     assert policy.allows(SaeId("sae:never-heard-of"), SAES[0])
+
+
+def test_what_any_rule_that_names_both_demands_holds_in_its_strictest_form() -> None:
+    alice, bob, carol = SAES
+    policy = PairPolicy(
+        [
+            PairRule(alice, frozenset({bob}), Demand(disjoint_paths=2, max_hops=6)),
+            PairRule(alice, frozenset({bob, carol})),
+            PairRule(ANYONE, frozenset({bob}), Demand(disjoint_paths=1, max_hops=4)),
+            PairRule(carol, frozenset({ANYONE}), Demand(direct_only=True)),
+        ]
+    )
+    assert policy.demand(alice, bob) == Demand(disjoint_paths=2, max_hops=4)
+    assert policy.demand(alice, carol) == NOTHING
+    assert policy.demand(bob, alice) == NOTHING
+    assert policy.demand(carol, bob) == Demand(direct_only=True, max_hops=4)

@@ -1,8 +1,12 @@
 """The QKS between an application's ask and the links: who may ask, for what, and which link answers.
 
 ==============  ==================================================================
-`policy`        which SAEs may share keys
-`requests`      from a 014 request to a plan for one link, or a refusal
+`policy`        which SAEs may share keys, and what their rules demand
+`requests`      from a 014 request to a plan for one link or end-to-end stream, or a refusal
+`extensions`    what a request demands of the way that its keys come, and what it wishes
+`demands`       demands of several sides as one, and what meets them
+`ways`          link or relay, by what is demanded and by what the network has
+`relay_paths`   the paths that relayed key takes, by a policy
 `naming`        from a caller's idempotency name to the name of an ask
 `quotas`        how much key a master, and a pair, may take
 `modules`       which QKD modules are registered, and which device pairs they may be pulled from for (QRP)

@@ -1,10 +1,11 @@
-"""Which SAEs may share keys. Nobody may, unless a rule says so."""
+"""Which SAEs may share keys, and what is demanded of the way that these come. Nobody may, unless a rule says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qss.core.keyserver.demands import NOTHING, Demand, strictest
 from qss.model.identifiers import SaeId
 
 ANYONE = "*"
@@ -13,21 +14,34 @@ ANYONE = "*"
 
 @dataclass(frozen=True, slots=True)
 class PairRule:
-    """This master may ask for keys with any of these slaves."""
+    """This master may ask for keys with any of these slaves, if they come as is demanded."""
 
     master: str
     slaves: frozenset[str]
+    demand: Demand = NOTHING
+
+    def names(self, slave: SaeId) -> bool:
+        """Whether this is one of the slaves."""
+        return slave in self.slaves or ANYONE in self.slaves
 
 
 class PairPolicy:
-    """The rules of one site. A pair needs one rule that names both."""
+    """The rules of one site. A pair needs one rule that names both; what any rule that names both demands, holds."""
 
     def __init__(self, rules: Iterable[PairRule]) -> None:
         self._slaves: dict[str, frozenset[str]] = {}
+        self._demanding: dict[str, list[PairRule]] = {}
         for rule in rules:
             self._slaves[rule.master] = self._slaves.get(rule.master, frozenset()) | rule.slaves
+            if rule.demand != NOTHING:
+                self._demanding.setdefault(rule.master, []).append(rule)
 
     def allows(self, master: SaeId, slave: SaeId) -> bool:
         """Whether `master` may share keys with `slave`. An SAE never does with itself."""
         named = self._slaves.get(master, frozenset()) | self._slaves.get(ANYONE, frozenset())
         return master != slave and (slave in named or ANYONE in named)
+
+    def demand(self, master: SaeId, slave: SaeId) -> Demand:
+        """Return the strictest of what the rules that name both demand, member by member."""
+        rules = (*self._demanding.get(master, ()), *self._demanding.get(ANYONE, ()))
+        return strictest(*(rule.demand for rule in rules if rule.names(slave)))

@@ -1,7 +1,7 @@
-"""From a 014 request to a plan for one link, or a refusal that has changed nothing.
+"""From a 014 request to a plan for one link or end-to-end stream, or a refusal that has changed nothing.
 
 Held here: the checks between form (the codec's) and existence of key (the link's), in the order that
-`docs/reference/northbound.md` numbers. For now every slave must be at home in one neighbouring site.
+`docs/reference/northbound.md` numbers. For now every slave must be at home in one site.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qss.core.keyserver.demands import strictest
+from qss.core.keyserver.extensions import demanded, wished
 from qss.core.keyserver.naming import name_of_key_ids, name_of_key_request
 from qss.core.keyserver.policy import PairPolicy
+from qss.core.keyserver.ways import Way, Ways
 from qss.model.answers import AskName
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
 from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
+from qss.model.network import Graph
+from qss.model.relay_policy import RelayPolicy
 from qss.wire.external import Reason
-
-ROUTE_EXTENSION = "qss_route"
-"""Mandatory extension: the way that key may come. `direct` alone can be met: over one link, through no repeater."""
-
-_UNSUPPORTED = "not all extension_mandatory parameters are supported"
-_UNMET = "not all extension_mandatory request options could be met"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPlan:
-    """What to reserve, and with which neighbour."""
+    """What to reserve, with which site, and of what key: that of the link (None), or of a relay policy."""
 
     peer: QksId
     count: int
     key_bytes: int
     slaves: tuple[SaeId, ...]
     name: AskName | None = None
+    policy: RelayPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +52,29 @@ class RequestPlanner:
         limits: KeyLimits,
         policy: PairPolicy,
         home: Callable[[SaeId], QksId | None],
-        neighbours: frozenset[QksId],
+        links: frozenset[QksId],
+        graph: Callable[[], Graph],
         network_is_known: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`network_is_known` tells whether all neighbours are heard: else somebody's home may be known soon."""
+        """`links` are the neighbouring sites, `graph` returns the network as routing shows it now.
+
+        `network_is_known` tells whether all neighbours are heard: else somebody's home may be known soon.
+        """
         self._network_is_known = network_is_known
         self._here = here
         self._limits = limits
         self._policy = policy
         self._home = home
-        self._neighbours = neighbours
+        self._ways = Ways(here, links, graph, network_is_known)
 
     def replace_policy(self, policy: PairPolicy) -> None:
         """Judge by other rules from now on."""
         self._policy = policy
 
-    def plan_status(self, caller: SaeId, slave: SaeId) -> QksId:
-        """Return the neighbour that serves `slave`, for a master's Get status."""
+    def plan_status(self, caller: SaeId, slave: SaeId) -> Way:
+        """Return where the keys with `slave` come from if nothing more is asked, for a master's Get status."""
         self._authorise(caller, (slave,))
-        return self._neighbour_of((slave,))
+        return self._ways.choose(self._site_of((slave,)), self._policy.demand(caller, slave))
 
     def plan_keys(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> KeyPlan:
         """Return what a master's Get key reserves."""
@@ -78,9 +82,10 @@ class RequestPlanner:
         self._authorise(caller, slaves)
         size = self._limits.key_size if request.size is None else request.size
         self._check_limits(request, size)
-        _check_extensions(request)
+        demand = strictest(demanded(request), *(self._policy.demand(caller, each) for each in slaves))
+        way = self._ways.choose(self._site_of(slaves), demand, wished(request))
         name = name_of_key_request(caller, slave, request)
-        return KeyPlan(self._neighbour_of(slaves), request.number, size // 8, slaves, name)
+        return KeyPlan(way.peer, request.number, size // 8, slaves, name, way.policy)
 
     def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
         """Return what a slave's Get key with key IDs takes.
@@ -93,11 +98,15 @@ class RequestPlanner:
             raise BadRequest(f"{count} key_IDs: at most {self._limits.max_key_per_request} are served in one request")
         return FetchPlan(request.key_ids, name_of_key_ids(caller, master, request))
 
-    def objection(self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...]) -> Reason | None:
+    def objection(
+        self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...], policy: RelayPolicy | None = None
+    ) -> Reason | None:
         """Return why a reservation from `peer` is not taken (KRP 4.9), or None.
 
-        It has to concern the peer's own master, this site's own slaves, and allowed pairs.
+        It has to concern the peer's own master, this site's own slaves, and allowed pairs; and key that is as they
+        demand here: that of the link (None), or of a relay policy.
         """
+        ends = {self._here, peer}
         home = self._home(master)
         if home is None:
             return Reason.UNKNOWN
@@ -105,6 +114,7 @@ class RequestPlanner:
             home == peer
             and len(set(slaves)) == len(slaves)
             and all(self._home(slave) == self._here and self._policy.allows(master, slave) for slave in slaves)
+            and all(self._policy.demand(master, slave).is_met_by(policy, ends) for slave in slaves)
         )
         return None if allowed else Reason.UNAUTHORISED
 
@@ -133,7 +143,7 @@ class RequestPlanner:
                 f"{len(request.additional_slaves)} additional_slave_SAE_IDs: the limit is {limits.max_sae_id_count}"
             )
 
-    def _neighbour_of(self, slaves: tuple[SaeId, ...]) -> QksId:
+    def _site_of(self, slaves: tuple[SaeId, ...]) -> QksId:
         homes = [self._home(slave) for slave in slaves]
         for slave, home in zip(slaves, homes, strict=True):
             if home is None and not self._network_is_known():
@@ -148,20 +158,7 @@ class RequestPlanner:
                 )
             if home == self._here:
                 raise BadRequest(f"SAE {slave} is at home in this site: quantum keys are shared between sites")
-            if home not in self._neighbours:
-                raise BadRequest(f"SAE {slave} is at home in site {home}, to which this site has no link")
         if len(set(homes)) > 1:
             raise BadRequest("the slave SAEs are at home in several sites: make one request for each site")
         assert homes[0] is not None
         return homes[0]
-
-
-def _check_extensions(request: KeyRequest) -> None:
-    """Clause 6.2: an unknown mandatory extension, or one that cannot be met, refuses the request."""
-    unknown = [name for name, _ in request.extension_mandatory if name != ROUTE_EXTENSION]
-    if unknown:
-        raise BadRequest(
-            _UNSUPPORTED, [{"extension_mandatory_unsupported": f"{name} is not supported"} for name in unknown]
-        )
-    if any(value != "direct" for _, value in request.extension_mandatory):
-        raise BadRequest(_UNMET, [{"extension_mandatory_unmet": f"{ROUTE_EXTENSION} can only be direct"}])
