@@ -26,6 +26,7 @@ from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
+from qss.runtime.relay_listener import RelayListener
 from qss.runtime.site import LinkPlan, Site
 from qss.transport.connection import Connection
 from qss.transport.dialling import connect
@@ -76,6 +77,7 @@ class OneSite:
         self.data_key = KeyMaterial(os.urandom(32))
         create_store(self.path, here)
         self.settings: dict[str, object] = {}
+        self.listener: RelayListener | None = None
 
     async def start(self) -> None:
         limits = KeyLimits()
@@ -94,6 +96,7 @@ class OneSite:
             self.anchor,
             [LinkPlan(settings, self.sources)],
             clocks,
+            self.listener,
         )
         await self.site.start()
         self.link = self.site.links[self.peer]

@@ -20,6 +20,7 @@ from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import PutPeer, RaiseCommitNumber, SealedChange, SealedStore
 from qss.runtime.link import Clocks, LinkRunner
+from qss.runtime.relay_listener import RelayListener
 from qss.runtime.tasks import Tasks
 
 _ANCHOR_S = 1.0
@@ -41,7 +42,15 @@ class LinkPlan:
 class Site:
     """One site's ledger in operation. `start`, use `links`, `stop`; or watch `failed`."""
 
-    def __init__(self, store: SealedStore, anchor: Anchor, plans: Sequence[LinkPlan], clocks: Clocks) -> None:
+    def __init__(
+        self,
+        store: SealedStore,
+        anchor: Anchor,
+        plans: Sequence[LinkPlan],
+        clocks: Clocks,
+        listener: RelayListener | None = None,
+    ) -> None:
+        """`listener` hears what the links do for relays; None: nothing here relays."""
         self._store = store
         self._anchor = anchor
         self._fence = 0
@@ -62,6 +71,7 @@ class Site:
                 self._restored,
                 self.fail,
                 clocks,
+                listener,
             )
             for plan in plans
         }

@@ -1,6 +1,7 @@
-"""Which bytes may be allocated, and from which stream: for masters at this end and for the peer's alike.
+"""Which bytes may be allocated, and from which stream: for either end's masters alike, and for relays.
 
-What relaying needs is left alone, and no end holds more reservations than it may. Nothing is changed here.
+Masters leave alone what relaying needs, and relays what applications need; no end holds more reservations than it may.
+Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -15,13 +16,23 @@ def is_full(state: LinkState) -> bool:
 
 
 def ledger_with(state: LinkState, length: int) -> StreamLedger | None:
-    """Return the stream to allocate `length` bytes from.
+    """Return the stream to allocate `length` bytes for a master from."""
+    return _ledger_leaving(state, state.settings.relay_reserve_bytes, length)
+
+
+def ledger_for_draw(state: LinkState, length: int, *, urgent: bool) -> StreamLedger | None:
+    """Return the stream to allocate `length` bytes for a relay from (Relay 3.5)."""
+    floor = state.settings.relay_floor_bytes
+    return _ledger_leaving(state, floor if urgent else max(floor, state.settings.capacity_bytes // 2), length)
+
+
+def _ledger_leaving(state: LinkState, least: int, length: int) -> StreamLedger | None:
+    """Return the stream to allocate `length` bytes from, unless the link were left with less than `least`.
 
     Closed ones come first, so that they come to an end; then the one that has most, so that all device pairs are drawn
     on in the measure of their rates.
     """
-    left = sum(ledger.allocatable for ledger in state.ledgers.values()) - length
-    if left < state.settings.relay_reserve_bytes:
+    if sum(ledger.allocatable for ledger in state.ledgers.values()) - length < least:
         return None
     fitting = [ledger for ledger in state.ledgers.values() if ledger.allocatable >= length]
     closed = next((ledger for ledger in fitting if ledger.record.closed), None)

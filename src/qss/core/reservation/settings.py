@@ -44,6 +44,10 @@ class LinkSettings:
     """How long a key stream lasts; what is left of it then is burned."""
     relay_reserve_bytes: int = 0
     """Bytes that are left for relaying: no application at either end gets them."""
+    relay_floor_bytes: int = 0
+    """Bytes that relaying leaves to the applications of both ends (Relay 3.5)."""
+    max_draws: int = 4096
+    """Draws that may be open at this end, by either end."""
 
     @property
     def owner(self) -> bool:
