@@ -1,7 +1,7 @@
 """Two link cores with a virtual disk and a virtual wire between them, driven step by step.
 
 Nothing happens by itself: a test (or hypothesis) says which commit becomes durable, which frame arrives, who crashes.
-The pair notes everything that is delivered and checks agreement, no reuse, right party and balance as it goes.
+The pair notes everything that is delivered or drawn and checks agreement, no reuse, right party and balance as it goes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.core.reservation.phases import LinkPhase
 from qss.model.answers import AnswerRecord, AskName, KeyRun
-from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId
+from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId, TransferId
 from qss.model.ranges import Range
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord
 from qss.wire.external import Frame, Reason, decode, encode, split
+from support.draw_book import DrawBook
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
 PAIRS = (PairId(b"\1" * 16), PairId(b"\2" * 16))
@@ -96,7 +97,7 @@ class End:
         self.settings = LinkSettings(
             QksId(here),
             QksId(peer),
-            objection=lambda master, slaves: (
+            objection=lambda master, slaves, _: (
                 None if HOME.get(master) == peer and all(HOME.get(s) == here for s in slaves) else Reason.UNAUTHORISED
             ),
             **settings,  # type: ignore[arg-type]
@@ -163,6 +164,7 @@ class LinkPair:
         self.refused: dict[object, Exception] = {}
         self._taken: dict[tuple[KeyId, SaeId], list[AskName | None]] = {}
         self.asked: dict[ReservationId, ev.Reserve] = {}
+        self.draws = DrawBook()
         self.disconnect_reasons: list[str] = []
         self.restored = False
         """A store was replaced by a back-up: that end does not know what it gave since, nor what it held."""
@@ -205,6 +207,15 @@ class LinkPair:
             case ev.Refused(request, error):
                 self.refused[request] = error
                 end.waiting.remove(request)
+            case ev.DrawReady(draw, stream, part):
+                end.waiting.discard(draw)
+                assert end.disk.streams[stream].head >= part.stop, "drawn before it was durable here"
+                assert end.disk.bytes_held[stream] >= part.stop, "drawn before it was durable here"
+                self.draws.note_ready(end.name, self.other(end).name, effect, self.now)
+                self.check()
+            case ev.DrawFailed(draw):
+                end.waiting.discard(draw)
+                self.draws.note_failed(end.name, effect)
             case ev.OpenSource(pair):
                 assert pair in end.attached, "a module was asked that is not there"
                 assert pair not in end.opening or end.opening[pair].stream, "a module was asked twice"
@@ -224,6 +235,8 @@ class LinkPair:
             case ev.RestoreNoticed(incarnation, commit_number, _):
                 self.hold(end, commit_number if (incarnation, commit_number) in end.told else 0)
             case ev.Rebuild() | ev.BurnedRestored() | ev.PeerRecalled() | ev.PairForbidden() | ev.PairAbsent():
+                pass
+            case ev.Wanted():
                 pass
 
     def sync(self, end: End) -> None:
@@ -262,6 +275,7 @@ class LinkPair:
         end.modules.clear()
         end.opening.clear()
         end.connected = False
+        self.draws.forget(end.name)
         end.begin()
         other = self.other(end)
         if other.connected:
@@ -388,6 +402,20 @@ class LinkPair:
         self.handle(end, ev.Recall(request, scope))
         return request
 
+    def draw(self, end: End, length: int = 16, *, urgent: bool = True, draw: TransferId | None = None) -> TransferId:
+        """A relay at this end draws, under a fresh name if none is given."""
+        name = draw or TransferId(self.fresh())
+        end.waiting.add(name)
+        self.handle(end, ev.Draw(name, length, urgent))
+        return name
+
+    def end_draw(self, end: End, draw: TransferId, *, used: bool) -> None:
+        """A relay at this end has used what was drawn, or gives it up."""
+        end.waiting.discard(draw)
+        event = ev.DrawEnded(draw, used)
+        self.draws.note_ended(end.name, event, self.now)
+        self.handle(end, event)
+
     def _number(self) -> int:
         self.requests += 1
         return self.requests
@@ -469,13 +497,13 @@ class LinkPair:
     def check(self) -> None:
         """Agreement and no reuse, over everything delivered so far."""
         delivered = self._all_delivered()
-        taken: list[tuple[StreamId, Range]] = []
+        taken: list[tuple[StreamId, Range]] = [*self.draws.all_places()]
         for key_id, parts in delivered.items():
             assert len(parts) == 1, f"{key_id} stands for two ranges"
             taken.extend(parts)
         taken.sort(key=lambda item: (item[0], item[1].start))
         for (stream, part), (next_stream, next_part) in pairwise(taken):
-            assert stream != next_stream or part.stop <= next_part.start, "bits serve two keys"
+            assert stream != next_stream or part.stop <= next_part.start, "bits serve two purposes"
 
     def _check_not_needed(self, end: End, stream: StreamId, part: Range) -> None:
         for answer in end.disk.answers.values():
@@ -486,6 +514,8 @@ class LinkPair:
                 for position in range(row.count):
                     if not all(mask >> position & 1 for mask in row.fetched):
                         assert not row.key_range(position).intersection(part), "erased before it was fetched"
+        for of, drawn in self.draws.in_hands(end.name, self.now):
+            assert of != stream or not drawn.intersection(part), "erased while a relay has it"
 
     def balanced(self) -> None:
         """Every ingested bit is accounted for, on disk as in memory."""
@@ -505,7 +535,10 @@ class LinkPair:
                 assert tally.reserved == open_bits
 
     def kept_its_books(self) -> None:
-        """What an end has given to its masters, and to the last of its slaves, counts as delivered there, durably."""
+        """What an end has given to its masters, and to the last of its slaves, counts as delivered there, durably.
+
+        What its relays have, and did not give back unused, counts as relayed.
+        """
         if self.restored:
             return
         for end in (self.a, self.b):
@@ -524,6 +557,9 @@ class LinkPair:
             past = 0 if end.disk.peer is None else end.disk.peer.past.delivered
             delivered = past + sum(record.tally.delivered for record in end.disk.streams.values())
             assert delivered >= 8 * given, f"{end.name} counts delivered key as burned"
+            past = 0 if end.disk.peer is None else end.disk.peer.past.relayed
+            relayed = past + sum(record.tally.relayed for record in end.disk.streams.values())
+            assert relayed >= self.draws.kept.get(end.name, 0), f"{end.name} counts relayed key as burned"
 
     def ready(self, chunks: int = 8) -> LinkPair:
         """Connect, open a stream and fill it at both ends."""

@@ -27,6 +27,7 @@ from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
+from qss.runtime.relay_listener import RelayListener
 from qss.runtime.site import LinkPlan, Site
 from qss.transport.connection import Connection
 from qss.transport.dialling import connect
@@ -79,6 +80,7 @@ class OneSite:
         self.settings: dict[str, object] = {}
         self.graph = Graph()
         """The network, as this site's routing shows it."""
+        self.listener: RelayListener | None = None
 
     async def start(self) -> None:
         limits = KeyLimits()
@@ -97,6 +99,7 @@ class OneSite:
             self.anchor,
             [LinkPlan(settings, self.sources)],
             clocks,
+            listener=self.listener,
         )
         await self.site.start()
         self.link = self.site.links[self.peer]

@@ -225,6 +225,9 @@ def _capacity(i: int, link: Link) -> Iterator[Fault]:
     if link.relay_reserve_bits >= link.capacity_bits:
         allowed = f"less than capacity_bits, which is {link.capacity_bits}: applications need key as well"
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed
+    if link.floor_bits > link.capacity_bits:
+        allowed = f"at most capacity_bits, which is {link.capacity_bits}: more is not there to be left"
+        yield f"links[{i}].relay_floor_bits", str(link.floor_bits), allowed
     if link.capacity_bits < block_bits:
         yield f"links[{i}].capacity_bits", str(link.capacity_bits), f"at least one block, which has {block_bits} bits"
 

@@ -320,6 +320,7 @@ class Link(Table, frozen=True, kw_only=True):
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
     relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
+    relay_floor_bits: Annotated[int, Meta(ge=0, le=1 << 43)] | None = None
     administrative_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     routing: Address | None = None
 
@@ -327,6 +328,11 @@ class Link(Table, frozen=True, kw_only=True):
     def pairs(self) -> tuple[LinkModule, ...]:
         """The link's device pairs at this end."""
         return self.modules if self.device is None else (LinkModule(uuid=self.uuid, device=self.device),)
+
+    @property
+    def floor_bits(self) -> int:
+        """Key that relaying leaves to applications: of a link whose operator has not thought of it, a tenth."""
+        return self.capacity_bits // 10 if self.relay_floor_bits is None else self.relay_floor_bits
 
     def far_end(self, pair: LinkModule) -> QksId | QkdmId:
         """Who is at the other end of a pair: a module that is a process of its own, or the site whose node has it."""

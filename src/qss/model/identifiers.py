@@ -1,4 +1,4 @@
-"""Names of sites, applications, modules and key streams, and the layout of key IDs.
+"""Names of sites, applications, modules, key streams and transfers, and the layout of key IDs.
 
 Held here: what an identifier looks like and when it is refused. Not here: who may use which one
 (`core.keyserver`), nor where identifiers come from (certificates: `pki`; entropy: the runtime).
@@ -127,6 +127,20 @@ class PairId:
 
     def __str__(self) -> str:
         return str(UUID(bytes=self.value))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TransferId:
+    """The name of one relay transfer, and of the ranges that are drawn for it: 16 random bytes (Relay 1.1)."""
+
+    value: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.value) != 16:
+            raise InvalidIdentifier(f"a transfer's ID has 16 bytes, not {len(self.value)}")
+
+    def __str__(self) -> str:
+        return self.value.hex()
 
 
 @dataclass(frozen=True, slots=True, order=True)

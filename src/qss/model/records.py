@@ -43,6 +43,8 @@ class BurnReason(StrEnum):
     """Stored, and damaged or gone."""
     VOIDED = "voided"
     """Reserved, and recalled before it was fetched."""
+    ABANDONED = "abandoned"
+    """Set aside for a relay that was given up before it was used."""
 
 
 @dataclass(frozen=True, slots=True)

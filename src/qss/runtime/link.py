@@ -12,7 +12,7 @@ import structlog
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.model.errors import QssError, StoreDamaged
-from qss.model.identifiers import PairId, StreamId
+from qss.model.identifiers import PairId, StreamId, TransferId
 from qss.model.ranges import Range
 from qss.ports.key_source import KeySource
 from qss.ports.store import (
@@ -34,6 +34,7 @@ from qss.ports.store import (
 from qss.runtime.asks import Asks
 from qss.runtime.causes import Causes
 from qss.runtime.outbox import Outbox
+from qss.runtime.relay_listener import RelayListener
 from qss.runtime.session import Session
 from qss.runtime.sources import Sources
 from qss.runtime.tasks import Defect, Tasks
@@ -68,7 +69,9 @@ class LinkRunner:
         restore_noticed: Callable[[LinkRunner, ev.RestoreNoticed], None],
         defect: Defect,
         clocks: Clocks,
+        listener: RelayListener | None = None,
     ) -> None:
+        """`listener` None: nothing at this site relays, and what the neighbour draws is given up."""
         self._settings = settings
         self._store = store
         self._commit = commit
@@ -76,6 +79,7 @@ class LinkRunner:
         self._restore_noticed = restore_noticed
         self._defect = defect
         self._clocks = clocks
+        self._listener = listener
         self._link: Link
         self._fence = 0
         self._tasks = Tasks(defect)
@@ -182,6 +186,26 @@ class LinkRunner:
         """How the connection is secured; None without one."""
         return self._session.security
 
+    # --- relays ---------------------------------------------------------------------------------------------------
+
+    def draw(self, draw: TransferId, length: int, *, urgent: bool) -> None:
+        """Have `length` bytes set aside for a relay at both ends (Relay 3); the listener hears what comes of it.
+
+        Each draw has a name of its own. What is not `urgent` leaves half of what the link may hold.
+        """
+        self._handle(ev.Draw(draw, length, urgent))
+
+    def end_draw(self, draw: TransferId, *, used: bool) -> None:
+        """Have the bytes of a draw erased, by whichever end it was: they were `used`, or never will be."""
+        self._handle(ev.DrawEnded(draw, used))
+
+    def want(self, pair: PairId, policy: str, length: int) -> None:
+        """Tell the neighbour that so many bytes are wanted on this end-to-end stream, if it is connected (Relay 2.4).
+
+        `policy` has at most 1,024 characters.
+        """
+        self._handle(ev.Want(pair, policy, length))
+
     # --- the peer -------------------------------------------------------------------------------------------------
 
     async def serve(self, connection: Connection) -> None:
@@ -239,6 +263,8 @@ class LinkRunner:
                     remedy=f'if they may share keys, add [[pairs]] with master = "{master}" and slaves = '
                     f"{json.dumps(slaves)}, and reload; and see that their homes are known here (`qss route show`)",
                 )
+            case ev.DrawReady() | ev.DrawFailed() | ev.Wanted():
+                self._tell_relay(effect)
             case ev.Erase(stream, parts):
                 self._erasures.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(pair, stream, chunk_bytes):
@@ -267,6 +293,20 @@ class LinkRunner:
                     self._tasks.start(self._rebuild())
             case _:
                 assert_never(effect)
+
+    def _tell_relay(self, effect: ev.DrawReady | ev.DrawFailed | ev.Wanted) -> None:
+        listener, peer = self._listener, self._settings.peer
+        match effect:
+            case ev.DrawReady(draw) if listener is None:
+                self._handle(ev.DrawEnded(draw, used=False))
+            case _ if listener is None:
+                pass
+            case ev.DrawReady(draw, stream, part, own):
+                listener.drawn(peer, draw, stream, part, own=own)
+            case ev.DrawFailed(draw, reason):
+                listener.undrawn(peer, draw, reason)
+            case ev.Wanted(pair, policy, length):
+                listener.wanted(peer, pair, policy, length)
 
     async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]

@@ -20,6 +20,7 @@ from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
 from qss.runtime.link import Clocks, LinkRunner
+from qss.runtime.relay_listener import RelayListener
 from qss.runtime.tasks import Tasks
 
 MAX_FAR = 256
@@ -51,8 +52,12 @@ class Site:
         plans: Sequence[LinkPlan],
         clocks: Clocks,
         far: Callable[[QksId], LinkPlan] | None = None,
+        listener: RelayListener | None = None,
     ) -> None:
-        """`far` makes the plan for a site that is no neighbour; without it there are links with neighbours alone."""
+        """`far` makes the plan for a site that is no neighbour; without it there are links with neighbours alone.
+
+        `listener` hears what the links do for relays; None: nothing here relays.
+        """
         self._store = store
         self._anchor = anchor
         self._fence = 0
@@ -65,6 +70,7 @@ class Site:
         """Gets an exception when the site cannot go on: its store was taken, or qss has a defect."""
         self._clocks = clocks
         self._far = far
+        self._listener = listener
         self.neighbours = frozenset(plan.settings.peer for plan in plans)
         self.links = {plan.settings.peer: self._runner(plan) for plan in plans}
         """By the site at the other end; those with far sites come as they are used, and stay."""
@@ -79,6 +85,7 @@ class Site:
             self._restored,
             self.fail,
             self._clocks,
+            self._listener,
         )
 
     async def start(self) -> None:

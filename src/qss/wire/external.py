@@ -34,6 +34,9 @@ MAX_SLAVES = 256
 MAX_MESSAGES = 1_000
 """Most messages in one frame."""
 
+MAX_POLICY = 1024
+"""Longest text of a policy, in characters (Relay 6.1)."""
+
 MAX_RECALLS = 8
 """Most Recalls in one frame: each may cost its receiver a look at all that it holds."""
 
@@ -44,19 +47,19 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=255)]
+Policy = Annotated[str, Meta(max_length=MAX_POLICY)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_SLAVES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_LISTED)]
-Policy = Annotated[str, Meta(max_length=1024)]
 Proof = Annotated[bytes, Meta(max_length=32)]
 
 
 class Reason(StrEnum):
-    """Why a Reserve or Ask was refused (KRP 4.5)."""
+    """Why a Reserve or Ask was refused (KRP 4.5), or a Draw or Drawn (Relay 3.4)."""
 
     SHORTAGE = "shortage"
     """No stream has that much left that both ends hold."""
     LIMIT = "limit"
-    """The sender holds as many reservations as it may."""
+    """The sender holds as many reservations, or has as many draws open, as it may."""
     SIZE = "size"
     """The sender takes no such number of keys, or none of that size."""
     UNAUTHORISED = "unauthorised"
@@ -67,6 +70,10 @@ class Reason(StrEnum):
     """The sender does not know the stream."""
     BELOW_HEAD = "below-head"
     BEYOND_MARK = "beyond-mark"
+    LATE = "late"
+    """The sender waits for no answer to a Draw of this name any more."""
+    TAKEN = "taken"
+    """The sender has a draw of this name open."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=lambda name: name.lower(), forbid_unknown_fields=True):
@@ -215,11 +222,49 @@ class Void(_Message, frozen=True):
     reservations: Ids
 
 
+class Draw(_Message, frozen=True):
+    """The non-owner asks for a range for a relay (Relay 3.2)."""
+
+    draw: Id
+    """The transfer's ID."""
+    length: Positive
+    urgent: bool
+    """Whether no more is to be left than must be (Relay 3.5)."""
+
+
+class Drawn(_Message, frozen=True):
+    """The owner has allocated this range for a relay (Relay 3.2)."""
+
+    draw: Id
+    stream: Id
+    start: Count
+    length: Positive
+    asked: bool
+    """Whether it answers a Draw. Else the range is for a relay at the owner, and a Draw of this name is another's."""
+
+
+class Undrawn(_Message, frozen=True):
+    """A Draw, or the range of a Drawn, is not had (Relay 3.4)."""
+
+    draw: Id
+    reason: Reason
+
+
+class Want(_Message, frozen=True):
+    """The sender uses, or wants to use, the end-to-end stream of this pair and policy (Relay 2.4)."""
+
+    pair: Id
+    policy: Policy
+    length: Count
+    """How many bytes are to be available on it."""
+
+
 Message = (
     Hello | Held
     | Open | Mark | Close | Skip
     | Reserve | Reserved | Ask | Grant | Refuse | Confirm | Gone | Void
     | Recall | Recalled
+    | Draw | Drawn | Undrawn | Want
 )  # fmt: skip
 
 

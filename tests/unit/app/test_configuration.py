@@ -8,6 +8,7 @@ import re
 import tomllib
 from itertools import islice, permutations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.app.configuration import load, notes
+from qss.app.node import _settings as link_settings
 from qss.app.pair_demands import demand_of
 from qss.app.site_tables import (
     Etsi004,
@@ -203,6 +205,9 @@ def test_key_rings(tmp_path: Path, table: dict[str, str], expected: object) -> N
         ("links[0].device.block_bytes", 1023, "1023", "from 1024 to 65536"),
         ("links[0].capacity_bits", 1, "1", "from 8192"),
         ("links[0].max_reservations", 0, "0", "from 1"),
+        ("links[0].relay_reserve_bits", 100_000_000, "100000000", "less than capacity_bits, which is 100000000"),
+        ("links[0].relay_floor_bits", -1, "-1", "from 0"),
+        ("links[0].relay_floor_bits", 100_000_001, "100000001", "at most capacity_bits, which is 100000000"),
         ("pairs[0].slaves", [], "a list of 0", "at least 1"),
         ("pairs[0].relay", "direct", "'direct'", "a table with direct_only, disjoint_paths"),
         ("pairs[0].relay.direct_only", 1, "1", "true or false"),
@@ -407,6 +412,20 @@ def test_no_link_may_cost_nothing(tmp_path: Path, base: float, good: bool) -> No
         error = refused(write(tmp_path, document))
         assert (error.key, error.found) == ("routing.cost_base", "960")
         assert "which are 960" in error.allowed
+
+
+@pytest.mark.parametrize(
+    ("said", "bits", "floor_bytes"),
+    [(None, 10_000_000, 1_250_000), (0, 0, 0), (12_345, 12_345, 1544), (10**8, 10**8, 12_500_000)],
+)
+def test_relaying_leaves_a_tenth_of_a_link_unless_another_floor_is_said(
+    tmp_path: Path, said: int | None, bits: int, floor_bytes: int
+) -> None:
+    document = BASE if said is None else changed("links[0].relay_floor_bits", said)
+    site = load(write(tmp_path, document))
+    assert site.links[0].floor_bits == bits
+    settings = link_settings(site, site.links[0], SimpleNamespace(objection=lambda *_: None))
+    assert settings.relay_floor_bytes == floor_bytes
 
 
 def test_capacity_below_one_block(tmp_path: Path) -> None:

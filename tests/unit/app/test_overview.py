@@ -129,6 +129,11 @@ async def test_each_streams_bits_add_up(overview):
     assert shown[PAST]["ingested"] == 123
 
 
+async def test_each_reason_of_burned_bits_is_shown_from_the_start(overview):
+    (link,) = overview.status().links
+    assert set(link.burned) == set(BurnReason)
+
+
 async def test_burned_bits_are_those_of_live_and_past_streams_by_reason(overview):
     (link,) = overview.status().links
     assert {reason: bits for reason, bits in link.burned.items() if bits} == {RESTORED: 1003, SKIPPED: 8000}

@@ -16,6 +16,7 @@ from qss.model.identifiers import (
     PairId,
     ReservationId,
     StreamId,
+    TransferId,
     parse_qkdm_id,
     parse_qks_id,
     parse_sae_id,
@@ -93,7 +94,7 @@ def test_a_reservation_id_has_its_fixed_bits(entropy, bit) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 32])
-@pytest.mark.parametrize("kind", [KeyId, StreamId, PairId, ReservationId])
+@pytest.mark.parametrize("kind", [KeyId, StreamId, PairId, TransferId, ReservationId])
 def test_an_id_has_16_bytes(kind, size) -> None:
     with pytest.raises(InvalidIdentifier):
         kind(bytes(size))

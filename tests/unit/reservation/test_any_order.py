@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from qss.model.answers import AskName
-from qss.model.identifiers import PairId, ReservationId, SaeId
+from qss.model.identifiers import PairId, ReservationId, SaeId, TransferId
 from qss.model.records import Scope
 from support.link_pair import ALICE, BOB, CAROL, PAIRS, LinkPair
 
@@ -29,7 +29,15 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize(pairs=st.integers(1, 2), chunks=st.sampled_from([12, 1 << 32]))
     def begin(self, pairs: int, chunks: int) -> None:
         self.pairs = PAIRS[:pairs]
-        self.pair = LinkPair(pairs, reserved_s=60.0, grace_s=20.0, stream_s=100.0, successor_chunks=chunks).ready()
+        self.pair = LinkPair(
+            pairs,
+            reserved_s=60.0,
+            grace_s=20.0,
+            stream_s=100.0,
+            successor_chunks=chunks,
+            relay_floor_bytes=32,
+            max_draws=4,
+        ).ready()
         self.backups = {name: getattr(self.pair, name).disk.copy() for name in ("a", "b")}
 
     @rule(end=ENDS, count=st.integers(1, 4))
@@ -51,6 +59,27 @@ class AnyOrder(RuleBasedStateMachine):
             slave = data.draw(st.sampled_from(ask.slaves))
             named = None if name is None else ask_name((slave, name), (reservation, positions))
             self.pair.fetch(reservation, slave, positions, named)
+
+    @rule(end=ENDS, length=st.sampled_from([1, 16, 64]))
+    def draw(self, end: str, length: int) -> None:
+        self.pair.draw(getattr(self.pair, end), length)
+
+    @rule(first=ENDS, length=st.sampled_from([16, 32]))
+    def draw_under_one_name_at_both_ends(self, first: str, length: int) -> None:
+        """Somebody has had two transfers of one name cross."""
+        end = getattr(self.pair, first)
+        draw = self.pair.draw(end, 16)
+        self.pair.draw(self.pair.other(end), length, draw=draw)
+
+    @rule(end=ENDS, data=st.data(), used=st.booleans())
+    def end_draw(self, end: str, data: st.DataObject, used: bool) -> None:
+        here = getattr(self.pair, end)
+        ready = self.pair.draws.ready.get(here.name, {})
+        early = [each for each in here.waiting if isinstance(each, TransferId)]
+        known = sorted({*ready, *early})
+        if known:
+            draw = data.draw(st.sampled_from(known))
+            self.pair.end_draw(here, draw, used=used and draw not in early)
 
     @rule(end=ENDS, sae=st.sampled_from([ALICE, BOB, CAROL, None]))
     def recall(self, end: str, sae: SaeId | None) -> None:
@@ -150,6 +179,12 @@ class AnyOrder(RuleBasedStateMachine):
             for each in self.pairs
         )
 
+    def end_draws(self) -> None:
+        """Let relays come to an end with what they have."""
+        for end in (self.pair.a, self.pair.b):
+            for draw in list(self.pair.draws.ready.setdefault(end.name, {})):
+                self.pair.end_draw(end, draw, used=True)
+
     def teardown(self) -> None:
         """Whatever happened, the link works on."""
         if not hasattr(self, "pair"):
@@ -159,17 +194,22 @@ class AnyOrder(RuleBasedStateMachine):
             for each in self.pairs:
                 pair.attach(end, each)
         pair.connect()
+        pair.settle()
+        self.end_draws()
         for _ in range(6):  # a stream may just have come of age
             pair.tick(2.0)
             pair.rest()
             for end in (pair.a, pair.b):
                 pair.key_arrives(end)
             pair.settle()
-            last = pair.reserve(pair.b)
+            last, drawn = pair.reserve(pair.b), [pair.draw(end) for end in (pair.a, pair.b)]
             pair.settle()
-            if last in pair.master_got and self.all_open():  # one may have waited for its next attempt
+            had = [draw in pair.draws.ready[end.name] for draw in drawn for end in (pair.a, pair.b)]
+            self.end_draws()
+            if last in pair.master_got and all(had) and self.all_open():  # one may have waited for its next attempt
                 break
         assert last in pair.master_got
+        assert all(had)
         assert self.all_open()
         here, there = ({record.stream: record for record in end.link.streams} for end in (pair.a, pair.b))
         for stream in here.keys() & there.keys():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qss.core.reservation import events as ev
 from qss.core.reservation.phases import LinkPhase
-from qss.model.identifiers import ReservationId, StreamId
+from qss.model.identifiers import ReservationId, StreamId, TransferId
 from qss.model.records import BurnReason
 from qss.wire import external as wire
 from support.link_pair import ALICE, BOB, CAROL, PAIRS, Disk, End, LinkPair
@@ -249,12 +249,16 @@ def messages(draw: st.DrawFn) -> wire.Message:
         wire.Grant: (IDS, streams, NUMBERS, POSITIVE),
         wire.Refuse: (IDS, st.sampled_from(wire.Reason)),
         wire.Reserved: (IDS,),
+        wire.Draw: (IDS, POSITIVE, st.booleans()),
+        wire.Drawn: (IDS, streams, NUMBERS, POSITIVE, st.booleans()),
+        wire.Undrawn: (IDS, st.sampled_from(wire.Reason)),
+        wire.Want: (st.sampled_from([pair.value for pair in PAIRS]), st.text(max_size=8), NUMBERS),
     }.get(kind, (st.lists(IDS, max_size=3).map(tuple),))  # fmt: skip
     return kind(*(draw(member) for member in members))  # type: ignore[no-any-return]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(["a", "b"]), st.lists(st.lists(messages(), min_size=1, max_size=3), max_size=12), st.data())
+@given(st.sampled_from(["a", "b"]), st.lists(st.lists(messages(), min_size=1, max_size=3), max_size=9), st.data())
 def test_whatever_a_peer_says_nothing_but_its_connection_breaks(
     victim: str, frames: list[list[wire.Message]], data: st.DataObject
 ) -> None:
@@ -263,6 +267,7 @@ def test_whatever_a_peer_says_nothing_but_its_connection_breaks(
     end_peer = pair.other(end)
     stream = end.link.streams[0].stream
     pair.reserve(end)
+    pair.draw(end, draw=TransferId(MINE.value))
     for frame in frames:
         if not end.connected:
             pair.connect()
@@ -284,6 +289,66 @@ def _named(message: wire.Message, stream: StreamId) -> wire.Message:
         members = {name: getattr(message, name) for name in message.__struct_fields__}
         return type(message)(**{**members, "stream": stream.value})  # type: ignore[no-any-return]
     return message
+
+
+@pytest.mark.parametrize(
+    ("victim", "asked", "lie"),
+    [
+        ("a", False, wire.Drawn(MINE.value, b"open", 0, 16, False)),  # A owns the streams
+        ("b", False, wire.Draw(MINE.value, 16, True)),
+        ("b", False, wire.Drawn(MINE.value, b"open", 512, 16, False)),  # beyond the mark
+        ("b", True, wire.Drawn(MINE.value, b"open", 512, 16, True)),
+        ("b", True, wire.Drawn(MINE.value, b"open", 0, 32, True)),  # not what was asked for
+    ],
+)
+def test_a_range_that_cannot_be_meant_ends_the_connection_and_nothing_else(
+    victim: str, asked: bool, lie: wire.Draw | wire.Drawn
+) -> None:
+    pair = LinkPair().ready()
+    end = getattr(pair, victim)
+    if asked:
+        pair.draw(end, draw=TransferId(MINE.value))
+    (before,) = end.link.streams
+    if isinstance(lie, wire.Drawn):
+        lie = wire.Drawn(lie.draw, before.stream.value, lie.start, lie.length, lie.asked)
+    say(pair, end, lie)
+    assert not end.connected
+    assert end.link.streams == (before,)
+    assert pair.draws.failed == ({(end.name, TransferId(MINE.value)): [ev.DrawFailure.UNREACHABLE]} if asked else {})
+    pair.connect()
+    pair.settle()
+    assert end.link.up
+    pair.balanced()
+
+
+def test_an_undrawn_of_nothing_has_no_effect() -> None:
+    pair = LinkPair().ready()
+    draw = pair.draw(pair.a)
+    pair.settle()
+    for end in (pair.a, pair.b):
+        say(pair, end, wire.Undrawn(MINE.value, wire.Reason.LATE))
+    say(pair, pair.b, wire.Undrawn(draw.value, wire.Reason.SHORTAGE))  # the owner has drawn it, and cannot take it back
+    assert pair.a.connected
+    assert not pair.draws.failed
+    assert draw in pair.draws.ready[pair.b.name]
+
+
+@pytest.mark.parametrize("victim", ["a", "b"])
+def test_a_peer_that_draws_without_end_gets_no_more_than_may_be_open(victim: str) -> None:
+    pair = LinkPair(max_draws=5).ready()
+    end = getattr(pair, victim)
+    (stream,) = end.link.streams
+    for number in range(20):
+        name = number.to_bytes(16)
+        drawn = wire.Drawn(name, stream.stream.value, 8 * number, 8, False)
+        say(pair, end, wire.Draw(name, 8, True) if victim == "a" else drawn)
+        while end.unsynced:
+            pair.sync(end)
+    assert end.connected
+    assert len(pair.draws.ready[end.name]) == 5
+    said = [m for e in end.effects if isinstance(e, ev.Send) for m in e.messages if isinstance(m, wire.Undrawn)]
+    assert [message.reason for message in said] == 15 * ["limit"]
+    pair.balanced()
 
 
 def test_a_peer_that_never_greets_loses_its_connection() -> None:

@@ -114,7 +114,7 @@ def test_what_is_no_sae_is_no_pair_and_only_so_many_are_remembered() -> None:
 
 def test_another_pair_is_asked_for_all_the_same() -> None:
     pair = LinkPair().ready()
-    refuse(pair.b, objection=lambda _, slaves: Reason.UNAUTHORISED if CAROL in slaves else None)
+    refuse(pair.b, objection=lambda _, slaves, __: Reason.UNAUTHORISED if CAROL in slaves else None)
     refused = pair.reserve(pair.a)
     pair.settle()
     assert isinstance(pair.refused[refused], Unauthorised)

@@ -71,6 +71,7 @@ def test_the_page_has_every_type() -> None:
         (external.MAX_FRAME_BYTES, "A frame has at most {:,} bytes"),
         (external.MAX_MESSAGES, "up to {:,} of message"),
         (external.MAX_LISTED, "up to {:,} of id"),
+        (external.MAX_POLICY, "up to {:,} characters"),
     ],
 )
 def test_the_page_has_the_limits(limit: int, said: str) -> None:

@@ -98,14 +98,13 @@ class RequestPlanner:
             raise BadRequest(f"{count} key_IDs: at most {self._limits.max_key_per_request} are served in one request")
         return FetchPlan(request.key_ids, name_of_key_ids(caller, master, request))
 
-    def objection(
-        self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...], policy: RelayPolicy | None = None
-    ) -> Reason | None:
+    def objection(self, peer: QksId, master: SaeId, slaves: tuple[SaeId, ...], policy: str = "") -> Reason | None:
         """Return why a reservation from `peer` is not taken (KRP 4.9), or None.
 
         It has to concern the peer's own master, this site's own slaves, and allowed pairs; and key that is as they
-        demand here: that of the link (None), or of a relay policy.
+        demand here: that of the link (empty), or of a relay policy's text. Raises `InvalidIdentifier` if it is none.
         """
+        relayed = RelayPolicy.from_text(policy) if policy else None
         ends = {self._here, peer}
         home = self._home(master)
         if home is None:
@@ -114,7 +113,7 @@ class RequestPlanner:
             home == peer
             and len(set(slaves)) == len(slaves)
             and all(self._home(slave) == self._here and self._policy.allows(master, slave) for slave in slaves)
-            and all(self._policy.demand(master, slave).is_met_by(policy, ends) for slave in slaves)
+            and all(self._policy.demand(master, slave).is_met_by(relayed, ends) for slave in slaves)
         )
         return None if allowed else Reason.UNAUTHORISED
 

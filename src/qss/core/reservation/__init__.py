@@ -6,6 +6,7 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 
 ==============  =====================================================================================
 `events`        what can happen to a link, and what it answers with (effects)
+`relay_events`  the same of relays at this end
 `ledger`        one stream's balance: where every ingested bit went
 `settings`      what a link is told once
 `state`         what the parts below share, and how their changes become one commit and one frame
@@ -18,6 +19,7 @@ specified in `docs/reference/krp.md`; comments cite its steps.
 `fetching`      slaves at this end fetch their keys
 `answers`       asks under a name: when one is a repeat, and what a repeat gets
 `recalls`       burning keys that were not fetched, at both ends
+`draws`         ranges for relays: set aside at both ends, used, given up
 `losses`        burning stored key that cannot be read
 `erasing`       erasing what is used or burned
 `streams`       opening, filling and closing key streams

@@ -1,6 +1,7 @@
-"""Which bytes may be allocated, and from which stream: for masters at this end and for the peer's alike.
+"""Which bytes may be allocated, and from which stream: for either end's masters alike, and for relays.
 
-What relaying needs is left alone, and no end holds more reservations than it may. Nothing is changed here.
+Masters leave alone what relaying needs, and relays what applications need; no end holds more reservations than it may.
+Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ def is_full(state: LinkState) -> bool:
 
 
 def ledger_with(state: LinkState, length: int, policy: str) -> StreamLedger | None:
-    """Return the stream of a policy to allocate `length` bytes from, for an application.
+    """Return the stream of a policy to allocate `length` bytes for a master from."""
+    return _ledger_leaving(state, _reserve(state, policy), length, policy)
+
+
+def ledger_for_draw(state: LinkState, length: int, *, urgent: bool) -> StreamLedger | None:
+    """Return the stream to allocate `length` bytes for a relay from (Relay 3.5): relayed key is not relayed again."""
+    floor = state.settings.relay_floor_bytes
+    return _ledger_leaving(state, floor if urgent else max(floor, state.settings.capacity_bytes // 2), length, "")
+
+
+def _ledger_leaving(state: LinkState, least: int, length: int, policy: str) -> StreamLedger | None:
+    """Return the stream of a policy to allocate from, unless all of these were left with less than `least`.
 
     Closed ones come first, so that they come to an end; then the one that has most, so that all device pairs are drawn
     on in the measure of their rates.
     """
-    left = sum(ledger.allocatable for ledger in _ledgers_of(state, policy)) - length
-    if left < _reserve(state, policy):
+    if sum(ledger.allocatable for ledger in _ledgers_of(state, policy)) - length < least:
         return None
     fitting = [ledger for ledger in _ledgers_of(state, policy) if ledger.allocatable >= length]
     closed = next((ledger for ledger in fitting if ledger.record.closed), None)

@@ -40,6 +40,10 @@ _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
         wire.Void,
         wire.Recall,
         wire.Recalled,
+        wire.Draw,
+        wire.Drawn,
+        wire.Undrawn,
+        wire.Want,
     ),
 }
 

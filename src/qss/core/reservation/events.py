@@ -1,10 +1,17 @@
-"""What can happen to a link (events) and what it wants done (effects): plain values."""
+"""What can happen to a link (events) and what it wants done (effects): plain values. Relays' are in `relay_events`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qss.core.reservation.relay_events import Draw as Draw
+from qss.core.reservation.relay_events import DrawEnded as DrawEnded
+from qss.core.reservation.relay_events import DrawFailed as DrawFailed
+from qss.core.reservation.relay_events import DrawFailure as DrawFailure
+from qss.core.reservation.relay_events import DrawReady as DrawReady
+from qss.core.reservation.relay_events import Want as Want
+from qss.core.reservation.relay_events import Wanted as Wanted
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
 from qss.model.identifiers import KeyId, PairId, ReservationId, SaeId, StreamId
@@ -173,6 +180,9 @@ Event = (
     | Fetch
     | Recall
     | Released
+    | Draw
+    | DrawEnded
+    | Want
     | SourceAttached
     | SourceDetached
     | SourceOpened
@@ -344,6 +354,9 @@ Effect = (
     | Recalled
     | PeerRecalled
     | PairForbidden
+    | DrawReady
+    | DrawFailed
+    | Wanted
     | Erase
     | RestoreNoticed
     | BurnedRestored

@@ -69,7 +69,7 @@ class Holding:
             raise RemoteProtocolError("a reservation was asked for twice")
         length = message.count * message.key_bytes
         ledger = ledger_with(state, length, message.policy)
-        reason = self._objection_to(message)
+        reason = self._objection_to(message, message.policy)
         if reason is None and ledger is not None and is_full(state):
             reason = Reason.LIMIT
         if reason is not None or ledger is None:
@@ -115,10 +115,10 @@ class Holding:
             fetched=(0,) * len(message.slaves),
         )
 
-    def _objection_to(self, message: ReserveMessage | Ask) -> Reason | None:
+    def _objection_to(self, message: ReserveMessage | Ask, policy: str) -> Reason | None:
         """Why such a reservation is not taken here at all (KRP 4.5, 4.9), or None."""
         settings = self._state.settings
-        reason = settings.objection(SaeId(message.master), tuple(map(SaeId, message.slaves)))
+        reason = settings.objection(SaeId(message.master), tuple(map(SaeId, message.slaves)), policy)
         if reason is not None:
             if reason is Reason.UNAUTHORISED:
                 self._forbidden.tell(message)
@@ -129,7 +129,7 @@ class Holding:
     def _objection(self, message: ReserveMessage, row: ReservationRecord) -> Reason | None:
         """Why the range that the owner allocated cannot be held here (KRP 4.5), or None."""
         ledger = self._state.ledgers.get(row.stream)
-        reason = self._objection_to(message)
+        reason = self._objection_to(message, "" if ledger is None else ledger.record.policy)
         if reason is not None:
             return reason
         if ledger is None:

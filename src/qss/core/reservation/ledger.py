@@ -32,6 +32,7 @@ class Bucket(StrEnum):
 
     RESERVED = "reserved"
     DELIVERED = "delivered"
+    RELAYED = "relayed"
 
 
 def loaded(record: StreamRecord) -> StreamLedger:
@@ -195,14 +196,19 @@ class StreamLedger:
         """Raise `LocalProtocolError` unless every ingested bit is accounted for."""
         tally = self._record.tally
         accounted = 8 * self.available + tally.reserved + tally.delivered + tally.relayed + tally.burned_total
-        if accounted != 8 * self._record.mark or min(self.available, tally.reserved, tally.delivered) < 0:
+        least = min(self.available, tally.reserved, tally.delivered, tally.relayed)
+        if accounted != 8 * self._record.mark or least < 0:
             raise LocalProtocolError(f"key stream {self.stream} does not balance: {self._record}")
 
     def _added(self, bucket: Bucket, length: int) -> Tally:
         tally = self._record.tally
-        if bucket is Bucket.RESERVED:
-            return replace(tally, reserved=tally.reserved + 8 * length)
-        return replace(tally, delivered=tally.delivered + 8 * length)
+        match bucket:
+            case Bucket.RESERVED:
+                return replace(tally, reserved=tally.reserved + 8 * length)
+            case Bucket.DELIVERED:
+                return replace(tally, delivered=tally.delivered + 8 * length)
+            case Bucket.RELAYED:
+                return replace(tally, relayed=tally.relayed + 8 * length)
 
     def _burned(self, reason: BurnReason, length: int) -> Tally:
         return self._record.tally + Tally(burned={reason: 8 * length}) if length else self._record.tally

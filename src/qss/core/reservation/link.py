@@ -11,6 +11,7 @@ from qss.core.reservation.allocation import key_count
 from qss.core.reservation.answers import Answers
 from qss.core.reservation.asking import Asking
 from qss.core.reservation.conversation import Conversation
+from qss.core.reservation.draws import Draws
 from qss.core.reservation.erasing import Erasing
 from qss.core.reservation.fetching import Fetching
 from qss.core.reservation.holding import Holding
@@ -55,6 +56,7 @@ class Link:
         self._fetching = Fetching(self._state, self._answers)
         self._recalls = Recalls(self._state, self._answers, self._holding.burn_keys)
         self._losses = Losses(self._state, self._answers, self._holding.burn_keys)
+        self._draws = Draws(self._state)
         self._erasing = Erasing(self._state)
         self._streams = Streams(self._state)
         recovery = Recovery(
@@ -135,6 +137,14 @@ class Link:
                 self._recalls.recall(event)
             case ev.Released(request):
                 self._state.reading.pop(request, None)
+            case ev.Draw():
+                self._draws.draw(event)
+            case ev.DrawEnded():
+                self._draws.end(event)
+            case ev.Want(pair, policy, length) if self._state.up:
+                self._state.send(wire.Want(pair.value, policy, length))
+            case ev.Want():
+                pass  # said anew once the link is up
             case ev.SourceAttached(pair, policy):
                 self._streams.source_attached(pair, policy)
             case ev.SourceDetached(pair):
@@ -249,6 +259,7 @@ class Link:
         self._asking.abandon_all(
             PeerUnavailable(f"the connection to site {peer} was lost; nothing was delivered; try again")
         )
+        self._draws.lose_connection()
 
     def _came_up(self, hello: wire.Hello) -> None:
         """The states are exchanged: say what the peer may not know yet (KRP 2.7)."""
@@ -291,6 +302,14 @@ class Link:
                 self._recalls.peer_recalls(message)
             case wire.Recalled():
                 self._recalls.carried_out(message)
+            case wire.Draw():
+                self._draws.peer_draws(message)
+            case wire.Drawn():
+                self._draws.drawn(message)
+            case wire.Undrawn():
+                self._draws.undrawn(message)
+            case wire.Want():
+                self._state.effect(ev.Wanted(PairId(message.pair), message.policy, message.length))
             case wire.Hello() | wire.Held():
                 raise LocalProtocolError("a greeting was passed on")  # the conversation keeps it to itself
             case _:
@@ -317,6 +336,7 @@ class Link:
         self._asking.abandon_all(error)
         self._fetching.abandon_all(error)
         self._recalls.abandon_all(error)
+        self._draws.forget_all()
         self._conversation.fail(step, farewell)
         self._state.forget_gathered()
         self._state.effect(ev.Rebuild(reason))
@@ -329,6 +349,8 @@ class Link:
                 return (ev.Refused(event.request, self._failure),)
             case ev.Recall():
                 return (ev.Refused(event.request, self._failure),)
+            case ev.Draw():
+                return (ev.DrawFailed(event.draw, ev.DrawFailure.STOPPED),)
             case ev.KeyArrived():
                 return (ev.Discard(event.handle),)
             case ev.SourceOpened():
@@ -345,6 +367,7 @@ class Link:
             self._state.flush_peer()
         self._asking.expire_pending()
         self._holding.expire()
+        self._draws.expire()
         self._answers.expire()
         self._streams.age()
         self._streams.tidy()

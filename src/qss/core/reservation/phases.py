@@ -1,4 +1,4 @@
-"""The state machines of a link's connection and of a master's request, as tables; an undeclared step raises.
+"""The state machines of a link's connection, of a master's request and of a draw, as tables; an undeclared step raises.
 
 A link at one end::
 
@@ -27,6 +27,17 @@ A master's request at its own end::
 
 The owner's own requests begin in COMMITTING. Every other way out (refusal, deadline, lost connection) gives the request
 up from wherever it is.
+
+A draw at one end (Relay 3)::
+
+    state       what it means                                          leaves it
+    ──────────  ─────────────────────────────────────────────────────  ───────────────────────────────────────────────
+    ASKED       the non-owner has asked the owner for a range          ALLOCATED ▶ COMMITTING
+    COMMITTING  the range is being written here                        DURABLE ▶ READY
+    READY       whoever wanted the range reads and uses it             —
+
+What an end allocates, or is told of without having asked, begins in COMMITTING. Every other way out (refusal, deadline,
+lost connection before READY, nobody wants it any more) ends the draw from wherever it is.
 """
 
 from __future__ import annotations
@@ -79,6 +90,21 @@ class AskStep(StrEnum):
     DURABLE_THERE = "durable there"
 
 
+class DrawPhase(StrEnum):
+    """State of a draw at one end."""
+
+    ASKED = "asked"
+    COMMITTING = "committing"
+    READY = "ready"
+
+
+class DrawStep(StrEnum):
+    """What moves a draw on."""
+
+    ALLOCATED = "allocated"
+    DURABLE = "durable"
+
+
 _LINK: dict[tuple[LinkPhase, LinkStep], LinkPhase] = {
     (LinkPhase.DOWN, LinkStep.CONNECTED): LinkPhase.WAITING,
     (LinkPhase.WAITING, LinkStep.SETTLED): LinkPhase.GREETING,
@@ -105,6 +131,11 @@ _ASK: dict[tuple[AskPhase, AskStep], AskPhase] = {
     (AskPhase.THERE, AskStep.DURABLE_HERE): AskPhase.BOTH,
 }
 
+_DRAW: dict[tuple[DrawPhase, DrawStep], DrawPhase] = {
+    (DrawPhase.ASKED, DrawStep.ALLOCATED): DrawPhase.COMMITTING,
+    (DrawPhase.COMMITTING, DrawStep.DURABLE): DrawPhase.READY,
+}
+
 
 def link_after(phase: LinkPhase, step: LinkStep) -> LinkPhase:
     """Return a link's next state. Raises `LocalProtocolError` for a step that is not declared."""
@@ -118,3 +149,10 @@ def ask_after(phase: AskPhase, step: AskStep) -> AskPhase:
     if (phase, step) not in _ASK:
         raise RemoteProtocolError(f"a request that is {phase} cannot become {step}")
     return _ASK[phase, step]
+
+
+def draw_after(phase: DrawPhase, step: DrawStep) -> DrawPhase:
+    """Return a draw's next state. Raises `LocalProtocolError` for a step that is not declared."""
+    if (phase, step) not in _DRAW:
+        raise LocalProtocolError(f"a draw that is {phase} cannot become {step}")
+    return _DRAW[phase, step]

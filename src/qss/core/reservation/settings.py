@@ -15,8 +15,8 @@ class LinkSettings:
 
     here: QksId
     peer: QksId
-    objection: Callable[[SaeId, tuple[SaeId, ...]], Reason | None]
-    """Why the peer may not reserve for this master and these slaves (KRP 4.9), or None."""
+    objection: Callable[[SaeId, tuple[SaeId, ...], str], Reason | None]
+    """Why the peer may not reserve for this master and these slaves from a stream of this policy (KRP 4.9), or None."""
     max_reservations: int = 100_000
     """Live reservations at this end, for both sides together."""
     reserved_s: float = 3600.0
@@ -44,6 +44,10 @@ class LinkSettings:
     """How long a key stream lasts; what is left of it then is burned."""
     relay_reserve_bytes: int = 0
     """Bytes that are left for relaying: no application at either end gets them."""
+    relay_floor_bytes: int = 0
+    """Bytes that relaying leaves to the applications of both ends (Relay 3.5)."""
+    max_draws: int = 4096
+    """Draws that may be open at this end, by either end."""
 
     @property
     def owner(self) -> bool:

@@ -14,16 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from math import inf
 
 from qss.core.reservation.batch import Batch
 from qss.core.reservation.events import CloseSource, Commit, Deliver, Discard, Effect, Refused, Request, Send
 from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
-from qss.core.reservation.phases import AskPhase
+from qss.core.reservation.phases import AskPhase, DrawPhase
 from qss.core.reservation.settings import LinkSettings
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
-from qss.model.identifiers import ReservationId, SaeId, StreamId
+from qss.model.identifiers import ReservationId, SaeId, StreamId, TransferId
 from qss.model.ranges import Range, subtract
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side
 from qss.wire.external import Message
@@ -40,6 +41,20 @@ class Pending:
     slaves: tuple[SaeId, ...]
     phase: AskPhase
     name: AskName | None = None
+
+
+@dataclass(slots=True)
+class OpenDraw:
+    """A range that a relay at this end is to have, or has."""
+
+    own: bool
+    """This end drew."""
+    length: int
+    phase: DrawPhase
+    until: float = inf
+    """When it is given up."""
+    held: tuple[StreamLedger, Range] | None = None
+    """Where it is, once it was allocated."""
 
 
 class LinkState:
@@ -67,6 +82,8 @@ class LinkState:
         """The first ask of each name that is being worked on."""
         self.named: dict[Request, AskName] = {}
         """The names of these asks."""
+        self.draws: dict[TransferId, OpenDraw] = {}
+        """Ranges for relays, until they were used or given up; no row tells of them (Relay 3.3)."""
         self.recalls: dict[int, RecallRecord] = {}
         """Recalls that the peer is not known to have carried out."""
         self.outstanding: Counter[SaeId | tuple[SaeId, SaeId]] = Counter()
@@ -269,11 +286,15 @@ class LinkState:
         return [self.rows[reservation] for reservation in self._rows_of.get(stream, ())]
 
     def is_needed(self, stream: StreamId) -> bool:
-        """Whether there are reservations on one stream, or answers to be given again, or key of it is being read."""
+        """Whether there are reservations on one stream, or answers to be given again, or key of it is being read.
+
+        Relays read what was drawn for them.
+        """
         return (
             bool(self._rows_of.get(stream))
             or self.answers.has_any_in(stream)
             or any(run.stream == stream for keys in self.reading.values() for run in keys)
+            or any(draw.held is not None and draw.held[0].stream == stream for draw in self.draws.values())
         )
 
     # --- what the link does with it -------------------------------------------------------------------------------
