@@ -21,7 +21,13 @@ REFERENCE = ROOT / "docs" / "reference"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [*sorted((ROOT / "src").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.md"))]
 
-SPECIFICATIONS = {"KRP": "krp.md", "Sync": "sync.md", "Boxes": "vendor-boxes.md", "Routing": "routing-protocol.md"}
+SPECIFICATIONS = {
+    "KRP": "krp.md",
+    "Sync": "sync.md",
+    "Boxes": "vendor-boxes.md",
+    "Routing": "routing-protocol.md",
+    "Relay": "relay.md",
+}
 """The word before a step's number, and the page that has the step."""
 
 _NUMBER = r"\d+(?:\.\d+)?"

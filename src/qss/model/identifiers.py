@@ -130,6 +130,20 @@ class PairId:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class TransferId:
+    """The name of one transfer of a relay, drawn at random by its source: 16 bytes."""
+
+    value: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.value) != 16:
+            raise InvalidIdentifier(f"a transfer's ID has 16 bytes, not {len(self.value)}")
+
+    def __str__(self) -> str:
+        return str(UUID(bytes=self.value))
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ReservationId:
     """The shared part of the key IDs of one request: a key ID of position 0, as 16 bytes."""
 
