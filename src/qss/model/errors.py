@@ -3,8 +3,8 @@
 The branches say whose move is next: the caller must change the request (`RequestError`), wait or call the operator
 (`Unavailable`), the operator must change something (`ConfigurationError`, `PkiError`, `ListenError`, `StoreError`,
 `KeyRingError`), one of two programs has broken a protocol (`ProtocolError`), or something has ended and a new one is
-the remedy: a key stream (`DeviceError`), a connection (`ConnectionLost`). Messages say what to do. No message, argument
-or attribute ever carries key material.
+the remedy: a key stream (`DeviceError`), a connection (`ConnectionLost`), a transfer (`TransferVoid`). Messages say
+what to do. No message, argument or attribute ever carries key material.
 """
 
 from __future__ import annotations
@@ -181,6 +181,10 @@ class StreamEnded(DeviceError):
 
 class ConnectionLost(QssError):
     """A connection ended, was refused, or exceeded a limit."""
+
+
+class TransferVoid(QssError):
+    """A transfer of a relay cannot go on here; another, of fresh bytes over fresh ranges, is the remedy."""
 
 
 def place_of(error: object) -> str:

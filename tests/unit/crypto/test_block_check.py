@@ -9,19 +9,9 @@ from qss.crypto.block_check import CHECK_BYTES, MIN_BLOCK_BYTES, check_block
 from qss.model.errors import DeviceError
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
+from support.plain_ciphers import poly1305
 
 STREAM = StreamId(bytes(range(16)))
-P = (1 << 130) - 5
-
-
-def poly1305(key: bytes, message: bytes) -> bytes:
-    """RFC 8439 clause 2.5.1, as the pseudo code has it."""
-    r = int.from_bytes(key[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
-    s = int.from_bytes(key[16:], "little")
-    accumulator = 0
-    for start in range(0, len(message), 16):
-        accumulator = (accumulator + int.from_bytes(message[start : start + 16] + b"\1", "little")) * r % P
-    return ((accumulator + s) % (1 << 128)).to_bytes(16, "little")
 
 
 def test_the_vector_of_rfc_8439_clause_2_5_2():
