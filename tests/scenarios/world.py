@@ -35,6 +35,7 @@ from qss.simulation.clock import VirtualTimeLoop
 from qss.simulation.network import SimulatedConnection, Weather
 from qss.simulation.store import SimulatedDisk, SimulatedStore
 from qss.transport.connection import Connection
+from support.no_far_sites import NoFarSites
 
 EPOCH = 1_800_000_000.0
 """The wall clock when a run begins, in seconds since the epoch."""
@@ -216,7 +217,9 @@ class SimulatedSite:
             return
         self.site.failed.add_done_callback(self._failed)
         quotas = Quotas(QuotaPlan())
-        self.key_server = KeyServer(self.here, limits, planner, quotas, self.site.links, world.entropy, world.loop.time)
+        self.key_server = KeyServer(
+            self.here, limits, planner, quotas, self.site.links, NoFarSites(), world.entropy, world.loop.time
+        )
         self.running = True
         for plan in plans:  # modules may have come and gone while the site started
             for channel in world.road(self.here, plan.settings.peer).channels:

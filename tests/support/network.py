@@ -17,14 +17,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from qss.cli.demo.network import HOMES, SITES, Network
+from qss.cli.demo.network import HOMES, LINKS, SITES, Network
 from qss.cli.demo.nodes import Name, NodeFailed, Nodes
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.folder import Pair
@@ -134,7 +134,7 @@ class RunningNetwork:
     def curl(self, sae: SaeId | Pair, path: str, *options: str | Path, site: QksId | None = None) -> Answer:
         """Ask the SAE's own site, or `site`. Every answer must have a form of the standard."""
         pair = sae if isinstance(sae, Pair) else self.network.pki.sae(sae)
-        home = site or HOMES[sae] if not isinstance(sae, Pair) else site
+        home = site or self.network.homes[sae] if not isinstance(sae, Pair) else site
         assert home is not None
         answer = curl(
             f"{self.network.url(home)}{path}",
@@ -156,7 +156,7 @@ class RunningNetwork:
         pair = self.network.pki.sae(sae)
         context = ssl.create_default_context(cafile=self.network.pki.authority.certificate)
         context.load_cert_chain(pair.certificate, pair.key)
-        address = ("127.0.0.1", self.network.ports[HOMES[sae]].northbound)
+        address = ("127.0.0.1", self.network.ports[self.network.homes[sae]].northbound)
         with (
             socket.create_connection(address, timeout=10) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as secured,
@@ -218,7 +218,7 @@ class RunningNetwork:
         """What is no longer available, and why, at these sites; the same again means that nothing was consumed."""
         return {
             f"{site}-{link['peer']}-{stream['stream']}": [stream[count] for count in _FINAL_COUNTS]
-            for site in sites or SITES
+            for site in sites or self.network.sites
             for link in self.status(site)["links"]
             for stream in link["streams"]
         }
@@ -274,21 +274,24 @@ class RunningNetwork:
 @contextmanager
 def running_network(
     folder: Path,
-    sites: Sequence[QksId] = SITES,
+    sites: Sequence[QksId] = (),
     edit: Callable[[QksId, str], str] = lambda _, toml: toml,
     prepare: Callable[[Network], None] = lambda _: None,
     *,
     split: Collection[QksId] = (),
+    links: tuple[tuple[QksId, QksId], ...] = LINKS,
+    homes: Mapping[SaeId, QksId] = HOMES,
 ) -> Iterator[RunningNetwork]:
-    """Run the demo's network, of which only `sites`, with each site's configuration as `edit` leaves it.
+    """Run the demo's network or another one, of which only `sites`, with each site's file as `edit` leaves it.
 
     Modules of the sites in `split` are processes of their own.
     """
     with _event_loop() as run:
-        network = Network(folder, bool(split))
+        network = Network(folder, bool(split), links, homes)
+        sites = sites or network.sites
         run(network.build(lambda _: None))
         prepare(network)
-        for site in SITES:
+        for site in network.sites:
             path = network.configuration(site)
             path.write_text(edit(site, path.read_text(encoding="utf-8")), encoding="utf-8")
         nodes = Nodes(network)

@@ -33,6 +33,7 @@ from qss.transport.connection import Connection
 from qss.transport.dialling import connect
 from qss.transport.listening import Listener, Route
 from qss.wire import external
+from support.no_far_sites import NoFarSites
 from support.paired_source import PairedSource
 from support.pki import Pki
 
@@ -104,7 +105,7 @@ class OneSite:
         await self.site.start()
         self.link = self.site.links[self.peer]
         self.key_server = KeyServer(
-            self.here, limits, planner, Quotas(QuotaPlan()), self.site.links, os.urandom, time.monotonic
+            self.here, limits, planner, Quotas(QuotaPlan()), self.site.links, NoFarSites(), os.urandom, time.monotonic
         )
 
     async def take(

@@ -13,12 +13,6 @@ from pathlib import Path
 
 from qss.app.pair_demands import demand_faults
 from qss.app.site_tables import (
-    ANY_SAE,
-    MODULE_IS,
-    PARTY_IS,
-    PEER_MODULE_IS,
-    QKS_ID_IS,
-    SAE_ID_IS,
     CourieredKey,
     DeviceTable,
     Etsi004,
@@ -29,6 +23,7 @@ from qss.app.site_tables import (
     SeededSimulator,
     SiteConfiguration,
 )
+from qss.app.table_types import ANY_SAE, MODULE_IS, PARTY_IS, PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
 from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module

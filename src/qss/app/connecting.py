@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
@@ -27,6 +28,9 @@ EXTERNAL_PATH = "/external"
 
 ROUTING_PATH = "/routing"
 """Where a neighbour's RM connects."""
+
+RELAY_PATH = "/relay"
+"""Where a neighbour's relay connects."""
 
 QRP_PATH = "/qrp"
 """Where the site's own modules register."""
@@ -92,6 +96,16 @@ async def serve_neighbour(serving: dict[QksId, Serve], connection: Connection) -
             "and is the one that is called"
         )
     await serving[peer](connection)
+
+
+async def serve_site(
+    serving: dict[QksId, Serve], neighbours: AbstractSet[QksId], far: Serve, connection: Connection
+) -> None:
+    """As `serve_neighbour`; what comes from a site that is no neighbour goes to whoever serves far ones."""
+    if site_of(connection.peer) in neighbours:
+        await serve_neighbour(serving, connection)
+    else:
+        await far(connection)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from qss.app.configuration import Fault, device_faults, is_module_of
 from qss.app.module_tables import NAME_IS, ModuleConfiguration
-from qss.app.site_tables import PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS, SeededSimulator
+from qss.app.site_tables import SeededSimulator
+from qss.app.table_types import PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
 from qss.model.identifiers import QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from qss.app.site_tables import DeviceTable, PeerModule, QksName, SaeName, Table, Tls
+from qss.app.site_tables import DeviceTable, Tls
+from qss.app.table_types import PeerModule, QksName, SaeName, Table
 from qss.model.addresses import Address
 from qss.model.identifiers import PairId, QkdmId, QksId
 

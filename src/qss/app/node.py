@@ -25,12 +25,14 @@ from qss.app.certificate_expiry import watch_expiry
 from qss.app.connecting import (
     EXTERNAL_PATH,
     QRP_PATH,
+    RELAY_PATH,
     ROUTING_PATH,
     Serve,
     dial,
     dial_sync,
     listening_as,
     serve_neighbour,
+    serve_site,
     sync_path,
     sync_route,
 )
@@ -45,6 +47,7 @@ from qss.app.rules import Rules
 from qss.app.sae_register import SAES, SaeRegister
 from qss.app.sae_registration import SaeRegistration
 from qss.app.site_modules import SiteModules
+from qss.app.site_relay import SiteRelay
 from qss.app.site_routing import SiteRouting
 from qss.app.statement_watch import watch_statements
 from qss.core.keyserver.requests import RequestPlanner
@@ -61,6 +64,7 @@ from qss.servers.etsi014 import Etsi014
 from qss.servers.saes import SAES_PATH, sae_actions
 from qss.transport.listening import Listener, Route
 from qss.wire import external, qrp
+from qss.wire import relay as relay_protocol
 from qss.wire import routing as routing_protocol
 from qss.wire.routes import render_lsas, render_routing
 from qss.wire.saes import render_saes
@@ -134,7 +138,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             )
             for link in configuration.links
         ]
-        site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks)
+        relay = SiteRelay(configuration, prepared.store, defect)
+        far = partial(_far_plan, configuration, rules.planner)
+        site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks, far, relay)
         await site.start()
         stack.push_async_callback(site.stop)
         modules.start(site.links)
@@ -145,7 +151,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             configuration.external.listen.host,
             configuration.external.listen.port,
             contexts.server,
-            _routes(configuration, site, modules, routing),
+            _routes(configuration, site, modules, routing, relay),
         )
         stack.push_async_callback(neighbours.close)
         with listening_as("external.listen"):
@@ -159,6 +165,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         else:
             routing.start()
         stack.push_async_callback(routing.stop)  # before its connections end: it has something to say
+        relay.start(site, routing, contexts.client, neighbours)
+        stack.push_async_callback(relay.stop)
         publisher = Publisher(configuration, rules, site.links, routing)
         tasks.start(publisher.keep_publishing(), "routing")
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")
@@ -167,6 +175,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             if here < link.peer:  # KRP 1.1, Sync 1.1
                 serve = site.links[link.peer].serve
                 dial(tasks, contexts.client, link.peer, link.address, EXTERNAL_PATH, external, serve)
+                dial(
+                    tasks, contexts.client, link.peer, link.address, RELAY_PATH, relay_protocol, relay.serve(link.peer)
+                )
                 if isinstance(routing, SiteRouting):
                     found, address = routing.serve(link.peer), link.routing or link.address
                     dial(tasks, contexts.client, link.peer, address, ROUTING_PATH, routing_protocol, found)
@@ -183,7 +194,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             here,
             rules,
             register,
-            [link.peer for link in configuration.links],
+            lambda: list(site.links),
             overview.recall,
             publisher.publish,
         )
@@ -208,7 +219,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             await admin.start()
 
         limits = configuration.northbound.key_limits()
-        key_server = KeyServer(here, limits, rules.planner, rules.quotas, site.links, os.urandom, time.monotonic)
+        key_server = KeyServer(
+            here, limits, rules.planner, rules.quotas, site.links, relay.streams, os.urandom, time.monotonic
+        )
         northbound = _northbound(
             configuration.northbound, contexts.northbound, Etsi014(key_server, identity, counts), counts
         )
@@ -261,12 +274,36 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
     )
 
 
-def _routes(
-    configuration: tables.SiteConfiguration, site: Site, modules: SiteModules, routing: SiteRouting | RemoteRouting
-) -> dict[str, Route]:
-    """Return what neighbours, and the site's own modules, find at its listener.
+def _far_plan(configuration: tables.SiteConfiguration, planner: RequestPlanner, peer: QksId) -> LinkPlan:
+    """Return the plan for the link with a site that is no neighbour: all its key is relayed."""
+    return LinkPlan(
+        LinkSettings(
+            configuration.site.id,
+            peer,
+            partial(planner.objection, peer),
+            reserved_s=configuration.lifetimes.reserved_s,
+            grace_s=configuration.lifetimes.grace_s,
+            stream_s=configuration.lifetimes.stream_s,
+            reply_timeout_s=configuration.external.reply_timeout_s,
+            min_key_bytes=configuration.northbound.min_key_size // 8,
+            max_key_bytes=configuration.northbound.max_key_size // 8,
+            max_keys=configuration.northbound.max_key_per_request,
+            capacity_bytes=configuration.relay.capacity_bits // 8,
+        ),
+        {},
+    )
 
-    Neighbours with the lower ID call (KRP 1.1, Sync 1.1).
+
+def _routes(
+    configuration: tables.SiteConfiguration,
+    site: Site,
+    modules: SiteModules,
+    routing: SiteRouting | RemoteRouting,
+    relay: SiteRelay,
+) -> dict[str, Route]:
+    """Return what other sites, and the site's own modules, find at its listener.
+
+    Neighbours with the lower ID call (KRP 1.1, Sync 1.1); of far sites, those with the higher one knock (Relay 2.2).
     """
     callers = [link for link in configuration.links if link.peer < configuration.site.id]
     routes = {
@@ -276,7 +313,12 @@ def _routes(
         if pair.pair in modules.here
     }
     links: dict[QksId, Serve] = {link.peer: site.links[link.peer].serve for link in callers}
-    routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), partial(serve_neighbour, links), external.MAX_FRAME_BYTES)
+    serve = partial(serve_site, links, {link.peer for link in configuration.links}, relay.take)
+    routes[EXTERNAL_PATH] = Route((external.SUBPROTOCOL,), serve, external.MAX_FRAME_BYTES)
+    relays: dict[QksId, Serve] = {link.peer: relay.serve(link.peer) for link in callers}
+    routes[RELAY_PATH] = Route(
+        (relay_protocol.SUBPROTOCOL,), partial(serve_neighbour, relays), relay_protocol.MAX_FRAME_BYTES
+    )
     if isinstance(routing, SiteRouting):
         found: dict[QksId, Serve] = {link.peer: routing.serve(link.peer) for link in callers}
         routes[ROUTING_PATH] = Route(

@@ -76,7 +76,10 @@ class Overview:
             certificate_expires=self._certificate_expires,
             store_writable=self._site.store_writable,
             anchor_writable=self._site.anchor_writable,
-            links=tuple(_link(link, self._site.links[link.peer], self._modules) for link in self._configuration.links),
+            links=(
+                *(_link(link, self._site.links[link.peer], self._modules) for link in self._configuration.links),
+                *(_far(self._site.links[peer]) for peer in sorted(self._site.links.keys() - self._site.neighbours)),
+            ),
         )
 
     def metrics(self) -> Iterator[Sample]:
@@ -116,20 +119,29 @@ class Overview:
 
 def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkStatus:
     link = runner.core
+    full = 8 * sum(record.available for record in link.streams if not record.policy) >= configured.capacity_bits
+    pairs = tuple(_pair(pair, link, modules, full=full) for pair in configured.pairs)
+    return _link_status(runner, str(configured.uuid), pairs)
+
+
+def _far(runner: LinkRunner) -> LinkStatus:
+    return _link_status(runner, None, ())
+
+
+def _link_status(runner: LinkRunner, uuid: str | None, pairs: tuple[PairStatus, ...]) -> LinkStatus:
+    link = runner.core
     burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
     for tally in (link.peer.past, *(record.tally for record in link.streams)):
         burned.update(tally.burned)
-    streams = (*map(_live, link.streams), _balance(PAST, link.peer.past_ingested, 0, link.peer.past))
-    full = sum(stream.available for stream in streams) >= configured.capacity_bits
     return LinkStatus(
-        peer=configured.peer,
-        uuid=str(configured.uuid),
+        peer=link.settings.peer,
+        uuid=uuid,
         up=link.up,
         security=runner.security,
-        capacity_bits=configured.capacity_bits,
-        streams=streams,
+        capacity_bits=8 * link.settings.capacity_bytes,
+        streams=(*map(_live, link.streams), _balance(PAST, link.peer.past_ingested, 0, link.peer.past)),
         burned={str(reason): bits for reason, bits in burned.items()},
-        pairs=tuple(_pair(pair, link, modules, full=full) for pair in configured.pairs),
+        pairs=pairs,
     )
 
 
@@ -169,10 +181,10 @@ def _pair(configured: LinkModule, link: ReservationLink, modules: SiteModules, *
 
 
 def _live(record: StreamRecord) -> StreamBalance:
-    return _balance(str(record.stream), 8 * record.mark, 8 * record.available, record.tally)
+    return _balance(str(record.stream), 8 * record.mark, 8 * record.available, record.tally, record.policy)
 
 
-def _balance(stream: str, ingested: int, available: int, tally: Tally) -> StreamBalance:
+def _balance(stream: str, ingested: int, available: int, tally: Tally, policy: str = "") -> StreamBalance:
     return StreamBalance(
         stream=stream,
         ingested=ingested,
@@ -181,4 +193,5 @@ def _balance(stream: str, ingested: int, available: int, tally: Tally) -> Stream
         delivered=tally.delivered,
         relayed=tally.relayed,
         burned=tally.burned_total,
+        policy=policy,
     )

@@ -43,5 +43,5 @@ class Publisher:
     def _loads(self) -> Iterator[tuple[QksId, Load]]:
         for peer, (link, runner) in self._links.items():
             if runner.core.up:
-                available = sum(8 * record.available for record in runner.core.streams)
+                available = sum(8 * record.available for record in runner.core.streams if not record.policy)
                 yield peer, Load(available, link.capacity_bits, link.administrative_cost)

@@ -36,15 +36,15 @@ class SaeRegistration:
         site: QksId,
         rules: Rules,
         register: SaeRegister,
-        neighbours: Sequence[QksId],
+        peers: Callable[[], Sequence[QksId]],
         recall: Recall,
         publish: Callable[[], None],
     ) -> None:
-        """`publish` tells the network what is at home here now."""
+        """`peers` are the sites that there are keys with now; `publish` tells the network what is at home here now."""
         self._site = site
         self._rules = rules
         self._register = register
-        self._neighbours = neighbours
+        self._peers = peers
         self._recall = recall
         self._burned: dict[SaeId, dict[QksId, int]] = {}
         """Of each SAE that leaves, the bits burned, by the links that are dealt with."""
@@ -137,7 +137,7 @@ class SaeRegistration:
 
     async def _burn(self, sae: SaeId) -> Mapping[QksId, int]:
         bits, failure = self._burned.setdefault(sae, {}), None
-        for peer in self._neighbours:
+        for peer in self._peers():
             if peer not in bits:
                 try:
                     bits |= await self._recall(Scope((), sae), peer)

@@ -135,9 +135,9 @@ class SiteRouting:
 
     @property
     def hears_all(self) -> bool:
-        """Whether the routing modules of all neighbours are heard, and the table has what they told."""
+        """Whether the routing modules of all neighbours are heard, and the table has the homes that they told."""
         router = None if self._running is None else self._running.router
-        return router is not None and router.is_current and all(router.adjacency(p).full for p in self._neighbours)
+        return router is not None and router.has_all_homes and all(router.adjacency(p).full for p in self._neighbours)
 
     @property
     def version(self) -> int:

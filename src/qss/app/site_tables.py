@@ -13,66 +13,33 @@ from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
+from qss.app.table_types import (
+    BasePath,
+    CredentialName,
+    KeySize,
+    ModuleName,
+    Outstanding,
+    Party,
+    PeerModule,
+    QksName,
+    Rate,
+    SaeName,
+    Seconds,
+    Table,
+    Uri,
+)
 from qss.app.toml_decoding import SECRET
 from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.addresses import Address
-from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, PairId, QkdmId, QksId, SaeId
+from qss.model.identifiers import MAX_KEYS_PER_RESERVATION, PairId, QkdmId, QksId
 from qss.model.keys import KeyLimits
 from qss.model.relay_policy import MAX_AVOIDED, MAX_DISJOINT_PATHS, MAX_HOPS
 from qss.model.simulator_settings import SimulatorSettings
 from qss.wire.etsi004.framing import MAX_KEY_BYTES
 from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
-
-ANY_SAE = SaeId("*")
-"""In a pair: whichever SAE."""
-
-QKS_ID_IS = "a QKS ID: 1 to 63 letters, digits, '.', '-' or '_', the first a letter or digit"
-SAE_ID_IS = "an SAE ID: 1 to 255 printable ASCII characters, no spaces"
-PARTY_IS = 'an SAE ID, or "*" for any'
-
-PEER_MODULE_IS = "a QKD module of the site at the other end, such as B/1"
-MODULE_IS = "a QKD module of this site: its QKS ID, '/' and 1 to 63 letters, digits, '.', '-' or '_', such as A/1"
-
-QksName = Annotated[QksId, Meta(description=QKS_ID_IS)]
-SaeName = Annotated[SaeId, Meta(description=SAE_ID_IS)]
-ModuleName = Annotated[QkdmId, Meta(description=MODULE_IS)]
-PeerModule = Annotated[QkdmId, Meta(description=PEER_MODULE_IS)]
-Party = Annotated[SaeId, Meta(description=PARTY_IS)]
-CredentialName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$",
-        description="a file name in systemd's credentials folder: letters, digits, '.', '-' or '_'",
-    ),
-]
-BasePath = Annotated[
-    str,
-    Meta(
-        pattern=r"^(/[A-Za-z0-9._~%-]+){1,16}\Z",
-        max_length=255,
-        description="a path that begins with '/' and ends without, such as /api/v1/keys",
-    ),
-]
-Uri = Annotated[
-    str,
-    Meta(
-        pattern=r"^[!-~]{1,4096}\Z",
-        description="a URI: 1 to 4096 printable ASCII characters, no spaces, such as app:alice",
-    ),
-    SECRET,
-]
-"""It may carry a token (ETSI GS QKD 004, clause 6.2)."""
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Rate = Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
-Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-KeySize = Annotated[int, Meta(ge=8, le=1 << 20, multiple_of=8)]
-
-
-class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A TOML table: immutable, and closed to keys it does not know."""
 
 
 class Site(Table, frozen=True, kw_only=True):
@@ -185,6 +152,13 @@ class Routing(RoutingCosts, frozen=True, kw_only=True):
     """What a site's own file says besides: where its routing module is. `process` None: in the node's process."""
 
     process: Address | None = None
+
+
+class Relay(Table, frozen=True, kw_only=True):
+    """Key over repeaters: what each end-to-end stream may hold, and how long a request waits for a cold one."""
+
+    capacity_bits: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 8_388_608
+    wait_s: Seconds = 10.0
 
 
 class Quotas(Table, frozen=True, kw_only=True):
@@ -381,6 +355,7 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     quotas: Quotas = field(default_factory=Quotas)
     routing: Routing = field(default_factory=Routing)
+    relay: Relay = field(default_factory=Relay)
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from qss.core.keyserver.name_shares import NameShares
 from qss.core.keyserver.quotas import Party, Quotas
 from qss.core.keyserver.requests import FetchPlan, KeyPlan, RequestPlanner
 from qss.core.keyserver.ways import Way
 from qss.model.answers import AskName
-from qss.model.errors import KeysNotFound, QssError, Unavailable
+from qss.model.errors import KeysNotFound, QssError, Shortage
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
+from qss.model.relay_policy import RelayPolicy
 from qss.runtime.link import LinkRunner
+
+RETRY_S = 0.02
+"""After so long keys are asked for anew that somebody else took first."""
+
+RETRIES = 20
+"""So often."""
+
+
+class EndToEnd(Protocol):
+    """The site's end-to-end key streams."""
+
+    def link(self, peer: QksId) -> LinkRunner:
+        """Return what reserves keys with a site, neighbour or not. Raises `LimitReached`."""
+        ...
+
+    async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
+        """Return when the stream of this policy has `length` bytes to allocate at once, as far as is known here.
+
+        Raises `Unavailable` if that does not come about in time.
+        """
+        ...
 
 
 class KeyServer:
@@ -25,6 +49,7 @@ class KeyServer:
         planner: RequestPlanner,
         quotas: Quotas,
         links: Mapping[QksId, LinkRunner],
+        end_to_end: EndToEnd,
         entropy: Callable[[int], bytes],
         clock: Callable[[], float],
     ) -> None:
@@ -34,6 +59,7 @@ class KeyServer:
         self._planner = planner
         self._quotas = quotas
         self._links = links
+        self._end_to_end = end_to_end
         self._entropy = entropy
         self._clock = clock
         self._names = NameShares()
@@ -42,9 +68,10 @@ class KeyServer:
         """Return what this site can serve to the pair now (ETSI GS QKD 014 clause 6.1)."""
         way = self._planner.plan_status(caller, slave)
         link = self._link(way).core
+        policy = "" if way.policy is None else way.policy.text
         most = link.settings.capacity_bytes * 8 // self._limits.key_size
         # Chunks that are under way when the capacity is reached exceed it; the standard's bound holds all the same.
-        stored = min(link.key_count(self._limits.key_size // 8), most)
+        stored = min(link.key_count(self._limits.key_size // 8, policy), most)
         return PairStatus(self._here, way.peer, caller, slave, stored, most, self._limits)
 
     async def get_key(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> tuple[Key, ...]:
@@ -58,7 +85,9 @@ class KeyServer:
         bits = 8 * plan.count * plan.key_bytes
         self._quotas.take(self._clock(), caller, plan.slaves, plan.count, bits, self._outstanding)
         try:
-            return await self._reserve(link, caller, plan)
+            if plan.policy is None:
+                return await self._reserve(link, caller, plan)
+            return await self._reserve_relayed(link, caller, plan, plan.policy)
         except QssError:
             self._quotas.give_back(caller, plan.slaves, bits)
             raise
@@ -68,7 +97,22 @@ class KeyServer:
 
     async def _reserve(self, link: LinkRunner, caller: SaeId, plan: KeyPlan) -> tuple[Key, ...]:
         reservation = ReservationId.from_entropy(self._entropy(RESERVATION_ENTROPY_BYTES))
-        return await link.asks.reserve(reservation, plan.count, plan.key_bytes, caller, plan.slaves, plan.name)
+        policy = "" if plan.policy is None else plan.policy.text
+        return await link.asks.reserve(reservation, plan.count, plan.key_bytes, caller, plan.slaves, plan.name, policy)
+
+    async def _reserve_relayed(
+        self, link: LinkRunner, caller: SaeId, plan: KeyPlan, policy: RelayPolicy
+    ) -> tuple[Key, ...]:
+        """Reserve keys of an end-to-end stream, once it is filled so far; somebody else may be faster."""
+        length = plan.count * plan.key_bytes
+        for _ in range(RETRIES):
+            await self._end_to_end.filled(plan.peer, policy, length)
+            try:
+                return await self._reserve(link, caller, plan)
+            except Shortage:
+                await asyncio.sleep(RETRY_S)
+        await self._end_to_end.filled(plan.peer, policy, length)
+        return await self._reserve(link, caller, plan)
 
     async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
         """Return reserved keys to a slave: each once, all or none (clause 6.4); to a repeat, the same."""
@@ -94,12 +138,7 @@ class KeyServer:
 
     def _link(self, way: Way | KeyPlan) -> LinkRunner:
         """Return what key of this way is reserved on."""
-        if way.policy is not None:  # the one place where end-to-end streams are to come in
-            raise Unavailable(
-                f"what is asked for with site {way.peer} has to be relayed, and relaying is not running here; nothing "
-                "was consumed; ask the operator"
-            )
-        return self._links[way.peer]
+        return self._links[way.peer] if way.policy is None else self._end_to_end.link(way.peer)
 
     def _take_name(self, link: LinkRunner, caller: SaeId, name: AskName | None) -> None:
         if name is None or link.core.knows(name):

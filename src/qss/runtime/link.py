@@ -91,6 +91,7 @@ class LinkRunner:
         self._released = asyncio.Event()
         self._released.set()
         self._causes = Causes()
+        self._waiters: dict[asyncio.Future[None], Callable[[Link], bool]] = {}
         self._log = _log.bind(peer=settings.peer)
         self.asks = Asks(store, self._handle, defect, self._log)
         """Where keys are asked for."""
@@ -238,6 +239,21 @@ class LinkRunner:
             raise
         for effect in effects:
             self._perform(effect)
+        for waiter in [waiter for waiter, is_so in self._waiters.items() if is_so(self._link)]:
+            del self._waiters[waiter]
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def until(self, is_so: Callable[[Link], bool]) -> None:
+        """Return when this is so of the link."""
+        if is_so(self._link):
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = is_so
+        try:
+            await waiter
+        finally:
+            self._waiters.pop(waiter, None)
 
     def _perform(self, effect: ev.Effect) -> None:
         match effect:
@@ -303,8 +319,8 @@ class LinkRunner:
                 pass
             case ev.DrawReady(draw, stream, part, own):
                 listener.drawn(peer, draw, stream, part, own=own)
-            case ev.DrawFailed(draw, reason):
-                listener.undrawn(peer, draw, reason)
+            case ev.DrawFailed(draw, reason, own):
+                listener.undrawn(peer, draw, reason, own=own)
             case ev.Wanted(pair, policy, length):
                 listener.wanted(peer, pair, policy, length)
 

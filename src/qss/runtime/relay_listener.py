@@ -23,7 +23,7 @@ class RelayListener(Protocol):
         """
         ...
 
-    def undrawn(self, peer: QksId, draw: TransferId, reason: DrawFailure) -> None:
+    def undrawn(self, peer: QksId, draw: TransferId, reason: DrawFailure, *, own: bool) -> None:
         """The range is not had at both ends. It may follow `drawn`: then it is to be ended as ever."""
         ...
 

@@ -68,6 +68,8 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     relayed: int
     burned: int
+    policy: str = ""
+    """How its key comes: empty for device pairs' own, else the policy that it is relayed by."""
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,11 +134,11 @@ class PairStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One neighbour. `security` says how the External connection is protected, `burned` bits by reason."""
+    """One neighbour, or far site. `security` says how External is protected, `burned` bits by reason."""
 
     peer: str
-    uuid: str
-    """The link's, the same at both ends."""
+    uuid: str | None
+    """The link's, the same at both ends; None for a far site: there is no link, and all key is relayed."""
     up: bool
     security: str | None
     capacity_bits: int

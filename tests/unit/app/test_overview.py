@@ -86,7 +86,7 @@ async def site():
     link.handle(SourceAttached(PairId.from_uuid(HERE)), 0.0, 0.0)
     runner = SimpleNamespace(core=link, security="TLSv1.3")
     failed = asyncio.get_running_loop().create_future()
-    return SimpleNamespace(links={B: runner}, failed=failed, store_writable=False, anchor_writable=True)
+    return SimpleNamespace(links={B: runner}, neighbours={B}, failed=failed, store_writable=False, anchor_writable=True)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ class Site:
             A,
             self.rules,
             self.register,
-            [B, C],
+            lambda: [B, C],
             self.links.recall,
             lambda: self.published.append(dict(self.rules.saes_at_home())),
         )

@@ -20,6 +20,6 @@ def test_all_are_heard_once_the_table_has_what_they_told(tmp_path: Path, has_it:
     """In between, an SAE that has been told of is not known yet: nobody may say that there is none."""
     routing = SiteRouting(A, tls(Pki(tmp_path), "A"), RoutingCosts(), [B], raise_defect)
     assert not routing.hears_all
-    full: Any = SimpleNamespace(is_current=has_it, adjacency=lambda _: SimpleNamespace(full=True))
+    full: Any = SimpleNamespace(has_all_homes=has_it, adjacency=lambda _: SimpleNamespace(full=True))
     routing._running = SimpleNamespace(router=full)
     assert routing.hears_all is has_it

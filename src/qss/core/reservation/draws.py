@@ -49,7 +49,7 @@ class Draws:
         if (known is not None and known.own) or not 1 <= event.length < 1 << 32:
             raise LocalProtocolError("a range was drawn twice under one name, or one of a length that none has")
         if not state.up:
-            state.effect(DrawFailed(event.draw, DrawFailure.UNREACHABLE))
+            state.effect(DrawFailed(event.draw, DrawFailure.UNREACHABLE, own=True))
             return
         reason = None if known is None else Reason.TAKEN
         if reason is None and state.settings.owner:
@@ -57,7 +57,7 @@ class Draws:
         elif reason is None:
             reason = self._ask(event)
         if reason is not None:
-            self._fail(event.draw, reason)
+            self._fail(event.draw, reason, own=True)
 
     def _ask(self, event: Draw) -> Reason | None:
         """Ask the owner for a range; or return why not."""
@@ -97,7 +97,7 @@ class Draws:
         reason = self._allocate(draw, message.length, urgent=message.urgent, own=False)
         if reason is not None:
             state.send(wire.Undrawn(message.draw, reason))
-            self._fail(draw, reason)
+            self._fail(draw, reason, own=False)
 
     def drawn(self, message: wire.Drawn) -> None:
         """The owner has allocated a range, for itself or because it was asked to: hold the same here (Relay 3.2)."""
@@ -137,7 +137,7 @@ class Draws:
         state.send(wire.Undrawn(message.draw, reason))
         if reason not in (Reason.LATE, Reason.TAKEN):  # then a draw that is open under this name is another one
             state.draws.pop(draw, None)
-            self._fail(draw, reason)
+            self._fail(draw, reason, own=message.asked)
         if ledger is not None:
             ledger.skip_to(message.start + message.length, BurnReason.SKIPPED)
             state.touch(ledger)
@@ -151,9 +151,9 @@ class Draws:
         if draw is not None and draw.phase is answers:
             del state.draws[name]
             self._abandon(draw)
-            self._fail(name, message.reason)
+            self._fail(name, message.reason, own=draw.own)
         elif draw is not None and state.settings.owner:  # it may be in use: whoever has it ends it
-            self._fail(name, message.reason)
+            self._fail(name, message.reason, own=draw.own)
 
     # --- until nothing is left ------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class Draws:
         for name, draw in self._those(lambda draw: draw.until <= self._state.now):
             if draw.phase is DrawPhase.ASKED:
                 del self._state.draws[name]
-                self._fail(name, Reason.LATE)
+                self._fail(name, Reason.LATE, own=True)
             else:
                 self.end(DrawEnded(name, used=True))
 
@@ -171,12 +171,12 @@ class Draws:
         for name, draw in self._those(lambda draw: draw.phase is not DrawPhase.READY):
             del self._state.draws[name]
             self._abandon(draw)
-            self._state.effect(DrawFailed(name, DrawFailure.UNREACHABLE))
+            self._state.effect(DrawFailed(name, DrawFailure.UNREACHABLE, draw.own))
 
     def forget_all(self) -> None:
         """The link starts over, and erases what lies before the heads: no range stays."""
-        for name in self._state.draws:
-            self._state.effect(DrawFailed(name, DrawFailure.STOPPED))
+        for name, draw in self._state.draws.items():
+            self._state.effect(DrawFailed(name, DrawFailure.STOPPED, draw.own))
         self._state.draws.clear()
 
     def _those(self, concerned: Callable[[OpenDraw], bool]) -> list[tuple[TransferId, OpenDraw]]:
@@ -228,5 +228,5 @@ class Draws:
             ledger.free([part])
             self._state.touch(ledger)
 
-    def _fail(self, name: TransferId, reason: Reason) -> None:
-        self._state.effect(DrawFailed(name, _FAILURES.get(reason, DrawFailure.REFUSED)))
+    def _fail(self, name: TransferId, reason: Reason, *, own: bool) -> None:
+        self._state.effect(DrawFailed(name, _FAILURES.get(reason, DrawFailure.REFUSED), own))

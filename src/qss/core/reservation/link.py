@@ -350,7 +350,7 @@ class Link:
             case ev.Recall():
                 return (ev.Refused(event.request, self._failure),)
             case ev.Draw():
-                return (ev.DrawFailed(event.draw, ev.DrawFailure.STOPPED),)
+                return (ev.DrawFailed(event.draw, ev.DrawFailure.STOPPED, own=True),)
             case ev.KeyArrived():
                 return (ev.Discard(event.handle),)
             case ev.SourceOpened():

@@ -83,6 +83,8 @@ class DrawFailed:
 
     draw: TransferId
     reason: DrawFailure
+    own: bool
+    """This end drew: two ends may have used one name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,12 @@ class RouteCalculation:
     @property
     def is_current(self) -> bool:
         """Whether nothing has changed since the last time."""
-        return not self._noted and self._homes.version == self._homes_version
+        return not self._noted and self.has_all_homes
+
+    @property
+    def has_all_homes(self) -> bool:
+        """Whether no home has changed since the last time."""
+        return self._homes.version == self._homes_version
 
     def take_news(self, now: float) -> bool:
         """Whether it is time to calculate the table anew; said once, until it is calculated (Routing 9.6)."""

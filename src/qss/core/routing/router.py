@@ -142,6 +142,11 @@ class Router:
         return self._calculation.is_current and self._homes.are_all_seen
 
     @property
+    def has_all_homes(self) -> bool:
+        """Whether the table has the home of every SAE that was told of."""
+        return self._calculation.has_all_homes and self._homes.are_all_seen
+
+    @property
     def database(self) -> LinkStates:
         """What is known."""
         return self._database

@@ -1,0 +1,73 @@
+"""How much key of an end-to-end stream is to be held ready: what is wanted now, and as much as was used lately.
+
+A stream that nobody has used is cold: nothing is held of it, and what a request wants is relayed while it waits. One in
+use is warm: it holds what was used in the last while, at least `LEAST_BYTES`, until it was not used for `IDLE_S`. So a
+request finds its key there, and a pair that is used no more costs no key of any link.
+
+Times are in seconds of a clock that never steps, amounts in bytes.
+"""
+
+from __future__ import annotations
+
+import math
+
+LEAST_BYTES = 8192
+"""What is held of a stream that is in use, however little is used."""
+
+LATELY_S = 30.0
+"""How long ago "lately" is: what was used then counts for 1/e of what is used now."""
+
+IDLE_S = 600.0
+"""A stream that nobody has used for so long is cold again."""
+
+WAIT_S = 10.0
+"""How long what is wanted counts if nobody has taken it: whoever waited for it has gone."""
+
+
+class Warmth:
+    """What is known of the use of one stream."""
+
+    def __init__(self, most: int) -> None:
+        """Hold at most `most` bytes ready."""
+        self._most = most
+        self._wanted = 0
+        self._wanted_at = 0.0
+        self._lately = 0.0
+        self._used_at: float | None = None
+
+    def want(self, now: float, length: int) -> None:
+        """Somebody is about to use the stream, and has so much to take."""
+        self._expire(now)
+        self._wanted = min(self._most, self._wanted + length)
+        self._wanted_at = now
+        if self._used_at is None:
+            self._used_at = now
+
+    def used(self, now: float, length: int) -> None:
+        """So much was taken."""
+        if length:
+            self._lately = self._decayed(now) + length
+            self._used_at = now
+            self._wanted = max(0, self._wanted - length)
+
+    def urgent(self, now: float) -> int:
+        """Return how much somebody waits for."""
+        self._expire(now)
+        return self._wanted
+
+    def target(self, now: float) -> int:
+        """Return how much is to be there, in bytes."""
+        if self._used_at is None or now - self._used_at > IDLE_S:
+            return self.urgent(now)
+        return min(self._most, self.urgent(now) + max(LEAST_BYTES, math.ceil(self._decayed(now))))
+
+    def is_idle(self, now: float) -> bool:
+        """Whether nobody has used it for long, and nobody waits."""
+        return not self.urgent(now) and (self._used_at is None or now - self._used_at > IDLE_S)
+
+    def _decayed(self, now: float) -> float:
+        return 0.0 if self._used_at is None else self._lately * math.exp((self._used_at - now) / LATELY_S)
+
+    def _expire(self, now: float) -> None:
+        if now - self._wanted_at > WAIT_S:
+            self._wanted = 0

@@ -1,0 +1,214 @@
+"""Blocks of one end-to-end stream, at its source: when one is needed, over which paths it goes, and another try.
+
+Shares are fresh random bytes for each attempt; the block is their sum (Relay 1.2). What was voided is never sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from qss.core.keyserver.relay_paths import choose_paths
+from qss.core.keyserver.suspects import Suspects
+from qss.core.keyserver.warmth import Warmth
+from qss.crypto.block_check import CHECK_BYTES
+from qss.crypto.hops import key_bytes
+from qss.crypto.shares import combine
+from qss.model.identifiers import PairId, QksId, TransferId
+from qss.model.key_material import KeyMaterial
+from qss.model.network import Graph
+from qss.model.relay_policy import RelayPolicy
+from qss.runtime.relay.device import Made
+from qss.runtime.relay.relaying import Relaying, TransferFailed
+from qss.transport.telling import Telling
+from qss.wire import relay as wire
+
+CHUNK_BYTES = 1024
+"""Of end-to-end streams: what is relayed for one small key."""
+
+LONGEST_PAUSE_S = 1.0
+"""Between attempts, if there is no path."""
+
+_LOOK_S = 0.1
+_REMEMBERED = 256
+_ID_BYTES = 16
+
+_log = structlog.get_logger(__name__)
+
+
+class Stock(Protocol):
+    """What is known of the stream's key at this end."""
+
+    def stock(self) -> int:
+        """Return the bytes that are here, or about to be."""
+        ...
+
+    def taken(self) -> int:
+        """Return the bytes that were taken since this was asked last."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The two ends of an end-to-end stream, the source first, and the pair and policy that name it."""
+
+    here: QksId
+    peer: QksId
+    pair: PairId
+    policy: RelayPolicy
+
+
+class StreamBlocks:
+    """Implements `qss.runtime.relay.device.Blocks`."""
+
+    def __init__(
+        self,
+        ends: Ends,
+        relaying: Relaying,
+        graph: Callable[[], Graph],
+        suspects: Suspects,
+        warmth: Warmth,
+        stock: Stock,
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """Relay by `relaying` over paths of `graph` that keep clear of `suspects`; `entropy` gives secret bytes."""
+        self._ends = ends
+        self._relaying = relaying
+        self._graph = graph
+        self._suspects = suspects
+        self._warmth = warmth
+        self._stock = stock
+        self._clock = clock
+        self._entropy = entropy
+        self._news = asyncio.Event()
+        self._paths: OrderedDict[int, tuple[tuple[QksId, ...], ...]] = OrderedDict()
+        self._telling = Telling()
+        self.trouble = ""
+        """Why the last attempt came to nothing; empty since one came to something."""
+
+    # --- how much -------------------------------------------------------------------------------------------------
+
+    def want(self, length: int) -> None:
+        """Somebody waits for so many bytes."""
+        self._warmth.want(self._clock(), length)
+        self._news.set()
+
+    def needed(self, on_their_way: int) -> int:
+        """As `Blocks.needed`."""
+        now = self._clock()
+        self._warmth.used(now, self._stock.taken())
+        there = self._stock.stock() + on_their_way
+        target = self._warmth.target(now)
+        missing = target - there
+        if missing <= 0 or (not self._is_urgent() and missing < target / 4):
+            return 0
+        return min(wire.MAX_CARRIED, -(-missing // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES)
+
+    def _is_urgent(self) -> bool:
+        return self._warmth.urgent(self._clock()) > self._stock.stock()
+
+    async def news(self) -> None:
+        """As `Blocks.news`."""
+        self._news.clear()
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    # --- making ---------------------------------------------------------------------------------------------------
+
+    async def make(self, number: int, length: int) -> Made:
+        """As `Blocks.make`."""
+        pause = 0.02
+        while True:
+            urgent = self._is_urgent()
+            bits = 8 * key_bytes(self._ends.policy.hop, length)
+            # What links have left is known as of a while ago: what seems too little may do, if somebody waits.
+            paths = self._choose(bits) or (self._choose(0) if urgent else ())
+            if paths:
+                made = await self._attempt(number, length, paths, urgent=urgent)
+                if made is not None:
+                    self.trouble = ""
+                    return made
+                continue
+            self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _choose(self, bits: int) -> tuple[tuple[QksId, ...], ...]:
+        """Return the best paths whose links have so many bits left, and are passed by for no reason."""
+        now, ends = self._clock(), self._ends
+        sites, links = self._suspects.sites(now), self._suspects.links(now)
+        found = choose_paths(self._graph(), ends.here, ends.peer, ends.policy, bits, sites, links)
+        return tuple(path.sites for path in found)
+
+    async def _attempt(
+        self, number: int, length: int, paths: tuple[tuple[QksId, ...], ...], *, urgent: bool
+    ) -> Made | None:
+        shares = [KeyMaterial(self._entropy(length)) for _ in paths]
+        begins = [
+            wire.Begin(
+                self._entropy(_ID_BYTES),
+                path,
+                length,
+                self._ends.pair.value,
+                number,
+                share,
+                len(paths),
+                self._ends.policy.hop,
+                self._ends.policy.text,
+                urgent,
+            )
+            for share, path in enumerate(paths)
+        ]
+        carried = await asyncio.gather(*map(self._relaying.carry, begins, shares), return_exceptions=True)
+        failed = False
+        for path, outcome in zip(paths, carried, strict=True):
+            if isinstance(outcome, TransferFailed):
+                failed = True
+                self._note_failure(path, outcome)
+            elif outcome is not None:
+                raise outcome
+        if failed:
+            return None
+        self._paths[number] = paths
+        if len(self._paths) > _REMEMBERED:
+            self._paths.popitem(last=False)
+        return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares))
+
+    def _note_failure(self, path: tuple[QksId, ...], failure: TransferFailed) -> None:
+        self.trouble = f"relaying to site {self._ends.peer} failed: {failure}"
+        self._suspects.failed(self._clock(), path, failure.site, failure.reason)
+        if (unsaid := self._telling.unsaid((failure.site, failure.reason))) is not None:
+            _log.info(
+                "a transfer failed, and another path is tried",
+                peer=self._ends.peer,
+                site=failure.site,
+                reason=str(failure.reason),
+                path=" ".join(path),
+                unsaid=unsaid,
+            )
+
+    # --- blocks that differ ---------------------------------------------------------------------------------------
+
+    def differed(self, number: int) -> None:
+        """The two ends have found that they hold different blocks of this number (Relay 6.5)."""
+        paths = self._paths.pop(number, ())
+        blamed = self._suspects.differed(self._clock(), paths)
+        self.trouble = f"a block that was relayed to site {self._ends.peer} was changed on its way"
+        _log.error(
+            "a relayed block was changed on its way: it was burned, and these repeaters are passed by",
+            audit=True,
+            peer=self._ends.peer,
+            policy=self._ends.policy.text,
+            sites=", ".join(sorted(blamed)),
+            paths="; ".join(" ".join(path) for path in paths),
+            remedy="have the operators of these sites look at them: one of them did not pass on what it was given",
+        )

@@ -1,0 +1,287 @@
+"""One site's relay: feeds its core with events and carries out the effects. The core decides; this shell moves bytes.
+
+Content is here from the moment it is opened until it is sealed for the next hop, at the source until its block is made,
+and at the destination until its device takes it. It is never written anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import assert_never
+
+import structlog
+
+from qss.core.relay import Relay
+from qss.core.relay import events as ev
+from qss.core.reservation.relay_events import DrawFailure
+from qss.crypto.hops import key_bytes, open_sealed, seal
+from qss.model.errors import DeviceError, QssError, RemoteProtocolError, TransferVoid
+from qss.model.identifiers import QksId, StreamId, TransferId
+from qss.model.key_material import KeyMaterial
+from qss.model.ranges import Range
+from qss.model.relay_policy import Hop
+from qss.ports.store import SealedStore
+from qss.runtime.link import LinkRunner
+from qss.runtime.outbox import Outbox
+from qss.runtime.session import Session
+from qss.runtime.tasks import Defect, Tasks
+from qss.transport.connection import Connection
+from qss.transport.telling import Telling
+from qss.wire import relay as wire
+
+MAX_WAITING_BYTES = 64 << 20
+"""What may wait to be sent to one neighbour."""
+
+TAKE_S = 5.0
+"""How long the device of an end-to-end stream waits for content that it was told of."""
+
+_TICK_S = 0.2
+
+_log = structlog.get_logger(__name__)
+
+
+class TransferFailed(QssError):
+    """A transfer is void. `site` says where it failed, as far as neighbours can be believed, `reason` why."""
+
+    def __init__(self, site: QksId, reason: wire.Reason) -> None:
+        super().__init__(f"{reason} at site {site}")
+        self.site = site
+        self.reason = reason
+
+
+class Relaying:
+    """The relay of one site. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        here: QksId,
+        relay: Relay,
+        store: SealedStore,
+        neighbours: Sequence[QksId],
+        defect: Defect,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Run `relay`, which speaks with these neighbours and nobody else, over links that `start` gives."""
+        self._here = here
+        self._relay = relay
+        self._store = store
+        self._defect = defect
+        self._clock = clock
+        self._links: Mapping[QksId, LinkRunner] = {}
+        self._drawn: dict[tuple[QksId, TransferId, bool], tuple[StreamId, Range]] = {}
+        """By neighbour, transfer, and whether this end drew."""
+        self._carried: wire.Carry | None = None
+        self._kept: dict[TransferId, wire.Carry] = {}
+        self._contents: dict[TransferId, KeyMaterial] = {}
+        self._passing: set[TransferId] = set()
+        self._asked: dict[TransferId, asyncio.Future[None]] = {}
+        self._takers: dict[TransferId, asyncio.Future[None]] = {}
+        self._defective = False
+        self._telling = Telling()
+        self.dropped: Counter[tuple[QksId, ev.DropReason]] = Counter()
+        """What was passed over of neighbours, and why."""
+        self._tasks = Tasks(defect)
+        self._sessions = {peer: self._session(peer) for peer in neighbours}
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def start(self, links: Mapping[QksId, LinkRunner]) -> None:
+        """Begin to relay over these links, which hear of what is drawn by `drawn` and `undrawn`."""
+        self._links = links
+        self._tasks.start(self._tick(), "relay")
+
+    async def stop(self) -> None:
+        """Give up all transfers, end all connections, and take no further one. Can be called twice."""
+        if self._links:
+            self._handle(ev.Leave())
+        await asyncio.gather(*(session.stop() for session in self._sessions.values()))
+        await self._tasks.cancelled()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._handle(ev.Tick())
+
+    # --- who relays -----------------------------------------------------------------------------------------------
+
+    async def carry(self, begin: wire.Begin, content: KeyMaterial) -> None:
+        """Have `content` carried to the end of the path; return when it is there. Raises `TransferFailed`."""
+        transfer = TransferId(begin.transfer)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked[transfer] = future
+        self._contents[transfer] = content
+        try:
+            self._handle(ev.Start(begin))
+            await future
+        finally:
+            del self._asked[transfer]
+            if not future.done() or future.cancelled():
+                self._handle(ev.GiveUp(transfer))
+            self._contents.pop(transfer, None)
+
+    async def take(self, transfer: TransferId) -> KeyMaterial:
+        """Return the content of a transfer that ends here, once. Raises `DeviceError` if it does not come in time."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._takers[transfer] = future
+        try:
+            if transfer not in self._contents:
+                async with asyncio.timeout(TAKE_S):
+                    await future
+            return self._contents[transfer]
+        except TimeoutError:
+            raise DeviceError(f"what was relayed by transfer {transfer} has not come within {TAKE_S:g} s") from None
+        finally:
+            del self._takers[transfer]
+            self._handle(ev.Taken(transfer))
+
+    # --- links ----------------------------------------------------------------------------------------------------
+
+    def drawn(self, peer: QksId, transfer: TransferId, stream: StreamId, part: Range, *, own: bool) -> None:
+        """A range of the link with `peer` is durable at this end, for a transfer; `own`: this end drew it."""
+        self._drawn[peer, transfer, own] = stream, part
+        self._handle(ev.KeyReady(peer, transfer, own))
+
+    def undrawn(self, peer: QksId, transfer: TransferId, reason: DrawFailure, *, own: bool) -> None:
+        """The range is not had at both ends."""
+        self._handle(ev.KeyFailed(peer, transfer, own, wire.Reason(reason)))
+
+    # --- neighbours -----------------------------------------------------------------------------------------------
+
+    async def serve(self, peer: QksId, connection: Connection) -> None:
+        """Speak Relay over this connection until it ends. A newer connection takes the place of an older one."""
+        await self._sessions[peer].serve(connection)
+
+    def _session(self, peer: QksId) -> Session[wire.Message]:
+        return Session[wire.Message](
+            lambda connection: Outbox(connection, _frames, MAX_WAITING_BYTES, wire.weight),
+            lambda: self._handle(ev.Connected(peer)),
+            partial(self._received, peer),
+            lambda _: self._handle(ev.Disconnected(peer)),
+            self._defect,
+            _log.bind(subject="relay", peer=peer),
+        )
+
+    def _received(self, peer: QksId, frame: bytes) -> None:
+        for message in wire.decode(frame):
+            if isinstance(message, wire.Carry):
+                self._carried = message
+                try:
+                    self._handle(ev.CarryCame(peer, TransferId(message.transfer), len(message.sealed)))
+                finally:
+                    self._carried = None
+            else:
+                self._handle(ev.Received(peer, message))
+
+    # --- effects --------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: ev.Event) -> None:
+        if self._defective:
+            return
+        try:
+            effects = self._relay.handle(event, self._clock())
+        except RemoteProtocolError:
+            raise  # the neighbour is told by the end of its connection
+        except Exception as error:
+            self._defective = True
+            self._defect(error)
+            raise
+        for effect in effects:
+            self._perform(effect)
+
+    def _perform(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Send(peer, messages):
+                self._sessions[peer].send(messages)
+            case ev.Draw(peer, transfer, length, hop, urgent):
+                self._links[peer].draw(transfer, key_bytes(hop, length), urgent=urgent)
+            case ev.EndDraw(peer, transfer, ours, used):
+                self._drawn.pop((peer, transfer, ours), None)
+                self._links[peer].end_draw(transfer, used=used)
+            case ev.Keep(transfer):
+                assert self._carried is not None
+                self._kept[transfer] = self._carried
+            case ev.Pass():
+                self._passing.add(effect.transfer)
+                self._tasks.start_now(self._pass(effect))
+            case ev.Forget(transfer):
+                self._passing.discard(transfer)
+                self._kept.pop(transfer, None)
+                if transfer not in self._asked:  # the source's content is its caller's
+                    self._contents.pop(transfer, None)
+            case ev.Came(begin):
+                taker = self._takers.get(TransferId(begin.transfer))
+                if taker is not None and not taker.done():
+                    taker.set_result(None)
+            case ev.Arrived(transfer):
+                self._answer(transfer, None)
+            case ev.Failed(transfer, site, reason):
+                self._answer(transfer, TransferFailed(site, reason))
+            case ev.Dropped(peer, _, reason):
+                self.dropped[peer, reason] += 1
+                if (unsaid := self._telling.unsaid((peer, reason))) is not None:
+                    _log.warning(
+                        "something of a relay's neighbour was passed over", peer=peer, reason=str(reason), unsaid=unsaid
+                    )
+            case _:
+                assert_never(effect)
+
+    def _answer(self, transfer: TransferId, error: TransferFailed | None) -> None:
+        future = self._asked.get(transfer)
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    async def _pass(self, effect: ev.Pass) -> None:
+        transfer = effect.transfer
+        try:
+            # What is needed is looked up before anything is waited for: Forget and EndDraw may come meanwhile.
+            outward = effect.outward
+            drawn = None if outward is None else self._drawn[outward, transfer, True]
+            content = await self._opened(effect)
+            if outward is None or drawn is None:
+                if transfer in self._passing:
+                    self._contents[transfer] = content
+            else:
+                carry = await self._covered(effect, outward, drawn, content)
+                if transfer in self._passing:
+                    self._sessions[outward].send((carry,))
+        except TransferVoid:
+            outcome: ev.Event = ev.PassFailed(transfer, wire.Reason.TAMPERED)
+        except QssError as error:
+            _log.error("what was relayed cannot be passed on", reason=str(error))
+            outcome = ev.PassFailed(transfer, wire.Reason.STOPPED)
+        else:
+            outcome = ev.Passed(transfer)
+        self._passing.discard(transfer)
+        self._handle(outcome)
+
+    async def _opened(self, effect: ev.Pass) -> KeyMaterial:
+        """Return what came with Carry, opened; at the source, its content."""
+        if effect.inward is None:
+            return self._contents[effect.transfer]
+        carry = self._kept.pop(effect.transfer)
+        stream, part = self._drawn[effect.inward, effect.transfer, False]
+        context = wire.hop_context(effect.begin, effect.inward, self._here, effect.place - 1, stream, part)
+        key = await self._store.read_key(stream, part)
+        return open_sealed(Hop(effect.begin.hop), key, context, carry.sealed, carry.tag)
+
+    async def _covered(
+        self, effect: ev.Pass, outward: QksId, drawn: tuple[StreamId, Range], content: KeyMaterial
+    ) -> wire.Carry:
+        """Return content, sealed for the next site."""
+        stream, part = drawn
+        context = wire.hop_context(effect.begin, self._here, outward, effect.place, stream, part)
+        covered = seal(Hop(effect.begin.hop), await self._store.read_key(stream, part), context, content)
+        return wire.Carry(effect.begin.transfer, covered.sealed, covered.tag)
+
+
+def _frames(messages: Sequence[wire.Message]) -> list[bytes]:
+    return [wire.encode(run) for run in wire.split(messages)]

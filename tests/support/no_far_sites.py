@@ -1,0 +1,18 @@
+"""End-to-end streams of a site that has none."""
+
+from __future__ import annotations
+
+from qss.model.errors import Unavailable
+from qss.model.identifiers import QksId
+from qss.model.relay_policy import RelayPolicy
+from qss.runtime.link import LinkRunner
+
+
+class NoFarSites:
+    """Implements `qss.runtime.key_server.EndToEnd`."""
+
+    def link(self, peer: QksId) -> LinkRunner:
+        raise Unavailable(f"nothing is relayed to {peer} in this test")
+
+    async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
+        raise AssertionError("there was no link")

@@ -1,0 +1,66 @@
+"""How much of an end-to-end stream is held ready."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qss.core.keyserver.warmth import IDLE_S, LATELY_S, LEAST_BYTES, WAIT_S, Warmth
+
+MOST = 1 << 20
+
+
+def test_a_stream_that_nobody_uses_holds_nothing() -> None:
+    warmth = Warmth(MOST)
+    assert warmth.target(0.0) == warmth.urgent(0.0) == 0
+    assert warmth.is_idle(0.0)
+
+
+def test_what_is_wanted_is_there_and_some_more() -> None:
+    warmth = Warmth(MOST)
+    warmth.want(1.0, 32)
+    assert warmth.urgent(1.0) == 32
+    assert warmth.target(1.0) == 32 + LEAST_BYTES
+    assert not warmth.is_idle(1.0)
+
+
+def test_what_was_taken_is_wanted_no_more() -> None:
+    warmth = Warmth(MOST)
+    warmth.want(1.0, 64)
+    warmth.used(1.1, 48)
+    assert warmth.urgent(1.1) == 16
+    warmth.used(1.2, 48)
+    assert warmth.urgent(1.2) == 0
+
+
+def test_whoever_waited_has_gone_after_a_while() -> None:
+    warmth = Warmth(MOST)
+    warmth.want(1.0, 64)
+    assert warmth.urgent(1.0 + WAIT_S) == 64
+    assert warmth.urgent(1.1 + WAIT_S) == 0
+
+
+def test_as_much_is_held_as_was_used_lately() -> None:
+    warmth = Warmth(MOST)
+    for second in range(100):
+        warmth.used(float(second), 10_000)
+    assert 0.9 * LATELY_S * 10_000 < warmth.target(99.0) < 1.1 * LATELY_S * 10_000
+    assert warmth.target(99.0 + 10 * LATELY_S) == LEAST_BYTES
+
+
+def test_it_is_cold_again_when_nobody_has_used_it_for_long() -> None:
+    warmth = Warmth(MOST)
+    warmth.used(1.0, 10_000)
+    assert not warmth.is_idle(1.0 + IDLE_S)
+    assert warmth.target(1.0 + IDLE_S) == LEAST_BYTES
+    assert warmth.is_idle(1.1 + IDLE_S)
+    assert warmth.target(1.1 + IDLE_S) == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 * MOST), st.floats(0, 1000)), max_size=20))
+def test_there_is_a_limit(steps: list[tuple[bool, int, float]]) -> None:
+    warmth, now = Warmth(MOST), 0.0
+    for wants, length, passed in steps:
+        now += passed
+        (warmth.want if wants else warmth.used)(now, length)
+        assert 0 <= warmth.urgent(now) <= warmth.target(now) <= MOST
