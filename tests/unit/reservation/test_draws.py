@@ -592,6 +592,29 @@ def test_a_restored_store_uses_nothing_that_was_drawn_before(upstream: str, rest
     pair.balanced()
 
 
+def test_a_range_that_was_refused_is_burned_at_once() -> None:
+    """The owner may be using it; and if its store is put back, the other end's head is what tells."""
+    pair = LinkPair(max_draws=1).ready()
+    pair.draw(pair.b)
+    pair.settle()
+    backup = pair.a.disk.copy()
+    pair.end_draw(pair.a, next(iter(pair.draws.ready[pair.a.name])), used=True)
+    draw = pair.draw(pair.a)
+    pair.sync(pair.a)
+    place = place_at(pair, pair.a, draw)
+    pair.settle()  # B has one open, and refuses this one
+    assert place is not None
+    assert place[1].stop == pair.b.disk.streams[place[0]].head
+    pair.crash(pair.b)
+    pair.restore(pair.a, backup)
+    pair.connect()
+    pair.rest()
+    later = pair.draw(pair.b)
+    pair.settle()
+    assert place_at(pair, pair.a, later) not in (None, place)
+    pair.check()
+
+
 # --- afterwards -----------------------------------------------------------------------------------------------------
 
 

@@ -131,7 +131,7 @@ class Draws:
         return Reason.LIMIT if self._full and not message.asked else None
 
     def _decline(self, message: wire.Drawn, ledger: StreamLedger | None, reason: Reason) -> None:
-        """Refuse a range, and burn what lies up to its end: it is not available at the owner any more."""
+        """Refuse a range, and burn what lies up to its end, at once: the owner's relay may be using it already."""
         state = self._state
         draw = TransferId(message.draw)
         state.send(wire.Undrawn(message.draw, reason))
@@ -141,6 +141,7 @@ class Draws:
         if ledger is not None:
             ledger.skip_to(message.start + message.length, BurnReason.SKIPPED)
             state.touch(ledger)
+            state.commit_now()
 
     def undrawn(self, message: wire.Undrawn) -> None:
         """The peer has no range for this draw (Relay 3.4)."""
