@@ -36,7 +36,7 @@ class Relay:
     def drawn(self, peer: QksId, draw: TransferId, stream: StreamId, part: Range, *, own: bool) -> None:
         self.ranges[draw] = stream, part, own
 
-    def undrawn(self, peer: QksId, draw: TransferId, reason: DrawFailure) -> None:
+    def undrawn(self, peer: QksId, draw: TransferId, reason: DrawFailure, *, own: bool) -> None:
         self.failures[draw] = reason
 
     def wanted(self, peer: QksId, pair: PairId, policy: str, length: int) -> None:
