@@ -9,7 +9,7 @@ STAMP := .venv/set-up
 KILLS ?= 20
 
 help:
-	@echo 'make demo    three sites on this machine deliver keys; ARGS="--once --json" passes arguments on'
+	@echo 'make demo    four sites on this machine deliver keys; ARGS="--once --json" passes arguments on'
 	@echo 'make test    lint, then all tests; names at its end what this machine could not run'
 	@echo 'make lint    formatting, style, types and import contracts'
 	@echo 'make scenarios   simulated sites under faults; ARGS="--seconds 3600" or ARGS="--seed 7"'

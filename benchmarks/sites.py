@@ -51,7 +51,7 @@ class Sites:
 
 
 def link_of(rate_bps: float, capacity_bits: int) -> Edit:
-    """Return an edit that gives links this rate and this capacity, and takes the third site away."""
+    """Return an edit that gives the link this rate and this capacity."""
 
     def edit(_: QksId, text: str) -> str:
         text = re.sub(r"rate_bps = \S+", f"rate_bps = {rate_bps:.0f}", text)
@@ -69,7 +69,7 @@ async def two_sites(
 ) -> AsyncIterator[Sites]:
     """Make the network, let `prepare` change its folder, and run A and B as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="qss-bench-") as folder:
-        network = Network(Path(folder))
+        network = Network(Path(folder), links=((A, B),))
         await network.build(lambda _: None)
         for site in (A, B):
             path = network.configuration(site)

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from qss.cli.demo.network import HOMES, LINKS, SITES, Network
+from qss.cli.demo.network import HOMES, Network
 from qss.cli.demo.nodes import Name, NodeFailed, Nodes, running_nodes
 from qss.model.errors import QssError
 from qss.model.identifiers import QksId
-from support.network import traces_in
+from support.network import LINKS, SITES, traces_in
 from torture.applications import Applications, Conversation
 from torture.checker import gather, violations
 from torture.log import Broken, Fault, Log, read
@@ -86,7 +86,7 @@ async def run(folder: Path, kills: int, seed: int, say: Callable[[str], None], *
     With `split`, modules are processes of their own, and killed like nodes.
     """
     began = time.monotonic()
-    network = Network(folder, split)
+    network = Network(folder, split, LINKS)
     await network.build(lambda _: None)
     async with AsyncExitStack() as stack:
         roads = [await stack.enter_async_context(road_between(network, ends)) for ends in LINKS]

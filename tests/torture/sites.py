@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from qss.cli.demo.modules import SplitModule
-from qss.cli.demo.network import HOMES, SITES, Network
+from qss.cli.demo.network import Network
 from qss.cli.demo.nodes import Name
 from qss.model.identifiers import QksId, SaeId
 from torture.naming import NamingClient
@@ -44,7 +44,7 @@ def rewire(network: Network, roads: Sequence[Road]) -> None:
                 direct = f'[sync]\naddress = "{_HOST}:{called.sync}"'
                 toml = toml.replace(direct, f'[sync]\naddress = "{road.door(called.name)}"')
         path.write_text(toml, encoding="utf-8")
-    for site in SITES:
+    for site in network.sites:
         path = network.configuration(site)
         toml = path.read_text(encoding="utf-8")
         for road in roads:
@@ -62,7 +62,7 @@ async def clients_of(network: Network) -> AsyncIterator[dict[SaeId, NamingClient
     """Open the clients of all applications, each of its home site."""
     async with AsyncExitStack() as stack:
         clients = {}
-        for sae, home in HOMES.items():
+        for sae, home in network.homes.items():
             pair, authority = network.pki.sae(sae), network.pki.authority.certificate
             client = NamingClient(network.url(home), pair.certificate, pair.key, authority, TIMEOUT_S)
             clients[sae] = await stack.enter_async_context(client)

@@ -9,7 +9,7 @@ from typing import Self
 import aiohttp
 import msgspec
 
-from qss.cli.demo.network import SITES, Network
+from qss.cli.demo.network import Network
 from qss.model.identifiers import QksId
 from qss.pki.contexts import application_context
 from qss.wire.status import LinkStatus, SiteStatus
@@ -49,7 +49,7 @@ class Watchtower:
 
         That a stream has ended is noticed when its next key is wanted: a link that is full may do without.
         """
-        told = [await self._status(site) for site in SITES]
+        told = [await self._status(site) for site in self._network.sites]
         return all(
             status is not None and all(_is_full(link) or all(pair.up for pair in link.pairs) for link in status.links)
             for status in told
@@ -69,7 +69,7 @@ class Watchtower:
         """Return what all sites tell, once all answer and nothing is given out any more."""
         before: list[tuple[Looked, ...]] = []
         while True:
-            looks = [await self.look(site) for site in SITES]
+            looks = [await self.look(site) for site in self._network.sites]
             if all(looks) and _spent(looks) == _spent(before):
                 return [msgspec.structs.replace(look, final=True) for of_site in looks for look in of_site]
             before = looks
