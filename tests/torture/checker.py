@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.status import PAST, StreamBalance
@@ -18,6 +19,9 @@ WINDOW_BYTES = 8
 """Two keys that have so many bytes in a row in common share bits of a key stream."""
 
 _PASSES = 16
+
+_INSTEAD_OF_RELAYED = ("abandoned", "skipped", "refused", "closed")
+"""Why an end burned what the other one relayed: it had not got so far."""
 
 Party = tuple[str, SaeId]
 """A key ID, and who has it or wants it."""
@@ -95,6 +99,8 @@ def violations(record: Record, homes: Mapping[SaeId, QksId]) -> list[str]:
         *_refusals(record),
         *_balance(record.looks),
         *_both_ends(record.looks),
+        *_relayed_alike(record.looks),
+        *_relayed_enough(record.looks),
         *_books(record, homes),
     ]
 
@@ -233,12 +239,40 @@ def _agree(here: StreamBalance | None, there: StreamBalance | None) -> bool:
     return left == left_there or (used == used_there and used is not None)
 
 
+def _relayed_alike(looks: Iterable[Looked]) -> Iterator[str]:
+    """At rest, what one end of a link relayed the other end relayed too, or burned for a reason that explains that."""
+    final = {(look.site, look.peer): look for look in looks if look.final}
+    for (site, peer), look in final.items():
+        there = final.get((peer, site))
+        missing = _sum(look.streams, "relayed") - (_sum(there.streams, "relayed") if there else 0)
+        explained = sum(there.burned.get(reason, 0) for reason in _INSTEAD_OF_RELAYED) if there else 0
+        if missing > explained:
+            yield f"{site} relayed {missing} bits with {peer}, which neither relayed nor gave them up"
+
+
+def _relayed_enough(looks: Iterable[Looked]) -> Iterator[str]:
+    """At rest, a site has no more bits of end-to-end streams than its own links have relayed."""
+    relayed, held = defaultdict[QksId, int](int), defaultdict[QksId, int](int)
+    for look in looks:
+        if look.final:
+            relayed[look.site] += _sum(look.streams, "relayed")
+            held[look.site] += _sum([one for one in look.streams if look.far or one.policy], "ingested")
+    for site, bits in held.items():
+        if bits > relayed[site]:
+            yield f"{site} has {bits} bits of end-to-end streams, and its links relayed {relayed[site]}"
+
+
 def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
     """At rest, what a site says it gave out is what its applications got, and at most what else they may have got."""
     promised: dict[frozenset[QksId], int] = defaultdict(int)
     for key_id, origin in record.origin.items():
         promised[_link(origin, homes)] += 8 * len(record.keys[key_id])
     most = _most_delivered(record, homes)
+    told = {(look.site, look.peer) for look in record.looks if look.final}
+    for ends in promised if told else ():
+        for site, peer in permutations(ends):
+            if (site, peer) not in told:
+                yield f"{site} tells nothing of {peer}, with which keys were promised"
     for look in record.looks:
         if not look.final:
             continue
