@@ -33,6 +33,7 @@ from qss.ports.routing_table import RoutingTable
 from qss.runtime.connecting import call_peer, keep_connected
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import QkdModule
+from qss.runtime.relay.agreement import Agreement
 from qss.runtime.relay.blocks import CHUNK_BYTES, Ends, StreamBlocks
 from qss.runtime.relay.device import RelayDevice
 from qss.runtime.relay.relaying import Relaying
@@ -102,9 +103,13 @@ class FarStreams:
         listener: Listener,
         capacity_bytes: int,
         wait_s: float,
+        agreement: Callable[[QksId, PairId], Agreement],
         defect: Defect,
     ) -> None:
-        """Dial by `context`, take Sync at `listener`; streams hold up to `capacity_bytes`, a request waits `wait_s`."""
+        """Dial by `context`, take Sync at `listener`; streams hold up to `capacity_bytes`, a request waits `wait_s`.
+
+        `agreement` makes this end's part in the agreements of a hybrid stream with a site.
+        """
         self._here = here
         self._site = site
         self._table = table
@@ -113,6 +118,7 @@ class FarStreams:
         self._listener = listener
         self._capacity_bytes = capacity_bytes
         self._wait_s = wait_s
+        self._agreement = agreement
         self._defect = defect
         self._suspects = Suspects(here)
         self._streams: dict[tuple[QksId, PairId], FarStream] = {}
@@ -232,8 +238,9 @@ class FarStreams:
             time.monotonic,
             os.urandom,
         )
+        agreement = None if ends.policy.hybrid is None else self._agreement(ends.peer, ends.pair)
         module = stream.module = QkdModule(
-            RelayDevice(blocks, self._relaying.take, self._defect),
+            RelayDevice(blocks, self._relaying.take, self._defect, agreement),
             DeviceRole.INITIATOR if is_source else DeviceRole.RESPONDER,
             ends.peer,
             self._defect,
