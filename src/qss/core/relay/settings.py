@@ -1,0 +1,21 @@
+"""What a site's relay is told once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """Times in seconds. No neighbour can cost more than these limits say."""
+
+    transit: bool = True
+    """Whether paths of others may lead through this site (Relay 4.2)."""
+    give_up_s: float = 5.0
+    """How long a transfer may take from Begin on, and key that is ready may wait for its Begin (Relay 4.9)."""
+    untaken_s: float = 30.0
+    """How long the destination keeps content that nobody takes (Relay 4.5)."""
+    max_transfers_of_neighbour: int = 1024
+    """Transfers at a time whose Begin came from one neighbour, and as many that begin here (Relay 4.10)."""
+    max_early_of_neighbour: int = 1024
+    """Draws of one neighbour at a time whose Begin has not come (Relay 4.10)."""
