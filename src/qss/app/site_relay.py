@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from qss.app.far_streams import FarStreams
+from qss.app.pair_demands import demand_of
 from qss.app.site_tables import SiteConfiguration
 from qss.core.relay import Relay, RelaySettings
 from qss.core.reservation.relay_events import DrawFailure
 from qss.model.identifiers import PairId, QksId, StreamId, TransferId
 from qss.model.ranges import Range
+from qss.model.relay_policy import RelayPolicy
 from qss.pki.statements import Judge, Signer
 from qss.ports.routing_table import RoutingTable
 from qss.ports.store import SealedStore
@@ -42,6 +44,14 @@ class SiteRelay:
         self._judge = Judge(configuration.tls.authority)
         self._streams: FarStreams | None = None
 
+    def _warm(self) -> Mapping[tuple[QksId, RelayPolicy], int]:
+        """Return the bytes that are to be held ready of streams."""
+        here = self._configuration.site.id
+        return {
+            (warm.site, demand_of(warm.relay).policy({here, warm.site})): warm.bits // 8
+            for warm in self._configuration.relay.warm
+        }
+
     def _agreement(self, peer: QksId, pair: PairId) -> Agreement:
         """Return this end's part in the agreements of a hybrid stream."""
         return Agreement(peer, pair, self._sign, self._verify, os.urandom)
@@ -67,6 +77,7 @@ class SiteRelay:
             relay.capacity_bits // 8,
             relay.wait_s,
             self._agreement,
+            self._warm(),
             self._defect,
         )
         self._streams.start()
