@@ -82,6 +82,8 @@ def test_every_relayed_bit_is_accounted_for_at_every_site(ring: RunningNetwork) 
         ({"avoid": [B]}, 200),
         ({"disjoint_paths": 2}, 200),
         ({"hop": "aes-256-gcm"}, 200),
+        ({"hybrid": "ml-kem-768"}, 200),
+        ({"hybrid": "ml-kem-768", "disjoint_paths": 2}, 200),
         ({"direct_only": True}, 400),
         ({"avoid": [B, D]}, 400),
         ({"disjoint_paths": 3}, 400),

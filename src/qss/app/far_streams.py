@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +33,7 @@ from qss.ports.routing_table import RoutingTable
 from qss.runtime.connecting import call_peer, keep_connected
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import QkdModule
+from qss.runtime.relay.agreement import Agreement
 from qss.runtime.relay.blocks import CHUNK_BYTES, Ends, StreamBlocks
 from qss.runtime.relay.device import RelayDevice
 from qss.runtime.relay.relaying import Relaying
@@ -102,9 +103,15 @@ class FarStreams:
         listener: Listener,
         capacity_bytes: int,
         wait_s: float,
+        agreement: Callable[[QksId, PairId], Agreement],
+        warm: Mapping[tuple[QksId, RelayPolicy], int],
         defect: Defect,
     ) -> None:
-        """Dial by `context`, take Sync at `listener`; streams hold up to `capacity_bytes`, a request waits `wait_s`."""
+        """Dial by `context`, take Sync at `listener`; streams hold up to `capacity_bytes`, a request waits `wait_s`.
+
+        `agreement` makes this end's part in the agreements of a hybrid stream with a site. Of the streams in `warm` so
+        many bytes are held ready in any case.
+        """
         self._here = here
         self._site = site
         self._table = table
@@ -113,6 +120,8 @@ class FarStreams:
         self._listener = listener
         self._capacity_bytes = capacity_bytes
         self._wait_s = wait_s
+        self._agreement = agreement
+        self._warm = warm
         self._defect = defect
         self._suspects = Suspects(here)
         self._streams: dict[tuple[QksId, PairId], FarStream] = {}
@@ -125,6 +134,8 @@ class FarStreams:
         """Connect to the far sites that there are key streams with from before."""
         for peer in self._site.links.keys() - self._site.neighbours:
             self._connect(peer)
+        for peer, policy in self._warm:
+            self._stream(peer, policy)
         self._tasks.start(self._keep_looking(), "end-to-end streams")
 
     async def stop(self) -> None:
@@ -221,7 +232,8 @@ class FarStreams:
 
     def _begin(self, ends: Ends, runner: LinkRunner) -> FarStream:
         is_source = ends.here < ends.peer
-        stream = FarStream(ends, runner, Warmth(self._capacity_bytes), Tasks(self._defect))
+        warmth = Warmth(self._capacity_bytes, self._warm.get((ends.peer, ends.policy), 0))
+        stream = FarStream(ends, runner, warmth, Tasks(self._defect))
         blocks = StreamBlocks(
             ends,
             self._relaying,
@@ -232,8 +244,9 @@ class FarStreams:
             time.monotonic,
             os.urandom,
         )
+        agreement = None if ends.policy.hybrid is None else self._agreement(ends.peer, ends.pair)
         module = stream.module = QkdModule(
-            RelayDevice(blocks, self._relaying.take, self._defect),
+            RelayDevice(blocks, self._relaying.take, self._defect, agreement),
             DeviceRole.INITIATOR if is_source else DeviceRole.RESPONDER,
             ends.peer,
             self._defect,

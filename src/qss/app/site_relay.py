@@ -6,34 +6,62 @@ stream is filled (`far_streams`).
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from qss.app.far_streams import FarStreams
+from qss.app.pair_demands import demand_of
 from qss.app.site_tables import SiteConfiguration
 from qss.core.relay import Relay, RelaySettings
 from qss.core.reservation.relay_events import DrawFailure
 from qss.model.identifiers import PairId, QksId, StreamId, TransferId
 from qss.model.ranges import Range
+from qss.model.relay_policy import RelayPolicy
+from qss.pki.statements import Judge, Signer
 from qss.ports.routing_table import RoutingTable
 from qss.ports.store import SealedStore
+from qss.runtime.relay.agreement import Agreement
 from qss.runtime.relay.relaying import Relaying
 from qss.runtime.site import Site
 from qss.runtime.tasks import Defect
 from qss.transport.connection import Connection
 from qss.transport.listening import Listener
+from qss.wire.lsa import Authentication
 
 
 class SiteRelay:
     """Implements `qss.runtime.relay_listener.RelayListener`, and `qss.runtime.key_server.EndToEnd`."""
 
     def __init__(self, configuration: SiteConfiguration, store: SealedStore, defect: Defect) -> None:
+        """Read the site's certificate. Raises `PkiError`."""
         here, neighbours = configuration.site.id, [link.peer for link in configuration.links]
         settings = RelaySettings(transit=configuration.routing.transit)
         self._configuration = configuration
         self._defect = defect
         self.relaying = Relaying(here, Relay(here, frozenset(neighbours), settings), store, neighbours, defect)
+        self._signer = Signer(configuration.tls.certificate, configuration.tls.key)
+        self._judge = Judge(configuration.tls.authority)
         self._streams: FarStreams | None = None
+
+    def _warm(self) -> Mapping[tuple[QksId, RelayPolicy], int]:
+        """Return the bytes that are to be held ready of streams."""
+        here = self._configuration.site.id
+        return {
+            (warm.site, demand_of(warm.relay).policy({here, warm.site})): warm.bits // 8
+            for warm in self._configuration.relay.warm
+        }
+
+    def _agreement(self, peer: QksId, pair: PairId) -> Agreement:
+        """Return this end's part in the agreements of a hybrid stream."""
+        return Agreement(peer, pair, self._sign, self._verify, os.urandom)
+
+    def _sign(self, text: bytes) -> Authentication:
+        signer = self._signer
+        return Authentication(signer.algorithm, signer.certificates, signer.sign(text))
+
+    def _verify(self, site: QksId, text: bytes, said: Authentication) -> None:
+        self._judge.check(site, text, said.algorithm, said.certificates, said.signature)
 
     def start(self, site: Site, table: RoutingTable, context: ssl.SSLContext, listener: Listener) -> None:
         """Begin to relay over the links of `site`, and to fill its end-to-end streams."""
@@ -48,6 +76,8 @@ class SiteRelay:
             listener,
             relay.capacity_bits // 8,
             relay.wait_s,
+            self._agreement,
+            self._warm(),
             self._defect,
         )
         self._streams.start()

@@ -82,14 +82,6 @@ def mask(secret: KeyMaterial, ek: bytes, ct: bytes, context: bytes, length: int)
     return KeyMaterial(shake.digest(length))
 
 
-def apply(block: KeyMaterial, masked_with: KeyMaterial) -> KeyMaterial:
-    """Return the XOR of a block and its mask. Raises `LocalProtocolError` unless they are of one size."""
-    size = len(block)
-    if len(masked_with) != size:
-        raise LocalProtocolError(f"a block of {size} bytes cannot be masked with {len(masked_with)}")
-    return KeyMaterial((int.from_bytes(block.reveal()) ^ int.from_bytes(masked_with.reveal())).to_bytes(size))
-
-
 def _no_mlkem() -> Unavailable:
     return Unavailable(
         "no hybrid key can be had here: this site's OpenSSL has no ML-KEM; run it with OpenSSL 3.5 or later"

@@ -95,6 +95,7 @@ class Begin(_Message, frozen=True):
     path: Path
     length: Length
     stream: Id
+    """The pair that names the end-to-end stream (Relay 1.3)."""
     block: Count
     share: Share
     """Which of the block's transfers, from 0."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from qss.model.identifiers import StreamId
+from qss.model.identifiers import PairId
 
 SIGNED_AS = b"qss-relay-hybrid.1\x00"
 """What comes before the members where they are signed: the same keys sign certificates and other things."""
@@ -23,10 +23,11 @@ class Role(StrEnum):
 
 
 def transcript(
-    role: Role, stream: StreamId, block: int, length: int, transfers: Sequence[bytes], ek: bytes, ct: bytes = b""
+    role: Role, pair: PairId, block: int, length: int, transfers: Sequence[bytes], ek: bytes, ct: bytes = b""
 ) -> bytes:
     """Return the bytes for block number `block` (from 0) of `length` bytes, made of the contents of `transfers`.
 
-    `ek` is the encapsulation key, `ct` the ciphertext: the source signs before there is one, and leaves it empty.
+    `pair` names the end-to-end stream (Relay 1.3), `ek` is the encapsulation key, `ct` the ciphertext: the source signs
+    before there is one, and leaves it empty.
     """
-    return SIGNED_AS + msgspec.msgpack.encode((role, stream.value, block, length, tuple(transfers), ek, ct))
+    return SIGNED_AS + msgspec.msgpack.encode((role, pair.value, block, length, tuple(transfers), ek, ct))

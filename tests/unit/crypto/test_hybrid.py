@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.crypto import hybrid
-from qss.crypto.hybrid import CT_BYTES, EK_BYTES, SEED_BYTES, apply, decapsulate, encapsulate, mask, new_key
+from qss.crypto.hybrid import CT_BYTES, EK_BYTES, SEED_BYTES, decapsulate, encapsulate, mask, new_key
 from qss.model.errors import LocalProtocolError, RemoteProtocolError, Unavailable
 from qss.model.key_material import KeyMaterial
 
@@ -151,16 +151,3 @@ def test_the_start_of_a_longer_mask_is_the_shorter_one_and_every_part_counts() -
     masks = [mask(KeyMaterial(secret), *rest, 64).reveal() for secret, *rest in told]
     assert len(set(masks)) == len(told)
     assert mask(KeyMaterial(SECRET), b"e", b"c", b"x", 32).reveal() == masks[0][:32]
-
-
-@given(st.binary(max_size=80).flatmap(lambda block: st.tuples(st.just(block), st.binary(min_size=len(block)))))
-def test_a_mask_is_xored_on_and_off(pair) -> None:
-    block, over = pair[0], KeyMaterial(pair[1][: len(pair[0])])
-    masked = apply(KeyMaterial(block), over)
-    assert masked.reveal() == bytes(one ^ other for one, other in zip(block, over.reveal(), strict=True))
-    assert apply(masked, over).reveal() == block
-
-
-def test_a_mask_of_another_size_is_a_defect() -> None:
-    with pytest.raises(LocalProtocolError, match="a block of 2 bytes cannot be masked with 3"):
-        apply(KeyMaterial(b"ab"), KeyMaterial(b"abc"))

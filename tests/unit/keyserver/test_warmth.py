@@ -57,6 +57,15 @@ def test_it_is_cold_again_when_nobody_has_used_it_for_long() -> None:
     assert warmth.target(1.1 + IDLE_S) == 0
 
 
+def test_what_is_to_be_kept_is_kept_though_nobody_uses_it() -> None:
+    warmth = Warmth(MOST, 3 * LEAST_BYTES)
+    assert warmth.target(1e6) == 3 * LEAST_BYTES
+    assert not warmth.is_idle(1e6)
+    warmth.want(1e6, 10)
+    assert warmth.target(1e6) == 3 * LEAST_BYTES + 10
+    assert Warmth(100, 200).target(0.0) == 100
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 * MOST), st.floats(0, 1000)), max_size=20))
 def test_there_is_a_limit(steps: list[tuple[bool, int, float]]) -> None:
     warmth, now = Warmth(MOST), 0.0

@@ -8,6 +8,7 @@ from typing import get_args
 
 import msgspec
 import pytest
+from fuzz.__main__ import TARGETS, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -233,6 +234,10 @@ def test_whatever_differs_gives_another_context() -> None:
     ]
     contexts = [context(), *map(context, begins), *(context(BEGIN, **hop) for hop in hops)]
     assert len(set(contexts)) == len(contexts)
+
+
+def test_fuzzing_finds_nothing_in_a_short_while() -> None:
+    assert run(TARGETS["relay"], seed=4, tries=1500) == 1500
 
 
 # --- the page -------------------------------------------------------------------------------------------------------

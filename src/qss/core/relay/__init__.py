@@ -9,10 +9,11 @@ and what Carry brings are the shell's, which keeps them under a transfer's ID; c
                                                                 passed over: `DropReason`
     phases     the state machines of a transfer and of its key  a phase or step: the tables, and the essay above them
     transfer   one transfer, and its place on the path          what is remembered of one
-    admission  which Begin is taken                             a check or limit: `objection`, Relay 4.2 and 4.10
+    admission  which Begin is taken                             a check or limit: `_objection`, Relay 4.2 and 4.10
+    carrying   what is carried goes on when its key is here     what it takes for that: `Transfer.gathered`
     early      key that is ready before its Begin has come      how long, and how much of it: `RelaySettings`
     ending     how transfers fail, and how all of them end      who is told, whom a neighbour can name: Relay 4.8
-    relay      the steps of a transfer, and the dispatch        a message: a class in `wire.relay`, and `_received`
+    relay      dispatches events and messages to these          a message: a class in `wire.relay`, and `_received`
     shared     what the parts share
     settings   what a site is told once
 """

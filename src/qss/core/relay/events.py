@@ -164,7 +164,7 @@ class Send:
 class Draw:
     """Draw key with this neighbour to carry `length` bytes by `hop`; answered by `KeyReady` or `KeyFailed`.
 
-    A name may come again after `EndDraw`. If the last range under it is still open at the other end, none is had.
+    A name may come again after `EndDraw`. While the last range under it is open at either end, none is had.
     """
 
     peer: QksId

@@ -1,4 +1,4 @@
-"""One site's relay: the steps of a transfer (Relay 4), and the one place that dispatches events.
+"""One site's relay: the one place that dispatches events, and the neighbours' messages, to the parts.
 
 *Whose names.* A transfer's ID is its source's to choose, and a source may lie: it can send one name over two paths that
 meet, or again before all sites have forgotten the first. An honest site then passes on what is out of place at the
@@ -14,15 +14,15 @@ from typing import assert_never
 
 from qss.core.relay import events as ev
 from qss.core.relay.admission import Admission
+from qss.core.relay.carrying import Carrying
 from qss.core.relay.early import EarlyKeys
 from qss.core.relay.ending import Ending
-from qss.core.relay.phases import KeyPhase, KeyStep, Phase, Step
+from qss.core.relay.phases import Phase
 from qss.core.relay.settings import RelaySettings
 from qss.core.relay.shared import Shared
 from qss.core.relay.transfer import Transfer
-from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.model.errors import LocalProtocolError
 from qss.model.identifiers import QksId, TransferId
-from qss.model.relay_policy import Hop
 from qss.wire.relay import Arrived, Begin, Failed, Reason
 
 
@@ -31,9 +31,10 @@ class Relay:
 
     def __init__(self, here: QksId, neighbours: frozenset[QksId], settings: RelaySettings) -> None:
         self._shared = Shared(here, settings, neighbours)
-        self._admission = Admission(self._shared)
         self._early = EarlyKeys(self._shared)
         self._ending = Ending(self._shared)
+        self._admission = Admission(self._shared, self._early, self._ending)
+        self._carrying = Carrying(self._shared, self._early, self._ending)
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
@@ -51,18 +52,19 @@ class Relay:
         match event:
             case ev.Received(peer, message):
                 self._received(peer, message)
-            case ev.CarryCame():
-                self._carry_came(event)
+            case ev.CarryCame(peer):
+                self._require_connection(peer)
+                self._carrying.carry_came(event)
             case ev.KeyReady():
-                self._key_ready(event)
+                self._carrying.key_ready(event)
             case ev.KeyFailed():
-                self._key_failed(event)
+                self._carrying.key_failed(event)
             case ev.Passed(transfer):
-                self._passed(transfer)
+                self._carrying.passed(transfer)
             case ev.PassFailed(transfer, reason):
-                self._pass_failed(transfer, reason)
+                self._carrying.pass_failed(transfer, reason)
             case ev.Start(begin):
-                self._start(begin)
+                self._admission.start(begin)
             case ev.Taken(transfer):
                 self._taken(transfer)
             case ev.GiveUp(transfer):
@@ -92,158 +94,13 @@ class Relay:
         """How many draws of neighbours are known whose Begin has not come."""
         return len(self._early)
 
-    # --- Begin (Relay 4.1, 4.2) -----------------------------------------------------------------------------------
-
-    def _start(self, begin: Begin) -> None:
-        shared, transfer = self._shared, TransferId(begin.transfer)
-        if self._admission.place(begin) != 0 or transfer in shared.transfers:
-            raise LocalProtocolError("a transfer was started that is not this site's, or twice")
-        objection = self._admission.objection(begin, None)
-        if objection is None:
-            self._take(begin, 0)
-        else:
-            shared.effects += (ev.Failed(transfer, shared.here, objection), ev.Forget(transfer))
-
-    def _begun(self, peer: QksId, begin: Begin) -> None:
-        shared, transfer = self._shared, TransferId(begin.transfer)
-        known = shared.transfers.get(transfer)
-        if known is not None:
-            self._begun_again(peer, known)
-            return
-        objection = self._early.failure(peer, transfer) or self._admission.objection(begin, peer)
-        if objection is None:
-            self._take(begin, begin.path.index(shared.here))
-            return
-        shared.drop(peer, transfer, ev.DropReason.LIMIT if objection is Reason.LIMIT else ev.DropReason.REFUSED)
-        self._early.give_up(peer, transfer)
-        shared.send(peer, Failed(begin.transfer, shared.here, objection))
-
-    def _begun_again(self, peer: QksId, known: Transfer) -> None:
-        """Relay 4.11: a name that is in use is refused. Whoever sent the first one as well has forgotten that."""
-        shared = self._shared
-        shared.drop(peer, known.id, ev.DropReason.REPEATED)
-        self._early.give_up(peer, known.id)
-        if known.live and peer == known.inward:
-            self._ending.fail(known, Reason.REFUSED)
-        else:
-            shared.send(peer, Failed(known.begin.transfer, shared.here, Reason.REFUSED))
-
-    def _take(self, begin: Begin, place: int) -> None:
-        shared = self._shared
-        transfer = Transfer(begin, place, shared.now + shared.settings.give_up_s)
-        shared.transfers[transfer.id] = transfer
-        shared.begun_by[transfer.inward or shared.here] += 1
-        if transfer.inward is not None and self._early.claim(transfer.inward, transfer.id):
-            transfer.take_key(transfer.inward, KeyStep.READIED)
-        if transfer.outward is not None:
-            shared.send(transfer.outward, begin)
-            shared.effects.append(
-                ev.Draw(transfer.outward, transfer.id, begin.length, Hop(begin.hop), urgent=begin.urgent)
-            )
-
-    # --- key (Relay 3) --------------------------------------------------------------------------------------------
-
-    def _key_ready(self, event: ev.KeyReady) -> None:
-        shared, peer = self._shared, event.peer
-        transfer = shared.transfers.get(event.transfer)
-        if transfer is not None and transfer.uses(peer, ours=event.ours):
-            transfer.take_key(peer, KeyStep.READIED)
-            if transfer.phase is Phase.VOID:
-                shared.end_key(transfer, peer)
-                self._ending.settle(transfer)
-            else:
-                self._go_on(transfer)
-        elif event.ours:
-            raise LocalProtocolError(f"key was drawn with {peer} that was not asked for")
-        elif transfer is None:
-            self._early.ready(peer, event.transfer)
-        else:  # the name is in use by others, or was used up
-            shared.effects.append(ev.EndDraw(peer, event.transfer, ours=False, used=False))
-            shared.drop(peer, event.transfer, ev.DropReason.UNCLAIMED)
-
-    def _key_failed(self, event: ev.KeyFailed) -> None:
-        transfer = self._shared.transfers.get(event.transfer)
-        if transfer is None:
-            if not event.ours:
-                self._early.failed(event.peer, event.transfer, event.reason)
-            return
-        if not transfer.uses(event.peer, ours=event.ours):
-            return
-        if transfer.keys[event.peer] is KeyPhase.AWAITED:
-            transfer.take_key(event.peer, KeyStep.DENIED)
-        if transfer.live:
-            self._ending.fail(transfer, event.reason)
-        else:
-            self._ending.settle(transfer)
-
-    # --- Carry (Relay 4.3 to 4.5) ---------------------------------------------------------------------------------
-
-    def _carry_came(self, event: ev.CarryCame) -> None:
-        self._require_connection(event.peer)
-        transfer = self._shared.transfers.get(event.transfer)
-        if transfer is None or transfer.inward != event.peer or not transfer.live:
-            self._shared.drop(event.peer, event.transfer, ev.DropReason.UNKNOWN)  # Relay 4.7
-            return
-        if transfer.carried:
-            raise RemoteProtocolError("a second Carry came of one transfer")
-        if event.length != transfer.begin.length:
-            raise RemoteProtocolError(f"Carry came with {event.length} bytes after a Begin of {transfer.begin.length}")
-        transfer.carried = True
-        self._shared.effects.append(ev.Keep(transfer.id))
-        self._go_on(transfer)
-
-    def _go_on(self, transfer: Transfer) -> None:
-        """Pass it on once all is here that it takes."""
-        if not transfer.gathered:
-            return
-        transfer.take(Step.GATHERED)
-        for peer in transfer.keys:
-            transfer.take_key(peer, KeyStep.SPENT)
-        self._shared.effects.append(
-            ev.Pass(transfer.id, transfer.begin, transfer.place, transfer.inward, transfer.outward)
-        )
-
-    def _passed(self, name: TransferId) -> None:
-        transfer = self._returned(name)
-        if transfer.phase is Phase.VOID:
-            self._ending.settle(transfer)
-        elif transfer.outward is not None:
-            transfer.take(Step.PASSED)
-        else:
-            self._held(transfer)
-
-    def _held(self, transfer: Transfer) -> None:
-        """Relay 4.5: the destination has it, and says so."""
-        shared = self._shared
-        transfer.take(Step.KEPT)
-        transfer.deadline = shared.now + shared.settings.untaken_s
-        assert transfer.inward is not None
-        shared.send(transfer.inward, Arrived(transfer.begin.transfer))
-        shared.effects.append(ev.Came(transfer.begin))
-
-    def _pass_failed(self, name: TransferId, reason: Reason) -> None:
-        transfer = self._returned(name)
-        if transfer.phase is Phase.VOID:
-            self._ending.settle(transfer)
-        else:
-            self._ending.fail(transfer, reason)  # Relay 4.7
-
-    def _returned(self, name: TransferId) -> Transfer:
-        """Return the transfer that was to be passed on; its key, which was used for that, is needed no more."""
-        transfer = self._shared.transfers.get(name)
-        if transfer is None or KeyPhase.SPENT not in transfer.keys.values():
-            raise LocalProtocolError("a transfer was passed on that was not to be")
-        for peer in transfer.keys:
-            self._shared.end_key(transfer, peer)
-        return transfer
-
     # --- Arrived and Failed (Relay 4.5, 4.8) ----------------------------------------------------------------------
 
     def _received(self, peer: QksId, message: ev.PlainMessage) -> None:
         self._require_connection(peer)
         match message:
             case Begin():
-                self._begun(peer, message)
+                self._admission.begun(peer, message)
             case Arrived():
                 self._arrived(peer, message)
             case Failed():

@@ -59,7 +59,7 @@ class Transfer:
     def settled(self) -> bool:
         """Whether the shell owes no answer: to a draw by this end, which is downstream's, or to `Pass`."""
         drawing = self.outward is not None and self.keys[self.outward] is KeyPhase.AWAITED
-        return not drawing
+        return not drawing and KeyPhase.SPENT not in self.keys.values()
 
     def take(self, step: Step) -> None:
         """Take a step."""

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from qss.crypto.shares import combine
-from qss.model.errors import ConnectionLost, DeviceError, RemoteProtocolError
+from qss.model.errors import ConnectionLost, DeviceError, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import TransferId
 from qss.model.key_material import KeyMaterial
 from qss.ports.device import DeviceChannel, DeviceRole, DeviceStatus, RawBlock
+from qss.runtime.relay.agreement import Agreement
 from qss.runtime.tasks import Defect, Tasks
-from qss.wire.relay_device import Block, decode, encode
+from qss.wire.relay_device import Block, Offer, decode, encode
 
 WINDOW = 8
 """Blocks that are on their way at a time."""
@@ -64,8 +65,9 @@ class RelayDevice:
 
     kind = "relay"
 
-    def __init__(self, blocks: Blocks, take: Take, defect: Defect) -> None:
-        """Have `blocks` made if this end is the initiator; else `take` what was."""
+    def __init__(self, blocks: Blocks, take: Take, defect: Defect, agreement: Agreement | None = None) -> None:
+        """Have `blocks` made if this end is the initiator; else `take` what was. With `agreement` they are hybrid."""
+        self._agreement = agreement
         self._blocks = blocks
         self._take = take
         self._channel: DeviceChannel | None = None
@@ -87,7 +89,7 @@ class RelayDevice:
             raise DeviceError("this end of the relay is not running; start it")
         try:
             block = await (self._made if self._role is DeviceRole.INITIATOR else self._told)(channel)
-        except (ConnectionLost, RemoteProtocolError) as error:
+        except (ConnectionLost, RemoteProtocolError, Unauthorised) as error:
             raise DeviceError(f"the two ends of the relay have lost each other: {error}") from error
         self._number += 1
         return block
@@ -101,10 +103,13 @@ class RelayDevice:
             news.cancel()
         _, future = self._making.popleft()
         made = future.result()
-        await channel.send(
-            encode(Block(self._number, len(made.content), tuple(transfer.value for transfer in made.transfers)))
-        )
-        return RawBlock(self._number, made.content)
+        number, length = self._number, len(made.content)
+        transfers = tuple(transfer.value for transfer in made.transfers)
+        if self._agreement is None:
+            await channel.send(encode(Block(number, length, transfers)))
+            return RawBlock(number, made.content)
+        masked = await self._agreement.offer(channel, number, length, transfers)
+        return RawBlock(number, combine((made.content, masked)))
 
     def _begin_what_is_needed(self) -> None:
         while len(self._making) < WINDOW:
@@ -121,11 +126,16 @@ class RelayDevice:
             future.set_result(made)
 
     async def _told(self, channel: DeviceChannel) -> RawBlock:
-        told = decode(await channel.receive(), Block)
+        told: Block | Offer
+        if self._agreement is None:
+            told, masked = decode(await channel.receive(), Block), []
+        else:
+            told = decode(await channel.receive(), Offer)
+            masked = [await self._agreement.answer(channel, told)]
         contents = [await self._take(TransferId(value)) for value in told.transfers]
         if told.number != self._number or {len(content) for content in contents} != {told.length}:
             raise DeviceError(f"what was relayed for block {self._number} is not what the other end says of it")
-        return RawBlock(told.number, combine(contents))
+        return RawBlock(told.number, combine([combine(contents), *masked]))
 
     async def stop(self) -> None:
         """Stop: what is on its way is given up. Can be called twice, and before `start`."""
