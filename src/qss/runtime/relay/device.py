@@ -25,7 +25,7 @@ from qss.runtime.relay.agreement import Agreement
 from qss.runtime.tasks import Defect, Tasks
 from qss.wire.relay_device import Block, Offer, decode, encode
 
-WINDOW = 8
+WINDOW = 16
 """Blocks that are on their way at a time."""
 
 _RATE_BPS = 8192.0
