@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import structlog
 
 from qss.core.keyserver.relay_paths import choose_paths
-from qss.core.keyserver.suspects import Suspects
+from qss.core.keyserver.suspects import Link, Suspects
 from qss.core.keyserver.warmth import Warmth
 from qss.crypto.block_check import CHECK_BYTES
 from qss.crypto.hops import key_bytes
 from qss.crypto.shares import combine
-from qss.model.identifiers import PairId, QksId, TransferId
+from qss.model.identifiers import QksId, TransferId
 from qss.model.key_material import KeyMaterial
 from qss.model.network import Graph
-from qss.model.relay_policy import RelayPolicy
 from qss.runtime.relay.device import Made
+from qss.runtime.relay.ends import Ends, Portion
 from qss.runtime.relay.relaying import Relaying, TransferFailed
 from qss.transport.telling import Telling
 from qss.wire import relay as wire
@@ -38,6 +37,8 @@ _LOOK_S = 0.1
 _REMEMBERED = 256
 _ID_BYTES = 16
 
+Paths = tuple[tuple[QksId, ...], ...]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -51,16 +52,6 @@ class Stock(Protocol):
     def taken(self) -> int:
         """Return the bytes that were taken since this was asked last."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """The two ends of an end-to-end stream, the source first, and the pair and policy that name it."""
-
-    here: QksId
-    peer: QksId
-    pair: PairId
-    policy: RelayPolicy
 
 
 class StreamBlocks:
@@ -87,7 +78,10 @@ class StreamBlocks:
         self._clock = clock
         self._entropy = entropy
         self._news = asyncio.Event()
-        self._paths: OrderedDict[int, tuple[tuple[QksId, ...], ...]] = OrderedDict()
+        self._paths: OrderedDict[int, Paths] = OrderedDict()
+        self._seen = Graph()
+        self._found: dict[tuple[int, Collection[QksId], Collection[Link]], Paths] = {}
+        """What was found in the network as it is: all blocks look for the same, again and again if there is nothing."""
         self._telling = Telling()
         self.trouble = ""
         """Why the last attempt came to nothing; empty since one came to something."""
@@ -142,30 +136,21 @@ class StreamBlocks:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _choose(self, bits: int) -> tuple[tuple[QksId, ...], ...]:
+    def _choose(self, bits: int) -> Paths:
         """Return the best paths whose links have so many bits left, and are passed by for no reason."""
-        now, ends = self._clock(), self._ends
+        now, ends, graph = self._clock(), self._ends, self._graph()
         sites, links = self._suspects.sites(now), self._suspects.links(now)
-        found = choose_paths(self._graph(), ends.here, ends.peer, ends.policy, bits, sites, links)
-        return tuple(path.sites for path in found)
+        if graph is not self._seen or len(self._found) >= _REMEMBERED:
+            self._seen, self._found = graph, {}
+        if (bits, sites, links) not in self._found:
+            found = choose_paths(graph, ends.here, ends.peer, ends.policy, bits, sites, links)
+            self._found[bits, sites, links] = tuple(path.sites for path in found)
+        return self._found[bits, sites, links]
 
-    async def _attempt(
-        self, number: int, length: int, paths: tuple[tuple[QksId, ...], ...], *, urgent: bool
-    ) -> Made | None:
+    async def _attempt(self, number: int, length: int, paths: Paths, *, urgent: bool) -> Made | None:
         shares = [KeyMaterial(self._entropy(length)) for _ in paths]
         begins = [
-            wire.Begin(
-                self._entropy(_ID_BYTES),
-                path,
-                length,
-                self._ends.pair.value,
-                number,
-                share,
-                len(paths),
-                self._ends.policy.hop,
-                self._ends.policy.text,
-                urgent,
-            )
+            self._ends.begin(self._entropy(_ID_BYTES), path, length, Portion(number, share, len(paths)), urgent=urgent)
             for share, path in enumerate(paths)
         ]
         carried = await asyncio.gather(*map(self._relaying.carry, begins, shares), return_exceptions=True)
