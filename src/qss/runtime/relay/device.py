@@ -99,14 +99,15 @@ class RelayDevice:
         return block
 
     async def _made(self, channel: DeviceChannel) -> RawBlock:
+        self._begin_what_is_needed()
         while not (self._making and self._making[0][1].done()):
-            self._begin_what_is_needed()
             waited: set[asyncio.Future[Any]] = {future for _, future in list(self._making)[:1]}
             news: asyncio.Future[None] = asyncio.ensure_future(self._blocks.news())
             try:
                 await asyncio.wait(waited | {news}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 news.cancel()
+            self._begin_what_is_needed()
         _, future = self._making.popleft()
         made = future.result()
         number, length = self._number, len(made.content)
