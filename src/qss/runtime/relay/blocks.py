@@ -161,6 +161,8 @@ class StreamBlocks:
                 self._note_failure(path, outcome)
             elif outcome is not None:
                 raise outcome
+            else:
+                self._suspects.worked(path)
         if failed:
             return None
         self._paths[number] = paths
