@@ -355,14 +355,27 @@ async def test_nothing_is_needed_that_nobody_wants() -> None:
 
 
 @in_virtual_time
-async def test_what_is_wanted_and_some_more_is_made_in_whole_chunks() -> None:
+async def test_what_somebody_waits_for_is_made_by_itself_and_then_what_is_held_ready() -> None:
     source = Source()
     source.blocks.want(100)
-    needed = source.blocks.needed(0)
-    assert needed == -(-(LEAST_BYTES + 100) // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES
-    assert source.blocks.needed(needed) == 0
+    waited_for = source.blocks.needed(0)
+    assert waited_for == CHUNK_BYTES + CHECK_BYTES
+    some_more = source.blocks.needed(waited_for)
+    assert some_more == -(-(LEAST_BYTES + 100 - waited_for) // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES
+    assert source.blocks.needed(waited_for + some_more) == 0
     source.blocks.want(1 << 20)
     assert source.blocks.needed(0) == wire.MAX_CARRIED
+
+
+@in_virtual_time
+async def test_what_is_held_ready_takes_no_key_that_links_keep_for_others() -> None:
+    source = Source()
+    source.blocks.want(100)
+    await asyncio.gather(source.make(0), source.make(1))
+    assert [begin.urgent for begin in source.relaying.begun] == [True, False]
+    source.blocks.want(LENGTH)
+    await asyncio.gather(source.make(2), source.make(3))
+    assert [begin.urgent for begin in source.relaying.begun[2:]] == [True, True]
 
 
 @in_virtual_time

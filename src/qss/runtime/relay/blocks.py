@@ -33,6 +33,8 @@ CHUNK_BYTES = 1024
 LONGEST_PAUSE_S = 1.0
 """Between attempts, if there is no path."""
 
+_FIRST_PAUSE_S = 0.02
+
 _LOOK_S = 0.1
 _REMEMBERED = 256
 _ID_BYTES = 16
@@ -78,6 +80,8 @@ class StreamBlocks:
         self._clock = clock
         self._entropy = entropy
         self._news = asyncio.Event()
+        self._under_way: dict[int, int] = {}
+        """Lengths of the blocks that are being made."""
         self._paths: OrderedDict[int, Paths] = OrderedDict()
         self._seen = Graph()
         self._found: dict[tuple[int, Collection[QksId], Collection[Link]], Paths] = {}
@@ -94,18 +98,21 @@ class StreamBlocks:
         self._news.set()
 
     def needed(self, on_their_way: int) -> int:
-        """As `Blocks.needed`."""
+        """As `Blocks.needed`: first what somebody waits for, and no more; then what is to be held ready."""
         now = self._clock()
         self._warmth.used(now, self._stock.taken())
         there = self._stock.stock() + on_their_way
-        target = self._warmth.target(now)
-        missing = target - there
-        if missing <= 0 or (not self._is_urgent() and missing < target / 4):
-            return 0
+        missing, target = self._warmth.urgent(now) - there, self._warmth.target(now)
+        if missing <= 0:
+            missing = target - there
+            if missing <= 0 or missing < target / 4:
+                return 0
         return min(wire.MAX_CARRIED, -(-missing // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES)
 
-    def _is_urgent(self) -> bool:
-        return self._warmth.urgent(self._clock()) > self._stock.stock()
+    def _is_urgent(self, number: int) -> bool:
+        """Whether somebody waits for this block: what is there, and made before it, is not enough."""
+        before = sum(length for other, length in self._under_way.items() if other < number)
+        return self._warmth.urgent(self._clock()) > self._stock.stock() + before
 
     async def news(self) -> None:
         """As `Blocks.news`."""
@@ -120,9 +127,16 @@ class StreamBlocks:
 
     async def make(self, number: int, length: int) -> Made:
         """As `Blocks.make`."""
-        pause = 0.02
+        self._under_way[number] = length
+        try:
+            return await self._make(number, length)
+        finally:
+            del self._under_way[number]
+
+    async def _make(self, number: int, length: int) -> Made:
+        pause = _FIRST_PAUSE_S
         while True:
-            urgent = self._is_urgent()
+            urgent = self._is_urgent(number)
             bits = 8 * key_bytes(self._ends.policy.hop, length)
             # What links have left is known as of a while ago: what seems too little may do, if somebody waits.
             paths = self._choose(bits) or (self._choose(0) if urgent else ())
