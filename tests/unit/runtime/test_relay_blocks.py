@@ -165,6 +165,24 @@ async def test_the_next_best_path_is_tried_and_the_link_that_failed_is_passed_by
     assert source.paths[3:] == ["ABD"]
 
 
+@in_virtual_time
+async def test_where_key_is_short_less_is_relayed_at_a_time() -> None:
+    """Else a block that many have wanted, who have gone, would keep those waiting who want little."""
+    source = Source(graph((A, B), (B, D)))
+    enough = 2 * LENGTH
+    source.relaying.outcome = lambda begin: TransferFailed(B, Reason.SHORTAGE) if begin.length > enough else None
+    source.blocks.want(1)
+    made = await source.blocks.make(0, 9 * CHUNK_BYTES + CHECK_BYTES)
+    lengths = [begin.length for begin in source.relaying.begun]
+    assert lengths == [chunks * CHUNK_BYTES + CHECK_BYTES for chunks in (9, 4, 2)]
+    assert len(made.content) == lengths[-1]
+    source.relaying.outcome = fails("ABD", B, times=5)
+    assert len((await source.make(1)).content) == LENGTH  # there is no smaller block
+    source.relaying.outcome = fails("ABD", B, Reason.LATE, times=1)
+    await source.blocks.make(2, 9 * CHUNK_BYTES + CHECK_BYTES)
+    assert source.relaying.begun[-1].length == 9 * CHUNK_BYTES + CHECK_BYTES
+
+
 @pytest.mark.parametrize(("reason", "site"), [(Reason.LATE, A), (Reason.TAMPERED, D), (Reason.UNREACHABLE, B)])
 @in_virtual_time
 async def test_paths_that_swallow_all_are_not_tried_in_turn_for_ever(reason, site) -> None:

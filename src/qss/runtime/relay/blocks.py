@@ -140,15 +140,17 @@ class StreamBlocks:
             bits = 8 * key_bytes(self._ends.policy.hop, length)
             # What links have left is known as of a while ago: what seems too little may do, if somebody waits.
             paths = self._choose(bits) or (self._choose(0) if urgent else ())
-            if paths:
-                made = await self._attempt(number, length, paths, urgent=urgent)
-                if made is not None:
-                    self.trouble = ""
-                    return made
+            if not paths:
+                self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            made, failures = await self._attempt(number, length, paths, urgent=urgent)
+            if made is not None:
+                self.trouble = ""
+                return made
+            if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
+                length = max(CHUNK_BYTES, (length - CHECK_BYTES) // 2 // CHUNK_BYTES * CHUNK_BYTES) + CHECK_BYTES
 
     def _choose(self, bits: int) -> Paths:
         """Return the best paths whose links have so many bits left, and are passed by for no reason."""
@@ -161,28 +163,31 @@ class StreamBlocks:
             self._found[bits, sites, links] = tuple(path.sites for path in found)
         return self._found[bits, sites, links]
 
-    async def _attempt(self, number: int, length: int, paths: Paths, *, urgent: bool) -> Made | None:
+    async def _attempt(
+        self, number: int, length: int, paths: Paths, *, urgent: bool
+    ) -> tuple[Made | None, set[wire.Reason]]:
+        """Return the block, or why nothing came of it."""
         shares = [KeyMaterial(self._entropy(length)) for _ in paths]
         begins = [
             self._ends.begin(self._entropy(_ID_BYTES), path, length, Portion(number, share, len(paths)), urgent=urgent)
             for share, path in enumerate(paths)
         ]
         carried = await asyncio.gather(*map(self._relaying.carry, begins, shares), return_exceptions=True)
-        failed = False
+        failures = set()
         for path, outcome in zip(paths, carried, strict=True):
             if isinstance(outcome, TransferFailed):
-                failed = True
+                failures.add(outcome.reason)
                 self._note_failure(path, outcome)
             elif outcome is not None:
                 raise outcome
             else:
                 self._suspects.worked(path)
-        if failed:
-            return None
+        if failures:
+            return None, failures
         self._paths[number] = paths
         if len(self._paths) > _REMEMBERED:
             self._paths.popitem(last=False)
-        return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares))
+        return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares)), failures
 
     def _note_failure(self, path: tuple[QksId, ...], failure: TransferFailed) -> None:
         self.trouble = f"relaying to site {self._ends.peer} failed: {failure}"

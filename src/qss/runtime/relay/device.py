@@ -53,7 +53,7 @@ class Blocks(Protocol):
         ...
 
     async def make(self, number: int, length: int) -> Made:
-        """Relay a block of `length` bytes, on one path after the other until it has arrived."""
+        """Relay a block of `length` bytes or fewer, on one path after the other until it has arrived."""
         ...
 
 
