@@ -34,8 +34,9 @@ from qss.runtime.connecting import call_peer, keep_connected
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import QkdModule
 from qss.runtime.relay.agreement import Agreement
-from qss.runtime.relay.blocks import CHUNK_BYTES, Ends, StreamBlocks
+from qss.runtime.relay.blocks import CHUNK_BYTES, StreamBlocks
 from qss.runtime.relay.device import RelayDevice
+from qss.runtime.relay.ends import Ends
 from qss.runtime.relay.relaying import Relaying
 from qss.runtime.site import Site
 from qss.runtime.tasks import Defect, Tasks
@@ -246,7 +247,7 @@ class FarStreams:
         )
         agreement = None if ends.policy.hybrid is None else self._agreement(ends.peer, ends.pair)
         module = stream.module = QkdModule(
-            RelayDevice(blocks, self._relaying.take, self._defect, agreement),
+            RelayDevice(blocks, partial(self._relaying.take, ends), self._defect, agreement),
             DeviceRole.INITIATOR if is_source else DeviceRole.RESPONDER,
             ends.peer,
             self._defect,

@@ -40,6 +40,19 @@ def test_whoever_waited_has_gone_after_a_while() -> None:
     assert warmth.urgent(1.1 + WAIT_S) == 0
 
 
+def test_what_those_wanted_who_have_gone_is_not_added_to_what_others_want() -> None:
+    """Applications that ask again and again, in vain, want no more than each of them."""
+    warmth, now = Warmth(MOST), 0.0
+    for _ in range(1000):
+        now += 0.1
+        warmth.want(now, 10)
+        assert warmth.urgent(now) <= 10 * 10 * (WAIT_S + 2)
+    assert len(warmth._wants) <= WAIT_S + 2
+    warmth.used(now, 300)
+    warmth.want(now, 10)
+    assert warmth.urgent(now) <= 10 * 10 * (WAIT_S + 2) - 290
+
+
 def test_as_much_is_held_as_was_used_lately() -> None:
     warmth = Warmth(MOST)
     for second in range(100):

@@ -11,6 +11,8 @@ Times are in seconds of a clock that never steps, amounts in bytes.
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import dataclass
 
 LEAST_BYTES = 8192
 """What is held of a stream that is in use, however little is used."""
@@ -22,7 +24,16 @@ IDLE_S = 600.0
 """A stream that nobody has used for so long is cold again."""
 
 WAIT_S = 10.0
-"""How long what is wanted counts if nobody has taken it: whoever waited for it has gone."""
+"""How long what somebody wants counts if nobody has taken it: whoever waited for it has gone."""
+
+_ALIKE_S = 1.0
+"""What is wanted within so long counts as wanted at once: so there is a limit to what is remembered."""
+
+
+@dataclass(slots=True)
+class _Want:
+    at: float
+    length: int
 
 
 class Warmth:
@@ -32,30 +43,36 @@ class Warmth:
         """Hold at most `most` bytes ready, and `kept` even if nobody uses them."""
         self._most = most
         self._kept = min(kept, most)
-        self._wanted = 0
-        self._wanted_at = 0.0
+        self._wants: deque[_Want] = deque()
         self._lately = 0.0
         self._used_at: float | None = None
 
     def want(self, now: float, length: int) -> None:
         """Somebody is about to use the stream, and has so much to take."""
-        self._expire(now)
-        self._wanted = min(self._most, self._wanted + length)
-        self._wanted_at = now
+        if not self._wants or now - self._wants[-1].at > _ALIKE_S:
+            self._wants.append(_Want(now, 0))
+        self._wants[-1].length = min(self._most, self._wants[-1].length + length)
         if self._used_at is None:
             self._used_at = now
 
     def used(self, now: float, length: int) -> None:
-        """So much was taken."""
-        if length:
-            self._lately = self._decayed(now) + length
-            self._used_at = now
-            self._wanted = max(0, self._wanted - length)
+        """So much was taken: by whoever has waited longest."""
+        if not length:
+            return
+        self._lately = self._decayed(now) + length
+        self._used_at = now
+        while self._wants and length:
+            taken = min(length, self._wants[0].length)
+            self._wants[0].length -= taken
+            length -= taken
+            if not self._wants[0].length:
+                self._wants.popleft()
 
     def urgent(self, now: float) -> int:
         """Return how much somebody waits for."""
-        self._expire(now)
-        return self._wanted
+        while self._wants and now - self._wants[0].at > WAIT_S:
+            self._wants.popleft()
+        return min(self._most, sum(want.length for want in self._wants))
 
     def target(self, now: float) -> int:
         """Return how much is to be there, in bytes."""
@@ -69,7 +86,3 @@ class Warmth:
 
     def _decayed(self, now: float) -> float:
         return 0.0 if self._used_at is None else self._lately * math.exp((self._used_at - now) / LATELY_S)
-
-    def _expire(self, now: float) -> None:
-        if now - self._wanted_at > WAIT_S:
-            self._wanted = 0
