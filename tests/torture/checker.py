@@ -20,6 +20,8 @@ WINDOW_BYTES = 8
 
 _PASSES = 16
 
+_UNKNOWN = "is not known here"
+
 _INSTEAD_OF_RELAYED = ("abandoned", "skipped", "refused", "closed")
 """Why an end burned what the other one relayed: it had not got so far."""
 
@@ -96,7 +98,7 @@ def violations(record: Record, homes: Mapping[SaeId, QksId]) -> list[str]:
         *_repeats(record),
         *_reuse(record.keys),
         *_all_or_nothing(record),
-        *_refusals(record),
+        *_refusals(record, homes),
         *_balance(record.looks),
         *_both_ends(record.looks),
         *_relayed_alike(record.looks),
@@ -171,11 +173,13 @@ def _all_or_nothing(record: Record) -> Iterator[str]:
             yield f"ask {ask}: {fetch.sae} was to get {len(due)} keys and got {len(got)}, or others"
 
 
-def _refusals(record: Record) -> Iterator[str]:
+def _refusals(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
     """A right question is answered with keys or 503; a key that was promised can be had until it was.
 
-    A repeat is no second question: what its own name was answered with before is no reason to refuse it.
+    A repeat is no second question: what its own name was answered with before is no reason to refuse it. A site that
+    has just started, and is cut off from the rest, knows nothing of SAEs at far sites, and may take them for wrong.
     """
+    far = {(look.site, look.peer) for look in record.looks if look.far}
     tries: dict[Party, list[int]] = defaultdict(list)
     """Fetches that gave a key to a slave, or may have."""
     for ask, fetch in record.fetches.items():
@@ -188,6 +192,8 @@ def _refusals(record: Record) -> Iterator[str]:
         if end.outcome != REFUSED or end.status == 503:
             continue
         if ask in record.asked:
+            if _UNKNOWN in end.message and (homes[record.asked[ask].master], homes[record.asked[ask].slaves[0]]) in far:
+                continue
             yield f"ask {ask}: {record.asked[ask].master} was refused with status {end.status}: {end.message}"
             continue
         fetch = record.fetches[ask]

@@ -55,7 +55,7 @@ def rewire(network: Network, roads: Sequence[Road], afar: Sequence[Road] = ()) -
         path = network.configuration(site)
         toml = path.read_text(encoding="utf-8")
         for road in roads:
-            for end in road.ends:
+            for end in set(road.ends) - {site} if site in road.ends else ():
                 direct = f'address = "{_HOST}:{network.ports[end].external}"'
                 toml = toml.replace(direct, f'address = "{road.door(end)}"')
         toml = re.sub("rate_bps = [0-9]+", f"rate_bps = {_RATE_BPS}", toml)
