@@ -144,8 +144,8 @@ class Row:
 
     def _relay(self, here: QksId, settings: RelaySettings) -> Relaying:
         neighbours = [peer for link in self.links for peer in link if here in link and peer != here]
-        relay, store, clock = Relay(here, frozenset(neighbours), settings), self.pads[here], self._time
-        return Relaying(here, relay, _as(store), neighbours, self.defects.append, clock=clock)
+        relay = Relay(here, frozenset(neighbours), settings)
+        return Relaying(here, relay, self.pads[here], neighbours, self.defects.append, clock=self._time)
 
     def _time(self) -> float:
         return asyncio.get_running_loop().time()

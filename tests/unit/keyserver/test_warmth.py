@@ -79,6 +79,19 @@ def test_what_is_to_be_kept_is_kept_though_nobody_uses_it() -> None:
     assert Warmth(100, 200).target(0.0) == 100
 
 
+def test_it_is_not_dropped_while_somebody_is_about_to_use_it() -> None:
+    """Nobody can say yet how much is wanted where the other end has to be reached first."""
+    warmth = Warmth(MOST)
+    warmth.want(1.0, 0)
+    assert not warmth.is_idle(1.0)
+    warmth.used(2.0, 10_000)
+    lately = warmth.target(100.0)
+    warmth.want(100.0, 0)
+    assert warmth.target(100.0) == lately
+    assert not warmth.is_idle(2.1 + IDLE_S)
+    assert warmth.is_idle(100.1 + IDLE_S)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 * MOST), st.floats(0, 1000)), max_size=20))
 def test_there_is_a_limit(steps: list[tuple[bool, int, float]]) -> None:
     warmth, now = Warmth(MOST), 0.0

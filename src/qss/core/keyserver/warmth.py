@@ -48,12 +48,11 @@ class Warmth:
         self._used_at: float | None = None
 
     def want(self, now: float, length: int) -> None:
-        """Somebody is about to use the stream, and has so much to take."""
+        """Somebody is about to use the stream, which counts as use, and has so much to take."""
         if not self._wants or now - self._wants[-1].at > _ALIKE_S:
             self._wants.append(_Want(now, 0))
         self._wants[-1].length = min(self._most, self._wants[-1].length + length)
-        if self._used_at is None:
-            self._used_at = now
+        self._lately, self._used_at = self._decayed(now), now
 
     def used(self, now: float, length: int) -> None:
         """So much was taken: by whoever has waited longest."""

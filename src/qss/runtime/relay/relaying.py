@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import structlog
 
@@ -25,7 +25,6 @@ from qss.model.identifiers import PairId, QksId, StreamId, TransferId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
 from qss.model.relay_policy import Hop
-from qss.ports.store import SealedStore
 from qss.runtime.link import LinkRunner
 from qss.runtime.outbox import Outbox
 from qss.runtime.relay.ends import Ends, Portion
@@ -65,6 +64,14 @@ class _Drawn:
     """Its link has started over since, and knows it no more; what that has under this name is another one."""
 
 
+class Keys(Protocol):
+    """What a relay needs of the site's sealed store, which is this."""
+
+    async def read_key(self, stream: StreamId, part: Range) -> KeyMaterial:
+        """As `qss.ports.store.SealedStore.read_key`."""
+        ...
+
+
 class Relaying:
     """The relay of one site. All methods belong to the event loop's thread."""
 
@@ -72,7 +79,7 @@ class Relaying:
         self,
         here: QksId,
         relay: Relay,
-        store: SealedStore,
+        store: Keys,
         neighbours: Sequence[QksId],
         defect: Defect,
         *,
