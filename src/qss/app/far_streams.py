@@ -10,6 +10,7 @@ relayed (`runtime.relay`), nor who may ask.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ import structlog
 
 from qss.core.keyserver.suspects import Suspects
 from qss.core.keyserver.warmth import Warmth
-from qss.core.module import Phase
+from qss.core.module import ModuleSettings, Phase
 from qss.model.certificates import site_of
 from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, StreamId
@@ -45,6 +46,9 @@ from qss.wire.relay_pair import pair_of
 
 MAX_POLICIES = 16
 """End-to-end streams with one site, one for each policy."""
+
+SHORTEST_S = 10.0
+"""A stream that was used so lately is not dropped for another one."""
 
 LOOK_S = 5.0
 """How often it is looked which streams nobody uses any more."""
@@ -273,16 +277,26 @@ class FarStreams:
         pair = pair_of(self._here, peer, policy)
         stream = self._streams.get((peer, pair))
         if stream is None:
-            if sum(each == peer for each, _ in self._streams) >= MAX_POLICIES:
-                raise LimitReached(
-                    f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be; "
-                    "nothing was consumed; use a policy that is in use, or try again in some minutes"
-                )
+            self._make_room(peer)
             runner = self._site.link_to(peer)
             if peer not in self._site.neighbours:
                 self._connect(peer)
             stream = self._streams[peer, pair] = self._begin(Ends(self._here, peer, pair, policy), runner)
         return stream
+
+    def _make_room(self, peer: QksId) -> None:
+        """Drop the stream with a site that nobody has used for longest, if there are as many as may be."""
+        now = self._clock()
+        unused = {key: each.warmth.unused_s(now) for key, each in self._streams.items() if key[0] == peer}
+        if len(unused) < MAX_POLICIES:
+            return
+        longest = max(unused, key=lambda key: unused[key])
+        if unused[longest] < SHORTEST_S:
+            raise LimitReached(
+                f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be, and all "
+                "are in use; nothing was consumed; use a policy that is in use, or try again in a minute"
+            )
+        self._drop(longest)
 
     def _begin(self, ends: Ends, runner: LinkRunner) -> FarStream:
         is_source = ends.here < ends.peer
@@ -306,6 +320,7 @@ class FarStreams:
             self._defect,
             entropy=self._entropy,
             clock=self._clock,
+            settings=ModuleSettings(silence_s=math.inf),  # what is not needed is not owed
             chunk_bytes=CHUNK_BYTES,
             differed=blocks.differed if is_source else None,
         )

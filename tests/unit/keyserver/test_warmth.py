@@ -92,6 +92,16 @@ def test_it_is_not_dropped_while_somebody_is_about_to_use_it() -> None:
     assert warmth.is_idle(100.1 + IDLE_S)
 
 
+def test_it_is_known_for_how_long_nobody_has_used_it() -> None:
+    warmth = Warmth(MOST)
+    assert warmth.unused_s(5.0) == 0
+    warmth.want(1.0, 10)
+    assert warmth.unused_s(5.0) == 0
+    warmth.used(6.0, 10)
+    assert warmth.unused_s(26.0) == 20.0
+    assert Warmth(MOST, 1).unused_s(26.0) == 0
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 * MOST), st.floats(0, 1000)), max_size=20))
 def test_there_is_a_limit(steps: list[tuple[bool, int, float]]) -> None:
     warmth, now = Warmth(MOST), 0.0

@@ -79,6 +79,12 @@ class Warmth:
             return min(self._most, self.urgent(now) + self._kept)
         return min(self._most, self.urgent(now) + max(LEAST_BYTES, self._kept, math.ceil(self._decayed(now))))
 
+    def unused_s(self, now: float) -> float:
+        """Return for how many seconds nobody has used it; 0 if somebody waits, or something is to be kept."""
+        if self._kept or self.urgent(now) or self._used_at is None:
+            return 0.0
+        return now - self._used_at
+
     def is_idle(self, now: float) -> bool:
         """Whether nobody has used it for long, nobody waits, and nothing is to be kept."""
         return not self._kept and not self.urgent(now) and (self._used_at is None or now - self._used_at > IDLE_S)
