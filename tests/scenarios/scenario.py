@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from itertools import permutations
 from random import Random
+from typing import Any, cast
 
 from qss.model.errors import QssError, Unavailable
 from qss.model.identifiers import KeyId, PairId, QksId, SaeId
@@ -383,12 +384,12 @@ class Scenario:
                     await site.start()
             try:
                 asking = world.sites[here].key_server.get_key(master, slave, KeyRequest(1, 128))
-                keys = await world.sites[here].spawn(asking)
+                keys = await _by(world.sites[here], asking)
                 self.book.asked(keys, 1, 128, master, (slave,))
                 fetching = world.sites[there].key_server.get_key_with_ids(
                     slave, master, KeyIdsRequest((keys[0].key_id,))
                 )
-                fetched = await world.sites[there].spawn(fetching)
+                fetched = await _by(world.sites[there], fetching)
                 self.book.fetched(fetched, (keys[0].key_id,), slave)
             except QssError as error:
                 reason = error
@@ -406,6 +407,15 @@ class Scenario:
                 return
             await asyncio.sleep(0.5)
             one, other = (self.world.sites[here].site.links[there].core for here, there in (road.ends, road.ends[::-1]))
+
+
+async def _by[T](site: SimulatedSite, work: Coroutine[Any, Any, T]) -> T:
+    """Have a site's process do something. Raises `Unavailable` if it crashes meanwhile."""
+    task = site.spawn(work)
+    await asyncio.wait({task})
+    if task.cancelled():
+        raise Unavailable("the site has crashed")
+    return cast("T", task.result())
 
 
 def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:

@@ -49,6 +49,9 @@ CAPACITY_BYTES = 16_384
 CHUNKS_PER_SECOND = 8
 """Of the first device pair of a link. Each further one has half the rate of the one before."""
 
+HELD_CHUNKS = 16
+"""Of one stream, at the module of either end."""
+
 _owner: ContextVar[SimulatedSite | None] = ContextVar("owner", default=None)
 
 
@@ -110,8 +113,12 @@ class QuantumChannel:
     async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
         if self._session is None or self._session[0] != stream:
             raise StreamEnded("the session has ended")
-        _, began, ended = self._session
-        wait = began + (index + 1) / self._chunks_per_second - self._world.loop.time()
+        name, began, ended = self._session
+        now, rate = self._world.loop.time(), self._chunks_per_second
+        # What an end does not pull, its module holds; and when that is full, the devices stand still.
+        began += max(0.0, now - began - (index + HELD_CHUNKS) / rate)
+        self._session = name, began, ended
+        wait = began + (index + 1) / rate - now
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), max(0.0, wait))
         if ended.is_set():
