@@ -31,17 +31,20 @@ def main() -> int:
 def _run_for(seconds: float, first: int) -> int:
     began = time.monotonic()
     seeds = takewhile(lambda _: time.monotonic() - began < seconds, count(first))
-    runs = deliveries = faults = 0
+    runs = deliveries = relayed = faults = 0
+    counts = ""
     told = began
     for outcome in run_seeds(seeds):
         if outcome.violations:
             say(report(outcome))
             return 1
         runs, deliveries, faults = runs + 1, deliveries + outcome.deliveries, faults + outcome.faults
+        relayed += outcome.relayed
+        counts = f"{deliveries} deliveries, {relayed} of relayed key, {faults} faults, 0 violations"
         if time.monotonic() - told > _PROGRESS_S:
             told = time.monotonic()
-            say(f"{told - began:6.0f} s: {runs} seeds, {deliveries} deliveries, {faults} faults, 0 violations")
-    say(f"{runs} seeds from {first} on: {deliveries} deliveries, {faults} faults, 0 violations")
+            say(f"{told - began:6.0f} s: {runs} seeds, {counts}")
+    say(f"{runs} seeds from {first} on: {counts}")
     return 0
 
 

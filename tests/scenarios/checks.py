@@ -19,6 +19,9 @@ _PULLED_BYTES = 8 * CHUNKS_PER_SECOND * CHUNK_BYTES
 _NOTED_BEFORE_S = 5.0
 """How long before it is given an answer may have been noted: its time ends with a clock that jumps meanwhile."""
 
+_WINDOW_BYTES = 8
+"""So many bytes in a row are not alike by chance."""
+
 _LATE_S = 2.0
 """How late a link may be in giving up what has outlived its time: it looks once a second."""
 
@@ -35,6 +38,8 @@ class Book:
         self._named: dict[tuple[SaeId, str], tuple[float, int, tuple[KeyId, ...]]] = {}
         """What was answered under a name, when first, and how many recalls its site had heard of."""
         self.deliveries = 0
+        self.relayed = 0
+        """Deliveries of key that was relayed."""
 
     def asked(
         self,
@@ -71,7 +76,7 @@ class Book:
         """Whether this is an answer that was given before, as it must be while nothing was forgotten."""
         ids, now = tuple(key.key_id for key in keys), self._world.loop.time()
         site = self._world.sites[self._world.homes[sae]]
-        peers = [site.site.links[peer].core.peer for peer in site.neighbours]
+        peers = [link.core.peer for link in site.site.links.values()]
         heard = sum(peer.recall_seen + peer.recall_made for peer in peers)
         first_at, first_heard, first_ids = self._named.setdefault((sae, name), (now, heard, ()))
         if ids == first_ids:
@@ -86,6 +91,8 @@ class Book:
 
     def _deliver(self, key: Key, sae: SaeId) -> None:
         self.deliveries += 1
+        ends = self._link.get(key.key_id, frozenset())
+        self.relayed += bool(ends) and not self._world.are_neighbours(*ends)
         material = key.material.reveal()
         self._world.log(self._world.homes[sae], "delivered", f"{key.key_id} to {sae}")
         if sae not in self._parties.get(key.key_id, ()):
@@ -97,13 +104,12 @@ class Book:
             self._wrong(f"{key.key_id} stands for two keys")
 
     def _wrong(self, what: str) -> None:
-        self._world.log("----", "VIOLATION", what)
-        self._world.violations.append(what)
+        self._world.violate(what)
 
     # --- afterwards -----------------------------------------------------------------------------------------------
 
     def check_reuse(self, link: frozenset[QksId]) -> None:
-        """No bit of a stream serves two keys."""
+        """No bit of a link's stream serves two keys, or a key and a pad."""
         channels = self._world.road(*link).channels
         lengths = {stream: length for channel in channels for stream, length in channel.lengths.items()}
         contents = {stream: content(stream, length) for stream, length in lengths.items()}
@@ -118,15 +124,25 @@ class Book:
                     break
             else:
                 self._wrong(f"{key_id} is of no key stream of its link")
-        for stream, parts in taken.items():
-            for part, later in pairwise(sorted(parts)):
+        for stream in contents:
+            for part, later in pairwise(sorted((*taken[stream], *self._world.pads.of(stream)))):
                 if part.stop > later.start:
-                    self._wrong(f"bytes {later.start} to {part.stop} of {stream} serve two keys")
+                    self._wrong(f"bytes {later.start} to {part.stop} of {stream} serve two purposes")
+
+    def check_relayed(self) -> None:
+        """No bit that was relayed serves two keys: of random bytes, no eight come twice."""
+        seen: dict[bytes, KeyId] = {}
+        for key_id, material in self._bytes.items():
+            for start in range(len(material) - _WINDOW_BYTES + 1):
+                window = material[start : start + _WINDOW_BYTES]
+                if seen.setdefault(window, key_id) != key_id:
+                    self._wrong(f"{key_id} and {seen[window]} have bytes in common")
+                    return
 
     def check_site(self, site: SimulatedSite) -> None:
         """The books of a running site balance, in memory and on disk, and nothing is missing that somebody needs."""
-        for peer in site.neighbours:
-            link = site.site.links[peer].core
+        for runner in site.site.links.values():
+            link = runner.core
             self._check_balance(site.here, link.streams, link.reservations)
             self._check_bounds(site, link)
         self._check_balance(
@@ -141,7 +157,8 @@ class Book:
             self._wrong(f"{site.here} holds {len(link.reservations)} reservations with {settings.peer}")
         available = sum(record.available for record in link.streams)
         # Each open stream but the first to fill may have an equal share on top; a pair has two while one succeeds.
-        streams = 2 * len(self._world.road(site.here, settings.peer).channels)
+        near = settings.peer in site.neighbours
+        streams = 2 * len(self._world.road(site.here, settings.peer).channels) if near else 2
         if available > settings.capacity_bytes * (2 - 1 / streams) + _PULLED_BYTES:
             self._wrong(f"{site.here} holds {available} bytes with {settings.peer}")
 
@@ -183,8 +200,8 @@ class Book:
     def check_lifetimes(self, site: SimulatedSite) -> None:
         """Nothing has outlived its time at a site that has come to rest."""
         _, wall = site.clocks()
-        for peer in site.neighbours:
-            link = site.site.links[peer].core
+        for runner in site.site.links.values():
+            link = runner.core
             due = wall - _LATE_S
             for row in link.reservations:
                 if row.expires_at < due and not row.awaits_only_confirm:

@@ -50,10 +50,11 @@ def _run_batch(seeds: tuple[int, ...]) -> list[Outcome]:
 
 def report(outcome: Outcome) -> str:
     """Return all that a run tells: its events, and what was violated."""
+    counts = f"{outcome.deliveries} deliveries, {outcome.relayed} of relayed key, {outcome.faults} faults"
     return "\n".join(
         (
             *outcome.events,
-            f"seed {outcome.seed}: {outcome.deliveries} deliveries, {outcome.faults} faults",
+            f"seed {outcome.seed}: {counts}",
             *(f"violation: {violation}" for violation in outcome.violations or ["none"]),
             f'replay: make scenarios ARGS="--seed {outcome.seed}"',
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from itertools import permutations
 from random import Random
+from typing import Any, cast
 
 from qss.model.errors import QssError, Unavailable
 from qss.model.identifiers import KeyId, PairId, QksId, SaeId
@@ -38,6 +40,8 @@ class Outcome:
     violations: list[str]
     events: list[str]
     deliveries: int
+    relayed: int
+    """How many of them were of key that was relayed."""
     faults: int
 
 
@@ -64,7 +68,8 @@ class Scenario:
         world.slow_disk_s = chance.choice((0.0005, 0.005, 0.1))
         world.reserved_s = chance.choice((3.0, 30.0))
         world.grace_s = chance.choice((3.0, 30.0))
-        world.stream_s = chance.choice((8.0, 1e9))
+        # A stream that lasts no ten seconds is succeeded after a pause: two links in a row then seldom have one each.
+        world.stream_s = chance.choice((8.0 if world.is_meshed else 11.0, 1e9))
         world.successor_chunks = chance.choice((20, 1 << 32))
 
         def weather() -> tuple[float, ...]:
@@ -84,9 +89,9 @@ class Scenario:
         except RuntimeError as error:
             self.world.violations.append(f"the run came to a halt: {error}")
         finally:
-            _close(loop)
+            close(loop)
         world = self.world
-        return Outcome(self.seed, world.violations, world.events, self.book.deliveries, self.faults)
+        return Outcome(self.seed, world.violations, world.events, self.book.deliveries, self.book.relayed, self.faults)
 
     async def _run(self) -> None:
         world = self.world
@@ -106,12 +111,13 @@ class Scenario:
         await self._look()
         for road in world.roads:
             self.book.check_reuse(frozenset(road.ends))
+        self.book.check_relayed()
         for site in world.sites.values():
             if site.running:
                 self.book.check_lifetimes(site)
+                await site.relay.stop()
                 due = erasable(site)
-                await site.site.stop()
-                site.running = False
+                await site.stop()
                 self.book.check_erased(site, due)
 
     async def _repeat(self, mean_s: float, what: Callable[[], Awaitable[None]]) -> None:
@@ -130,7 +136,7 @@ class Scenario:
         chance, world = self.chance, self.world
         master = chance.choice(list(world.homes))
         site = world.sites[world.homes[master]]
-        peer = chance.choice(site.neighbours)
+        peer = chance.choice([other for other in world.sites if other != site.here])
         there = [sae for sae, home in world.homes.items() if home == peer]
         slaves = tuple(chance.sample(there, chance.randint(1, len(there))))
         name = self._name() if chance.random() < 0.5 else None
@@ -209,6 +215,7 @@ class Scenario:
                 lambda: self._crash(site),
                 lambda: self._cut(road),
                 lambda: self._cut(road),
+                self._cut_far,
                 lambda: self._partition(road),
                 lambda: self._freeze(road),
                 lambda: self._end_session(road),
@@ -237,6 +244,10 @@ class Scenario:
         self.world.log("-".join(road.ends), "cut")
         for connection in road.connections:
             connection.cut()
+
+    async def _cut_far(self) -> None:
+        self.world.log("----", "cut", "all connections of far sites")
+        self.world.cut_far()
 
     async def _partition(self, road: Road) -> None:
         road.closed_until = self.world.loop.time() + self.chance.uniform(0.5, 8.0)
@@ -336,7 +347,7 @@ class Scenario:
     # --- the end --------------------------------------------------------------------------------------------------
 
     async def _heal(self) -> None:
-        """Mend everything; then every pair of neighbours gets keys again."""
+        """Mend everything; then every pair of sites gets keys again, over repeaters too."""
         world = self.world
         world.log("----", "all is mended")
         world.weather, world.in_order = (lambda: (0.001,)), True
@@ -346,6 +357,7 @@ class Scenario:
                 for channel in road.channels:
                     world.sites[here].attach(peer, channel)
             await self._cut(road)
+        await self._cut_far()
         for site in world.sites.values():
             site.disk.full = False
             if not site.running:
@@ -356,6 +368,9 @@ class Scenario:
                 await self._must_work(here, there, deadline)
             for channel in road.channels:
                 await self._must_be_filled(road, channel.pair, deadline)
+        for here, there in permutations(world.sites, 2):
+            if not world.are_neighbours(here, there):
+                await self._must_work(here, there, world.loop.time() + HEALING_S)
         await asyncio.sleep(8.0)  # erasures, also those that a full disk has put off
 
     async def _must_work(self, here: QksId, there: QksId, deadline: float) -> None:
@@ -368,11 +383,13 @@ class Scenario:
                 if not site.running:
                     await site.start()
             try:
-                keys = await world.sites[here].key_server.get_key(master, slave, KeyRequest(1, 128))
+                asking = world.sites[here].key_server.get_key(master, slave, KeyRequest(1, 128))
+                keys = await _by(world.sites[here], asking)
                 self.book.asked(keys, 1, 128, master, (slave,))
-                fetched = await world.sites[there].key_server.get_key_with_ids(
+                fetching = world.sites[there].key_server.get_key_with_ids(
                     slave, master, KeyIdsRequest((keys[0].key_id,))
                 )
+                fetched = await _by(world.sites[there], fetching)
                 self.book.fetched(fetched, (keys[0].key_id,), slave)
             except QssError as error:
                 reason = error
@@ -392,6 +409,15 @@ class Scenario:
             one, other = (self.world.sites[here].site.links[there].core for here, there in (road.ends, road.ends[::-1]))
 
 
+async def _by[T](site: SimulatedSite, work: Coroutine[Any, Any, T]) -> T:
+    """Have a site's process do something. Raises `Unavailable` if it crashes meanwhile."""
+    task = site.spawn(work)
+    await asyncio.wait({task})
+    if task.cancelled():
+        raise Unavailable("the site has crashed")
+    return cast("T", task.result())
+
+
 def not_named(world: World, slaves: tuple[SaeId, ...]) -> SaeId | None:
     """Return an application at the slaves' site that is not among them."""
     return next(
@@ -409,7 +435,8 @@ def _mark_restored(disk: SimulatedDisk, entropy: bytes) -> None:
     disk.commit_number += 1
 
 
-def _close(loop: asyncio.AbstractEventLoop) -> None:
+def close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop, with all that is under way on it."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()

@@ -17,11 +17,12 @@ from qss.core.reservation.holding import Holding
 from qss.core.reservation.kept_answers import KeptAnswers
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.streams import Streams
-from qss.model.identifiers import ReservationId, SaeId, StreamId
+from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId, TransferId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key
 from qss.model.ranges import Range
 from qss.ports.store import SealedBlock
+from qss.runtime.relay.relaying import Relaying
 from scenarios import world as worlds
 from scenarios.checks import Book
 from scenarios.runs import report, run_seed, run_seeds
@@ -33,12 +34,14 @@ ALICE, BOB, BELLA = map(SaeId, ("alice", "bob", "bella"))
 
 
 def test_no_seed_breaks_an_invariant() -> None:
-    runs = deliveries = faults = 0
+    runs = deliveries = relayed = faults = 0
     for outcome in run_seeds(range(SEEDS)):
         assert not outcome.violations, report(outcome)
         runs, deliveries, faults = runs + 1, deliveries + outcome.deliveries, faults + outcome.faults
+        relayed += outcome.relayed
     assert runs == SEEDS
     assert deliveries > 20 * runs
+    assert relayed > 2 * runs
     assert faults > 2 * runs
 
 
@@ -58,6 +61,20 @@ def test_key_that_is_given_out_again_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(ledger.StreamLedger, "allocate", allocate_again)
     assert any(run_seed(seed).violations for seed in range(3))
+
+
+def test_a_pad_that_overlaps_another_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that begins one byte too early, at both ends of all links: everything opens, and keys come."""
+    drawn = Relaying.drawn
+
+    def drawn_early(
+        self: Relaying, peer: QksId, transfer: TransferId, stream: StreamId, part: Range, *, own: bool
+    ) -> None:
+        early = Range(part.start - 1, part.stop - 1) if part.start else part
+        drawn(self, peer, transfer, stream, early, own=own)
+
+    monkeypatch.setattr(Relaying, "drawn", drawn_early)
+    assert seen("is a pad at")
 
 
 # --- what is broken is seen -------------------------------------------------------------------------------------------

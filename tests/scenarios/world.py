@@ -1,7 +1,7 @@
 """Several sites in virtual time: the real runtime on simulated disks, over simulated connections and quantum channels.
 
-Everything above the ports is what `qss node` runs: cores, links, sites, key servers, the barrier. One seed decides all
-that is random, so a run can be repeated step by step. What is not synced when a site crashes is gone.
+Everything above the ports is what `qss node` runs: cores, links, relays, sites, key servers, the barrier. One seed
+decides all that is random, so a run can be repeated step by step. What is not synced when a site crashes is gone.
 """
 
 from __future__ import annotations
@@ -22,27 +22,35 @@ from qss.core.keyserver.policy import PairPolicy, PairRule
 from qss.core.keyserver.quotas import QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
+from qss.model.addresses import Address
 from qss.model.errors import ConnectionLost, DeviceError, QssError, StreamEnded
 from qss.model.identifiers import PairId, QksId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import KeyLimits
-from qss.model.network import Graph
+from qss.model.network import Edge, Graph
 from qss.ports.key_source import OpenedStream
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
+from qss.runtime.module import QkdModule
 from qss.runtime.site import LinkPlan, Site
 from qss.simulation.clock import VirtualTimeLoop
 from qss.simulation.network import SimulatedConnection, Weather
 from qss.simulation.store import SimulatedDisk, SimulatedStore
 from qss.transport.connection import Connection
-from support.no_far_sites import NoFarSites
+from scenarios.relays import NotedKeys, PadBook, SimulatedRelay
 
 EPOCH = 1_800_000_000.0
 """The wall clock when a run begins, in seconds since the epoch."""
 
 CHUNK_BYTES = 256
+CAPACITY_BYTES = 16_384
+"""Of each link, and of each end-to-end stream."""
+
 CHUNKS_PER_SECOND = 8
 """Of the first device pair of a link. Each further one has half the rate of the one before."""
+
+HELD_CHUNKS = 16
+"""Of one stream, at the module of either end."""
 
 _owner: ContextVar[SimulatedSite | None] = ContextVar("owner", default=None)
 
@@ -105,8 +113,12 @@ class QuantumChannel:
     async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
         if self._session is None or self._session[0] != stream:
             raise StreamEnded("the session has ended")
-        _, began, ended = self._session
-        wait = began + (index + 1) / self._chunks_per_second - self._world.loop.time()
+        name, began, ended = self._session
+        now, rate = self._world.loop.time(), self._chunks_per_second
+        # What an end does not pull, its module holds; and when that is full, the devices stand still.
+        began += max(0.0, now - began - (index + HELD_CHUNKS) / rate)
+        self._session = name, began, ended
+        wait = began + (index + 1) / rate - now
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), max(0.0, wait))
         if ended.is_set():
@@ -128,6 +140,7 @@ class Road:
     channels: tuple[QuantumChannel, ...]
     closed_until: float = 0.0
     connections: list[SimulatedConnection] = field(default_factory=list)
+    """Those of key servers and relays."""
 
 
 class SimulatedSite:
@@ -149,6 +162,7 @@ class SimulatedSite:
         self._starting = False
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.site: Site
+        self.relay: SimulatedRelay
         self.key_server: KeyServer
         self.store: SimulatedStore
         self._context: Context
@@ -182,24 +196,13 @@ class SimulatedSite:
     async def _start(self) -> None:
         world, limits = self.world, KeyLimits(max_key_per_request=16, max_key_size=4096)
         policy = PairPolicy([PairRule("*", frozenset({"*"}))])
-        planner = RequestPlanner(self.here, limits, policy, world.homes.get, frozenset(self.neighbours), Graph)
+        links = frozenset(self.neighbours)
+        planner = RequestPlanner(self.here, limits, policy, world.homes.get, links, lambda: world.graph)
         self.store = SimulatedStore(self.disk, world.sync, world.entropy)
+        barrier = Barrier(self.store, self.data_key, self.here)
         plans = [
             LinkPlan(
-                LinkSettings(
-                    self.here,
-                    peer,
-                    partial(planner.objection, peer),
-                    max_reservations=200,
-                    reserved_s=world.reserved_s,
-                    grace_s=world.grace_s,
-                    stream_s=world.stream_s,
-                    successor_chunks=world.successor_chunks,
-                    reply_timeout_s=2.0,
-                    max_keys=16,
-                    max_key_bytes=512,
-                    capacity_bytes=16_384,
-                ),
+                self._settings(planner, peer),
                 {
                     channel.pair: channel
                     for channel in world.road(self.here, peer).channels
@@ -208,7 +211,17 @@ class SimulatedSite:
             )
             for peer in self.neighbours
         ]
-        self.site = Site(Barrier(self.store, self.data_key, self.here), self.anchor, plans, self.clocks)
+        clock, relay = world.loop.time, SimulatedRelay(self.here, world)
+        relay.relay(NotedKeys(self.here, barrier, world.pads), self.neighbours, self._defect, clock)
+        self.relay = relay
+        self.site = Site(
+            barrier,
+            self.anchor,
+            plans,
+            self.clocks,
+            lambda peer: LinkPlan(self._settings(planner, peer), {}),
+            relay,
+        )
         try:
             await self.site.start()
         except QssError as error:
@@ -216,11 +229,13 @@ class SimulatedSite:
             self.site.failed.cancel()
             return
         self.site.failed.add_done_callback(self._failed)
-        quotas = Quotas(QuotaPlan())
-        self.key_server = KeyServer(
-            self.here, limits, planner, quotas, self.site.links, NoFarSites(), world.entropy, world.loop.time
-        )
         self.running = True
+        relay.start(self.site, CAPACITY_BYTES, self._defect, clock, world.entropy)
+        quotas, streams = Quotas(QuotaPlan()), relay.streams
+        assert streams is not None
+        self.key_server = KeyServer(
+            self.here, limits, planner, quotas, self.site.links, streams, world.entropy, world.loop.time
+        )
         for plan in plans:  # modules may have come and gone while the site started
             for channel in world.road(self.here, plan.settings.peer).channels:
                 there, sources = self.here not in channel.detached, self.site.links[plan.settings.peer].sources
@@ -230,15 +245,62 @@ class SimulatedSite:
                     sources.detach(channel.pair, "so it happened")
         for peer in self.neighbours:
             if self.here < peer:
-                self.spawn(keep_connected(peer, partial(world.connect, self.here, peer), self.site.links[peer].serve))
+                for serve in (SimulatedSite.serve_link, SimulatedSite.serve_relay):
+                    call = partial(world.connect, self.here, peer, serve)
+                    self.spawn(keep_connected(peer, call, partial(serve, self, peer)))
+
+    def _settings(self, planner: RequestPlanner, peer: QksId) -> LinkSettings:
+        world = self.world
+        return LinkSettings(
+            self.here,
+            peer,
+            partial(planner.objection, peer),
+            max_reservations=200,
+            reserved_s=world.reserved_s,
+            grace_s=world.grace_s,
+            stream_s=world.stream_s,
+            successor_chunks=world.successor_chunks,
+            reply_timeout_s=2.0,
+            max_keys=16,
+            max_key_bytes=512,
+            capacity_bytes=CAPACITY_BYTES,
+        )
+
+    def _defect(self, error: BaseException) -> None:
+        self.site.fail(error)
+
+    async def stop(self) -> None:
+        """End the process in an orderly way."""
+        self.running = False
+        await self.relay.stop()
+        await self.site.stop()
 
     def _failed(self, failed: asyncio.Future[None]) -> None:
         if not failed.cancelled() and self.running:
             self.world.violations.append(f"site {self.here} has failed: {failed.exception()!r}")
 
-    def accept(self, peer: QksId, connection: Connection) -> None:
-        """Take a connection that a neighbour has made."""
-        self.spawn(self.site.links[peer].serve(connection))
+    async def serve_link(self, peer: QksId, connection: Connection) -> None:
+        """Serve a neighbour's key server."""
+        await self.site.links[peer].serve(connection)
+
+    async def serve_relay(self, peer: QksId, connection: Connection) -> None:
+        """Serve a neighbour's relay."""
+        await self.relay.relaying.serve(peer, connection)
+
+    async def serve_far(self, connection: Connection) -> None:
+        """Serve the key server of a site that is no neighbour."""
+        assert self.relay.streams is not None
+        try:
+            await self.relay.streams.take(connection)
+        finally:
+            await connection.close()
+
+    async def serve_module(self, module: QkdModule, connection: Connection) -> None:
+        """Serve the module at the other end of an end-to-end stream."""
+        try:
+            await module.serve(connection)
+        finally:
+            await connection.close()
 
     def detach(self, peer: QksId, channel: QuantumChannel, *, gone: bool) -> None:
         """The link to `peer` loses its module of one pair, which has vanished or is well."""
@@ -273,6 +335,7 @@ class SimulatedSite:
                 channel.break_session()
             for connection in road.connections:
                 connection.cut()
+        self.world.cut_far(self.here)
         while self.tasks:
             for task in list(self.tasks):
                 task.cancel()
@@ -303,6 +366,9 @@ class World:
         self.breakpoints: dict[int, Callable[[], Awaitable[None]]] = {}
         self._running: set[asyncio.Task[None]] = set()
         names = sorted({QksId(end) for road in roads for end in road})
+        self.pads = PadBook(self.violate)
+        self.far_connections: list[tuple[frozenset[QksId], SimulatedConnection]] = []
+        """Those of far sites, by both ends."""
         self._roads = {
             frozenset(road): Road(
                 ends := (QksId(road[0]), QksId(road[1])), tuple(QuantumChannel(self, ends, i) for i in range(pairs))
@@ -328,25 +394,82 @@ class World:
         """Note an event."""
         self.events.append(f"{self.loop.time():9.4f} {who:4} {what}{': ' if more else ''}{more}")
 
+    def violate(self, what: str) -> None:
+        """Note that something is wrong."""
+        self.log("----", "VIOLATION", what)
+        self.violations.append(what)
+
     def road(self, one: QksId, other: QksId) -> Road:
         """Return the road between two neighbours."""
         return self._roads[frozenset((one, other))]
+
+    def are_neighbours(self, one: QksId, other: QksId) -> bool:
+        """Whether there is a road between two sites."""
+        return frozenset((one, other)) in self._roads
+
+    @property
+    def is_meshed(self) -> bool:
+        """Whether all sites are neighbours."""
+        return len(self._roads) == len(self.sites) * (len(self.sites) - 1) // 2
 
     @property
     def roads(self) -> list[Road]:
         """All roads."""
         return list(self._roads.values())
 
-    async def connect(self, here: QksId, peer: QksId) -> Connection:
+    @property
+    def graph(self) -> Graph:
+        """The roads, as everybody knows them; nobody knows which of them work."""
+        edges: dict[QksId, dict[QksId, Edge]] = {}
+        for road in self._roads.values():
+            one, other = road.ends
+            edges.setdefault(one, {})[other] = edges.setdefault(other, {})[one] = Edge(1, 8 * CAPACITY_BYTES)
+        return Graph(edges, frozenset(edges), dict.fromkeys(edges, Address("far.example", 1)))
+
+    async def connect(
+        self, here: QksId, peer: QksId, serve: Callable[[SimulatedSite, QksId, Connection], Coroutine[Any, Any, None]]
+    ) -> Connection:
         """Call a neighbour. Raises `ConnectionLost` if it cannot be reached."""
         await asyncio.sleep(0.002)
-        road = self.road(here, peer)
-        if self.loop.time() < road.closed_until or not self.sites[peer].running:
+        road, there = self.road(here, peer), self.sites[peer]
+        if self.loop.time() < road.closed_until or not there.running:
             raise ConnectionLost("nobody answers")
         mine, theirs = SimulatedConnection.pair(here, peer, self.weather, in_order=self.in_order)
         road.connections = [connection for connection in road.connections if not connection.is_broken] + [mine]
-        self.sites[peer].accept(here, theirs)
+        there.spawn(serve(there, here, theirs))
         return mine
+
+    async def call_far(self, here: QksId, peer: QksId) -> Connection:
+        """Call the key server of a site that is no neighbour. Raises `ConnectionLost`."""
+        return await self._call(here, peer, lambda there, theirs: there.serve_far(theirs))
+
+    async def call_module(self, here: QksId, peer: QksId, pair: PairId) -> Connection:
+        """Call the module of an end-to-end stream at its other end. Raises `ConnectionLost`."""
+
+        def serve(there: SimulatedSite, theirs: Connection) -> Coroutine[Any, Any, None]:
+            return there.serve_module(there.relay.module_for(here, pair), theirs)
+
+        return await self._call(here, peer, serve)
+
+    async def _call(
+        self, here: QksId, peer: QksId, serve: Callable[[SimulatedSite, Connection], Coroutine[Any, Any, None]]
+    ) -> Connection:
+        await asyncio.sleep(0.002)
+        there = self.sites[peer]
+        if not there.running:
+            raise ConnectionLost("nobody answers")
+        mine, theirs = SimulatedConnection.pair(here, peer, self.weather, in_order=self.in_order)
+        served = serve(there, theirs)
+        self.far_connections = [each for each in self.far_connections if not each[1].is_broken]
+        self.far_connections.append((frozenset((here, peer)), mine))
+        there.spawn(served)
+        return mine
+
+    def cut_far(self, *sites: QksId) -> None:
+        """Break the connections that these sites have with far ones."""
+        for ends, connection in self.far_connections:
+            if ends >= set(sites):
+                connection.cut()
 
     def at_step(self, steps: int, what: Callable[[], Awaitable[None]]) -> None:
         """Do something after so many more steps of the loop, whatever is under way then."""

@@ -3,57 +3,83 @@
 A stream begins when a request at either end wants key of it, and its module goes when nobody has used it for long; the
 link to a far site stays, since keys may wait on it. The site with the lower ID dials; the other one knocks (Relay 2.2).
 
-Not here: when there is how much key (`core.keyserver.warmth`), how it is relayed (`runtime.relay`), nor who may ask.
+Not here: how sites reach each other (`far_calls`), when there is how much key (`core.keyserver.warmth`), how it is
+relayed (`runtime.relay`), nor who may ask.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import structlog
 
-from qss.app.connecting import EXTERNAL_PATH, sync_path, sync_route
 from qss.core.keyserver.suspects import Suspects
 from qss.core.keyserver.warmth import Warmth
-from qss.core.module import Phase
-from qss.model.addresses import Address
+from qss.core.module import ModuleSettings, Phase
 from qss.model.certificates import site_of
-from qss.model.errors import ConnectionLost, InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
+from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, StreamId
 from qss.model.relay_policy import RelayPolicy
 from qss.ports.device import DeviceRole
 from qss.ports.routing_table import RoutingTable
-from qss.runtime.connecting import call_peer, keep_connected
+from qss.runtime.connecting import keep_connected
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import QkdModule
 from qss.runtime.relay.agreement import Agreement
-from qss.runtime.relay.blocks import CHUNK_BYTES, Ends, StreamBlocks
+from qss.runtime.relay.blocks import CHUNK_BYTES, StreamBlocks
 from qss.runtime.relay.device import RelayDevice
+from qss.runtime.relay.ends import Ends
 from qss.runtime.relay.relaying import Relaying
 from qss.runtime.site import Site
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
-from qss.transport.listening import Listener
-from qss.wire import external, sync
+from qss.transport.telling import Telling
 from qss.wire.relay_pair import pair_of
 
 MAX_POLICIES = 16
 """End-to-end streams with one site, one for each policy."""
 
+SHORTEST_S = 10.0
+"""A stream that was used so lately is not dropped for another one."""
+
 LOOK_S = 5.0
 """How often it is looked which streams nobody uses any more."""
 
 KNOCK_S = 0.5
-"""How often a site that is to dial is asked to."""
+"""How soon a site that is to dial is asked to again; each time that is in vain, it is twice as long."""
+
+LONGEST_KNOCK_S = 5.0
+"""But no longer."""
 
 _log = structlog.get_logger(__name__)
+
+
+class Calls(Protocol):
+    """How far sites are reached, and reach this one."""
+
+    async def external(self, peer: QksId) -> Connection:
+        """Return a connection to a far site's key server. Raises `ConnectionLost`, `Unauthorised`."""
+        ...
+
+    async def sync(self, peer: QksId, pair: PairId) -> Connection:
+        """Return a connection to a far site's module of this pair. Raises `ConnectionLost`, `Unauthorised`."""
+        ...
+
+    def offer_sync(self, peer: QksId, pair: PairId, module: QkdModule) -> None:
+        """Have a far site, and nobody else, find this module."""
+        ...
+
+    def withdraw_sync(self, pair: PairId) -> None:
+        """Have nobody find the module of this pair any more. No error if there is none."""
+        ...
 
 
 @dataclass(slots=True)
@@ -67,8 +93,10 @@ class FarStream:
     module: QkdModule = field(init=False)
     blocks: StreamBlocks | None = None
     """What makes blocks, at the source."""
-    heads: dict[StreamId, int] = field(default_factory=dict)
-    """How far each stream was allocated when that was looked at last."""
+    unwatch: Callable[[], None] = field(init=False)
+    """Ends that the module is attached as soon as it can be."""
+    used: dict[StreamId, int] = field(default_factory=dict)
+    """How many bits of each stream were used when that was looked at last."""
 
     def stock(self) -> int:
         """As `qss.runtime.relay.blocks.Stock`.
@@ -80,14 +108,25 @@ class FarStream:
         return self.module.held_bytes + sum(record.available for record in link.streams if record.stream == filled)
 
     def taken(self) -> int:
-        """As `qss.runtime.relay.blocks.Stock`."""
-        before, self.heads = self.heads, {}
+        """As `qss.runtime.relay.blocks.Stock`. What has only grown old was not taken: nobody wants more for that."""
+        before, self.used = self.used, {}
         taken = 0
         for record in self.runner.core.streams:
             if record.policy == self.ends.policy.text:
-                self.heads[record.stream] = record.head
-                taken += max(0, record.head - before.get(record.stream, record.head))
-        return taken
+                used = self.used[record.stream] = record.tally.reserved + record.tally.delivered
+                taken += max(0, used - before.get(record.stream, used))
+        return taken // 8
+
+    def attach_once_connected(self) -> None:
+        """Let the link open streams at a module that has found its other end: sooner it would be asked in vain."""
+        pair, sources = self.ends.pair, self.runner.sources
+        if self.module.view().phase is Phase.DOWN or pair in self.runner.core.attached:
+            return
+        try:
+            sources.attach(pair, self.module, self.ends.policy.text)
+        except LimitReached as error:
+            assert self.blocks is not None
+            self.blocks.trouble = str(error)
 
 
 class FarStreams:
@@ -99,34 +138,40 @@ class FarStreams:
         site: Site,
         table: RoutingTable,
         relaying: Relaying,
-        context: ssl.SSLContext,
-        listener: Listener,
+        calls: Calls,
         capacity_bytes: int,
         wait_s: float,
         agreement: Callable[[QksId, PairId], Agreement],
-        warm: Mapping[tuple[QksId, RelayPolicy], int],
         defect: Defect,
+        *,
+        warm: Mapping[tuple[QksId, RelayPolicy], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Dial by `context`, take Sync at `listener`; streams hold up to `capacity_bytes`, a request waits `wait_s`.
+        """Reach far sites by `calls`. Streams hold up to `capacity_bytes`, a request waits `wait_s`.
 
-        `agreement` makes this end's part in the agreements of a hybrid stream with a site. Of the streams in `warm` so
-        many bytes are held ready in any case.
+        `agreement` makes this end's part in the agreements of a hybrid stream with a site; `entropy` gives what is
+        relayed. Of the streams in `warm` so many bytes are held ready in any case.
         """
         self._here = here
         self._site = site
         self._table = table
         self._relaying = relaying
-        self._context = context
-        self._listener = listener
+        self._calls = calls
         self._capacity_bytes = capacity_bytes
         self._wait_s = wait_s
         self._agreement = agreement
-        self._warm = warm
+        self._warm = warm or {}
         self._defect = defect
+        self._clock = clock
+        self._entropy = entropy
         self._suspects = Suspects(here)
         self._streams: dict[tuple[QksId, PairId], FarStream] = {}
         self._connecting: set[QksId] = set()
+        self._telling = Telling()
         self._tasks = Tasks(defect)
+        self._ending = Tasks(defect)  # not to be cancelled: modules are to stop
+        self._stopped = False
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -135,14 +180,19 @@ class FarStreams:
         for peer in self._site.links.keys() - self._site.neighbours:
             self._connect(peer)
         for peer, policy in self._warm:
-            self._stream(peer, policy)
+            try:
+                self._stream(peer, policy)
+            except LimitReached as error:
+                _log.warning("a stream cannot be held ready", peer=peer, policy=policy.text, reason=str(error))
         self._tasks.start(self._keep_looking(), "end-to-end streams")
 
     async def stop(self) -> None:
-        """End all connections and modules."""
+        """End all connections and modules, and begin no further ones. Can be called twice."""
+        self._stopped = True
         await self._tasks.cancelled()
         for key in list(self._streams):
-            await self._drop(key)
+            self._drop(key)
+        await self._ending.finished()
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -158,6 +208,7 @@ class FarStreams:
                 "nothing was consumed; ask for less at a time"
             )
         stream, text = self._stream(peer, policy), policy.text
+        self._note_want(stream, 0)  # before the other end is reached, which may take a while
         try:
             async with asyncio.timeout(self._wait_s):
                 await stream.runner.until(lambda link: link.up)
@@ -167,12 +218,15 @@ class FarStreams:
             raise Shortage(self._why(stream)) from None
 
     def _want(self, stream: FarStream, length: int) -> None:
-        """Have the stream's source fill it."""
+        """Have the stream's source fill it; or have its other end, which may have dropped its module, take part."""
+        stream.runner.want(stream.ends.pair, stream.ends.policy.text, length)
+        self._note_want(stream, length)
+
+    def _note_want(self, stream: FarStream, length: int) -> None:
         if stream.blocks is not None:
             stream.blocks.want(length)
         else:
-            stream.warmth.want(time.monotonic(), length)
-            stream.runner.want(stream.ends.pair, stream.ends.policy.text, length)
+            stream.warmth.want(self._clock(), length)
 
     def _why(self, stream: FarStream) -> str:
         peer = stream.ends.peer
@@ -188,21 +242,25 @@ class FarStreams:
 
     def wanted(self, peer: QksId, pair: PairId, text: str, length: int) -> None:
         """The other end uses the stream of this policy, or wants to, and so much key of it."""
+        if self._stopped:
+            return
         try:
             policy = RelayPolicy.from_text(text)
-            if pair_of(self._here, peer, policy) != pair:
+            if pair_of(self._here, peer, policy) != pair or not policy.avoid.isdisjoint({self._here, peer}):
                 raise InvalidIdentifier("it is not the stream of that policy")  # noqa: TRY301
             stream = self._stream(peer, policy)
         except (InvalidIdentifier, LimitReached) as error:
-            _log.warning("a far site wants key of a stream that cannot be", peer=peer, reason=str(error))
+            if (unsaid := self._telling.unsaid((peer, type(error)))) is not None:
+                reason = str(error)
+                _log.warning("a far site wants key of a stream that cannot be", peer=peer, reason=reason, unsaid=unsaid)
             return
-        if stream.blocks is not None:
-            stream.blocks.want(min(length, self._capacity_bytes))
-        else:
-            stream.warmth.want(time.monotonic(), 0)
+        self._note_want(stream, min(length, self._capacity_bytes))
 
     async def take(self, connection: Connection) -> None:
         """Serve the External connection of a far site that dials; one that is to be dialled has knocked, and is."""
+        if self._stopped:
+            await connection.close()
+            return
         peer = site_of(connection.peer)
         if peer not in self._table.graph.externals:
             raise Unauthorised(f"site {peer} is not known to routing here: nothing can be relayed to it")
@@ -219,16 +277,26 @@ class FarStreams:
         pair = pair_of(self._here, peer, policy)
         stream = self._streams.get((peer, pair))
         if stream is None:
-            if sum(each == peer for each, _ in self._streams) >= MAX_POLICIES:
-                raise LimitReached(
-                    f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be; "
-                    "nothing was consumed; use a policy that is in use, or try again in some minutes"
-                )
+            self._make_room(peer)
             runner = self._site.link_to(peer)
             if peer not in self._site.neighbours:
                 self._connect(peer)
             stream = self._streams[peer, pair] = self._begin(Ends(self._here, peer, pair, policy), runner)
         return stream
+
+    def _make_room(self, peer: QksId) -> None:
+        """Drop the stream with a site that nobody has used for longest, if there are as many as may be."""
+        now = self._clock()
+        unused = {key: each.warmth.unused_s(now) for key, each in self._streams.items() if key[0] == peer}
+        if len(unused) < MAX_POLICIES:
+            return
+        longest = max(unused, key=lambda key: unused[key])
+        if unused[longest] < SHORTEST_S:
+            raise LimitReached(
+                f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be, and all "
+                "are in use; nothing was consumed; use a policy that is in use, or try again in a minute"
+            )
+        self._drop(longest)
 
     def _begin(self, ends: Ends, runner: LinkRunner) -> FarStream:
         is_source = ends.here < ends.peer
@@ -241,31 +309,35 @@ class FarStreams:
             self._suspects,
             stream.warmth,
             stream,
-            time.monotonic,
-            os.urandom,
+            self._clock,
+            self._entropy,
         )
         agreement = None if ends.policy.hybrid is None else self._agreement(ends.peer, ends.pair)
         module = stream.module = QkdModule(
-            RelayDevice(blocks, self._relaying.take, self._defect, agreement),
+            RelayDevice(blocks, partial(self._relaying.take, ends), self._defect, agreement),
             DeviceRole.INITIATOR if is_source else DeviceRole.RESPONDER,
             ends.peer,
             self._defect,
+            entropy=self._entropy,
+            clock=self._clock,
+            settings=ModuleSettings(silence_s=math.inf),  # what is not needed is not owed
             chunk_bytes=CHUNK_BYTES,
             differed=blocks.differed if is_source else None,
         )
-        stream.blocks = blocks if is_source else None
         if is_source:
+            stream.blocks = blocks
+            stream.unwatch = module.watch(stream.attach_once_connected)
             stream.tasks.start(self._run_source(stream), f"end-to-end stream with {ends.peer}")
         else:
-            self._listener.offer(sync_path(ends.pair), sync_route(ends.peer, module))
+            stream.unwatch = _nothing_to_unwatch
             runner.sources.attach(ends.pair, module, ends.policy.text)
+            self._calls.offer_sync(ends.peer, ends.pair, module)
         return stream
 
     async def _run_source(self, stream: FarStream) -> None:
         """Have the other end attach its module whenever the link has come up anew, and connect this end's to it."""
         ends, runner, module = stream.ends, stream.runner, stream.module
-        module.watch(partial(_attach_once_connected, stream))
-        call = self._calling(ends.peer, sync_path(ends.pair), sync.SUBPROTOCOL, sync.MAX_FRAME_BYTES)
+        call = partial(self._calls.sync, ends.peer, ends.pair)
         dialling = None
         while True:
             await runner.until(lambda link: link.up)
@@ -277,18 +349,20 @@ class FarStreams:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            now = time.monotonic()
+            now = self._clock()
             for key, stream in list(self._streams.items()):
                 stream.warmth.used(now, stream.taken())
                 if stream.warmth.is_idle(now):
-                    await self._drop(key)
+                    self._drop(key)
+                elif (stream.ends.peer, stream.ends.policy) in self._warm:  # else its other end would drop it
+                    stream.runner.want(stream.ends.pair, stream.ends.policy.text, 0)
 
-    async def _drop(self, key: tuple[QksId, PairId]) -> None:
+    def _drop(self, key: tuple[QksId, PairId]) -> None:
         stream = self._streams.pop(key)
-        self._listener.withdraw(sync_path(stream.ends.pair))
+        stream.unwatch()  # first: what follows changes what is watched
+        self._calls.withdraw_sync(stream.ends.pair)
         stream.runner.sources.detach(stream.ends.pair, "nobody uses its end-to-end stream")
-        await stream.tasks.cancelled()
-        await stream.module.stop()
+        self._ending.start(_end(stream))
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -298,34 +372,32 @@ class FarStreams:
             return
         self._connecting.add(peer)
         runner = self._site.links[peer]
-        call = self._calling(peer, EXTERNAL_PATH, external.SUBPROTOCOL, external.MAX_FRAME_BYTES)
         if self._here < peer:
+            call = partial(self._calls.external, peer)
             self._tasks.start(keep_connected(peer, call, runner.serve), f"connection to {peer}")
         else:
-            self._tasks.start(self._knock(runner, call), f"knocking at {peer}")
+            self._tasks.start(self._knock(peer, runner), f"knocking at {peer}")
 
-    def _calling(self, peer: QksId, path: str, subprotocol: str, max_frame: int) -> Callable[[], Awaitable[Connection]]:
-        async def call() -> Connection:
-            address: Address | None = self._table.graph.externals.get(peer)
-            if address is None:
-                raise ConnectionLost(f"routing does not know where site {peer} is")
-            return await call_peer(peer, f"wss://{address}{path}", self._context, subprotocol, max_frame)
-
-        return call
-
-    async def _knock(self, runner: LinkRunner, call: Callable[[], Awaitable[Connection]]) -> None:
+    async def _knock(self, peer: QksId, runner: LinkRunner) -> None:
+        pause = KNOCK_S
         while True:
             await runner.until(lambda link: not link.up)
             with suppress(QssError):
-                connection = await call()
+                connection = await self._calls.external(peer)
                 await connection.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(KNOCK_S):
+            try:
+                async with asyncio.timeout(pause):
                     await runner.until(lambda link: link.up)
+            except TimeoutError:
+                pause = min(2 * pause, LONGEST_KNOCK_S)
+            else:
+                pause = KNOCK_S
 
 
-def _attach_once_connected(stream: FarStream) -> None:
-    """Let the link open streams at a module that has found its other end: sooner it would be asked in vain."""
-    pair, sources = stream.ends.pair, stream.runner.sources
-    if stream.module.view().phase is not Phase.DOWN and pair not in stream.runner.core.attached:
-        sources.attach(pair, stream.module, stream.ends.policy.text)
+async def _end(stream: FarStream) -> None:
+    await stream.tasks.cancelled()
+    await stream.module.stop()
+
+
+def _nothing_to_unwatch() -> None:
+    """Nobody watches the module of a destination: it is attached from the beginning."""

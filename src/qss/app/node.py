@@ -69,6 +69,9 @@ from qss.wire import routing as routing_protocol
 from qss.wire.routes import render_lsas, render_routing
 from qss.wire.saes import render_saes
 
+MAX_SITES_CONNECTIONS = 1024
+"""Connections of other sites, and of the site's own modules: far sites take two and more each (`site.MAX_FAR`)."""
+
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
 
@@ -143,6 +146,8 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks, far, relay)
         await site.start()
         stack.push_async_callback(site.stop)
+        relay.relay_over(site)
+        stack.push_async_callback(relay.stop)
         modules.start(site.links)
         stack.push_async_callback(modules.registrations.stop)
         await asyncio.to_thread(read_data_key, configuration.site.data)  # somebody may have destroyed it meanwhile
@@ -152,6 +157,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             configuration.external.listen.port,
             contexts.server,
             _routes(configuration, site, modules, routing, relay),
+            max_connections=MAX_SITES_CONNECTIONS,
         )
         stack.push_async_callback(neighbours.close)
         with listening_as("external.listen"):
@@ -166,7 +172,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             routing.start()
         stack.push_async_callback(routing.stop)  # before its connections end: it has something to say
         relay.start(site, routing, contexts.client, neighbours)
-        stack.push_async_callback(relay.stop)
+        stack.push_async_callback(relay.stop)  # early, as long as neighbours can be told
         publisher = Publisher(configuration, rules, site.links, routing)
         tasks.start(publisher.keep_publishing(), "routing")
         tasks.start(watch_expiry(prepared.certificate_expires), "own certificate")

@@ -10,6 +10,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
+from qss.app.far_calls import FarCalls
 from qss.app.far_streams import FarStreams
 from qss.app.pair_demands import demand_of
 from qss.app.site_tables import SiteConfiguration
@@ -63,22 +64,24 @@ class SiteRelay:
     def _verify(self, site: QksId, text: bytes, said: Authentication) -> None:
         self._judge.check(site, text, said.algorithm, said.certificates, said.signature)
 
-    def start(self, site: Site, table: RoutingTable, context: ssl.SSLContext, listener: Listener) -> None:
-        """Begin to relay over the links of `site`, and to fill its end-to-end streams."""
+    def relay_over(self, site: Site) -> None:
+        """Begin to relay over these links: before anybody can connect."""
         self.relaying.start(site.links)
+
+    def start(self, site: Site, table: RoutingTable, context: ssl.SSLContext, listener: Listener) -> None:
+        """Begin to fill the site's own end-to-end streams."""
         relay = self._configuration.relay
         self._streams = FarStreams(
             self._configuration.site.id,
             site,
             table,
             self.relaying,
-            context,
-            listener,
+            FarCalls(table, context, listener),
             relay.capacity_bits // 8,
             relay.wait_s,
             self._agreement,
-            self._warm(),
             self._defect,
+            warm=self._warm(),
         )
         self._streams.start()
 

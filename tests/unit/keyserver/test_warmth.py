@@ -40,6 +40,19 @@ def test_whoever_waited_has_gone_after_a_while() -> None:
     assert warmth.urgent(1.1 + WAIT_S) == 0
 
 
+def test_what_those_wanted_who_have_gone_is_not_added_to_what_others_want() -> None:
+    """Applications that ask again and again, in vain, want no more than each of them."""
+    warmth, now = Warmth(MOST), 0.0
+    for _ in range(1000):
+        now += 0.1
+        warmth.want(now, 10)
+        assert warmth.urgent(now) <= 10 * 10 * (WAIT_S + 2)
+    assert len(warmth._wants) <= WAIT_S + 2
+    warmth.used(now, 300)
+    warmth.want(now, 10)
+    assert warmth.urgent(now) <= 10 * 10 * (WAIT_S + 2) - 290
+
+
 def test_as_much_is_held_as_was_used_lately() -> None:
     warmth = Warmth(MOST)
     for second in range(100):
@@ -64,6 +77,29 @@ def test_what_is_to_be_kept_is_kept_though_nobody_uses_it() -> None:
     warmth.want(1e6, 10)
     assert warmth.target(1e6) == 3 * LEAST_BYTES + 10
     assert Warmth(100, 200).target(0.0) == 100
+
+
+def test_it_is_not_dropped_while_somebody_is_about_to_use_it() -> None:
+    """Nobody can say yet how much is wanted where the other end has to be reached first."""
+    warmth = Warmth(MOST)
+    warmth.want(1.0, 0)
+    assert not warmth.is_idle(1.0)
+    warmth.used(2.0, 10_000)
+    lately = warmth.target(100.0)
+    warmth.want(100.0, 0)
+    assert warmth.target(100.0) == lately
+    assert not warmth.is_idle(2.1 + IDLE_S)
+    assert warmth.is_idle(100.1 + IDLE_S)
+
+
+def test_it_is_known_for_how_long_nobody_has_used_it() -> None:
+    warmth = Warmth(MOST)
+    assert warmth.unused_s(5.0) == 0
+    warmth.want(1.0, 10)
+    assert warmth.unused_s(5.0) == 0
+    warmth.used(6.0, 10)
+    assert warmth.unused_s(26.0) == 20.0
+    assert Warmth(MOST, 1).unused_s(26.0) == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 * MOST), st.floats(0, 1000)), max_size=20))

@@ -11,6 +11,8 @@ Times are in seconds of a clock that never steps, amounts in bytes.
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import dataclass
 
 LEAST_BYTES = 8192
 """What is held of a stream that is in use, however little is used."""
@@ -22,7 +24,16 @@ IDLE_S = 600.0
 """A stream that nobody has used for so long is cold again."""
 
 WAIT_S = 10.0
-"""How long what is wanted counts if nobody has taken it: whoever waited for it has gone."""
+"""How long what somebody wants counts if nobody has taken it: whoever waited for it has gone."""
+
+_ALIKE_S = 1.0
+"""What is wanted within so long counts as wanted at once: so there is a limit to what is remembered."""
+
+
+@dataclass(slots=True)
+class _Want:
+    at: float
+    length: int
 
 
 class Warmth:
@@ -32,30 +43,35 @@ class Warmth:
         """Hold at most `most` bytes ready, and `kept` even if nobody uses them."""
         self._most = most
         self._kept = min(kept, most)
-        self._wanted = 0
-        self._wanted_at = 0.0
+        self._wants: deque[_Want] = deque()
         self._lately = 0.0
         self._used_at: float | None = None
 
     def want(self, now: float, length: int) -> None:
-        """Somebody is about to use the stream, and has so much to take."""
-        self._expire(now)
-        self._wanted = min(self._most, self._wanted + length)
-        self._wanted_at = now
-        if self._used_at is None:
-            self._used_at = now
+        """Somebody is about to use the stream, which counts as use, and has so much to take."""
+        if not self._wants or now - self._wants[-1].at > _ALIKE_S:
+            self._wants.append(_Want(now, 0))
+        self._wants[-1].length = min(self._most, self._wants[-1].length + length)
+        self._lately, self._used_at = self._decayed(now), now
 
     def used(self, now: float, length: int) -> None:
-        """So much was taken."""
-        if length:
-            self._lately = self._decayed(now) + length
-            self._used_at = now
-            self._wanted = max(0, self._wanted - length)
+        """So much was taken: by whoever has waited longest."""
+        if not length:
+            return
+        self._lately = self._decayed(now) + length
+        self._used_at = now
+        while self._wants and length:
+            taken = min(length, self._wants[0].length)
+            self._wants[0].length -= taken
+            length -= taken
+            if not self._wants[0].length:
+                self._wants.popleft()
 
     def urgent(self, now: float) -> int:
         """Return how much somebody waits for."""
-        self._expire(now)
-        return self._wanted
+        while self._wants and now - self._wants[0].at > WAIT_S:
+            self._wants.popleft()
+        return min(self._most, sum(want.length for want in self._wants))
 
     def target(self, now: float) -> int:
         """Return how much is to be there, in bytes."""
@@ -63,13 +79,15 @@ class Warmth:
             return min(self._most, self.urgent(now) + self._kept)
         return min(self._most, self.urgent(now) + max(LEAST_BYTES, self._kept, math.ceil(self._decayed(now))))
 
+    def unused_s(self, now: float) -> float:
+        """Return for how many seconds nobody has used it; 0 if somebody waits, or something is to be kept."""
+        if self._kept or self.urgent(now) or self._used_at is None:
+            return 0.0
+        return now - self._used_at
+
     def is_idle(self, now: float) -> bool:
         """Whether nobody has used it for long, nobody waits, and nothing is to be kept."""
         return not self._kept and not self.urgent(now) and (self._used_at is None or now - self._used_at > IDLE_S)
 
     def _decayed(self, now: float) -> float:
         return 0.0 if self._used_at is None else self._lately * math.exp((self._used_at - now) / LATELY_S)
-
-    def _expire(self, now: float) -> None:
-        if now - self._wanted_at > WAIT_S:
-            self._wanted = 0

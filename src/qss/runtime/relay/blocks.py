@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import structlog
 
 from qss.core.keyserver.relay_paths import choose_paths
-from qss.core.keyserver.suspects import Suspects
+from qss.core.keyserver.suspects import Link, Suspects
 from qss.core.keyserver.warmth import Warmth
 from qss.crypto.block_check import CHECK_BYTES
 from qss.crypto.hops import key_bytes
 from qss.crypto.shares import combine
-from qss.model.identifiers import PairId, QksId, TransferId
+from qss.model.identifiers import QksId, TransferId
 from qss.model.key_material import KeyMaterial
 from qss.model.network import Graph
-from qss.model.relay_policy import RelayPolicy
 from qss.runtime.relay.device import Made
+from qss.runtime.relay.ends import Ends, Portion
 from qss.runtime.relay.relaying import Relaying, TransferFailed
 from qss.transport.telling import Telling
 from qss.wire import relay as wire
@@ -34,9 +33,13 @@ CHUNK_BYTES = 1024
 LONGEST_PAUSE_S = 1.0
 """Between attempts, if there is no path."""
 
+_FIRST_PAUSE_S = 0.02
+
 _LOOK_S = 0.1
 _REMEMBERED = 256
 _ID_BYTES = 16
+
+Paths = tuple[tuple[QksId, ...], ...]
 
 _log = structlog.get_logger(__name__)
 
@@ -51,16 +54,6 @@ class Stock(Protocol):
     def taken(self) -> int:
         """Return the bytes that were taken since this was asked last."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """The two ends of an end-to-end stream, the source first, and the pair and policy that name it."""
-
-    here: QksId
-    peer: QksId
-    pair: PairId
-    policy: RelayPolicy
 
 
 class StreamBlocks:
@@ -87,7 +80,12 @@ class StreamBlocks:
         self._clock = clock
         self._entropy = entropy
         self._news = asyncio.Event()
-        self._paths: OrderedDict[int, tuple[tuple[QksId, ...], ...]] = OrderedDict()
+        self._under_way: dict[int, int] = {}
+        """Lengths of the blocks that are being made."""
+        self._paths: OrderedDict[int, Paths] = OrderedDict()
+        self._seen = Graph()
+        self._found: dict[tuple[int, Collection[QksId], Collection[Link]], Paths] = {}
+        """What was found in the network as it is: all blocks look for the same, again and again if there is nothing."""
         self._telling = Telling()
         self.trouble = ""
         """Why the last attempt came to nothing; empty since one came to something."""
@@ -100,18 +98,21 @@ class StreamBlocks:
         self._news.set()
 
     def needed(self, on_their_way: int) -> int:
-        """As `Blocks.needed`."""
+        """As `Blocks.needed`: first what somebody waits for, and no more; then what is to be held ready."""
         now = self._clock()
         self._warmth.used(now, self._stock.taken())
         there = self._stock.stock() + on_their_way
-        target = self._warmth.target(now)
-        missing = target - there
-        if missing <= 0 or (not self._is_urgent() and missing < target / 4):
-            return 0
+        missing, target = self._warmth.urgent(now) - there, self._warmth.target(now)
+        if missing <= 0:
+            missing = target - there
+            if missing <= 0 or missing < target / 4:
+                return 0
         return min(wire.MAX_CARRIED, -(-missing // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES)
 
-    def _is_urgent(self) -> bool:
-        return self._warmth.urgent(self._clock()) > self._stock.stock()
+    def _is_urgent(self, number: int) -> bool:
+        """Whether somebody waits for this block: what is there, and made before it, is not enough."""
+        before = sum(length for other, length in self._under_way.items() if other < number)
+        return self._warmth.urgent(self._clock()) > self._stock.stock() + before
 
     async def news(self) -> None:
         """As `Blocks.news`."""
@@ -126,62 +127,67 @@ class StreamBlocks:
 
     async def make(self, number: int, length: int) -> Made:
         """As `Blocks.make`."""
-        pause = 0.02
+        self._under_way[number] = length
+        try:
+            return await self._make(number, length)
+        finally:
+            del self._under_way[number]
+
+    async def _make(self, number: int, length: int) -> Made:
+        pause = _FIRST_PAUSE_S
         while True:
-            urgent = self._is_urgent()
+            urgent = self._is_urgent(number)
             bits = 8 * key_bytes(self._ends.policy.hop, length)
             # What links have left is known as of a while ago: what seems too little may do, if somebody waits.
             paths = self._choose(bits) or (self._choose(0) if urgent else ())
-            if paths:
-                made = await self._attempt(number, length, paths, urgent=urgent)
-                if made is not None:
-                    self.trouble = ""
-                    return made
+            if not paths:
+                self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            made, failures = await self._attempt(number, length, paths, urgent=urgent)
+            if made is not None:
+                self.trouble = ""
+                return made
+            if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
+                length = max(CHUNK_BYTES, (length - CHECK_BYTES) // 2 // CHUNK_BYTES * CHUNK_BYTES) + CHECK_BYTES
 
-    def _choose(self, bits: int) -> tuple[tuple[QksId, ...], ...]:
+    def _choose(self, bits: int) -> Paths:
         """Return the best paths whose links have so many bits left, and are passed by for no reason."""
-        now, ends = self._clock(), self._ends
+        now, ends, graph = self._clock(), self._ends, self._graph()
         sites, links = self._suspects.sites(now), self._suspects.links(now)
-        found = choose_paths(self._graph(), ends.here, ends.peer, ends.policy, bits, sites, links)
-        return tuple(path.sites for path in found)
+        if graph is not self._seen or len(self._found) >= _REMEMBERED:
+            self._seen, self._found = graph, {}
+        if (bits, sites, links) not in self._found:
+            found = choose_paths(graph, ends.here, ends.peer, ends.policy, bits, sites, links)
+            self._found[bits, sites, links] = tuple(path.sites for path in found)
+        return self._found[bits, sites, links]
 
     async def _attempt(
-        self, number: int, length: int, paths: tuple[tuple[QksId, ...], ...], *, urgent: bool
-    ) -> Made | None:
+        self, number: int, length: int, paths: Paths, *, urgent: bool
+    ) -> tuple[Made | None, set[wire.Reason]]:
+        """Return the block, or why nothing came of it."""
         shares = [KeyMaterial(self._entropy(length)) for _ in paths]
         begins = [
-            wire.Begin(
-                self._entropy(_ID_BYTES),
-                path,
-                length,
-                self._ends.pair.value,
-                number,
-                share,
-                len(paths),
-                self._ends.policy.hop,
-                self._ends.policy.text,
-                urgent,
-            )
+            self._ends.begin(self._entropy(_ID_BYTES), path, length, Portion(number, share, len(paths)), urgent=urgent)
             for share, path in enumerate(paths)
         ]
         carried = await asyncio.gather(*map(self._relaying.carry, begins, shares), return_exceptions=True)
-        failed = False
+        failures = set()
         for path, outcome in zip(paths, carried, strict=True):
             if isinstance(outcome, TransferFailed):
-                failed = True
+                failures.add(outcome.reason)
                 self._note_failure(path, outcome)
             elif outcome is not None:
                 raise outcome
-        if failed:
-            return None
+            else:
+                self._suspects.worked(path)
+        if failures:
+            return None, failures
         self._paths[number] = paths
         if len(self._paths) > _REMEMBERED:
             self._paths.popitem(last=False)
-        return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares))
+        return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares)), failures
 
     def _note_failure(self, path: tuple[QksId, ...], failure: TransferFailed) -> None:
         self.trouble = f"relaying to site {self._ends.peer} failed: {failure}"

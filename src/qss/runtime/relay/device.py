@@ -22,6 +22,7 @@ from qss.model.identifiers import TransferId
 from qss.model.key_material import KeyMaterial
 from qss.ports.device import DeviceChannel, DeviceRole, DeviceStatus, RawBlock
 from qss.runtime.relay.agreement import Agreement
+from qss.runtime.relay.ends import Portion
 from qss.runtime.tasks import Defect, Tasks
 from qss.wire.relay_device import Block, Offer, decode, encode
 
@@ -52,12 +53,15 @@ class Blocks(Protocol):
         ...
 
     async def make(self, number: int, length: int) -> Made:
-        """Relay a block of `length` bytes, on one path after the other until it has arrived."""
+        """Relay a block of `length` bytes or fewer, on one path after the other until it has arrived."""
         ...
 
 
-Take = Callable[[TransferId], Awaitable[KeyMaterial]]
-"""Gives the content of a transfer that ends here, once it is there. Raises `DeviceError` if it does not come."""
+Take = Callable[[TransferId, Portion], Awaitable[KeyMaterial]]
+"""Gives the content of a transfer that ends here, once it is there.
+
+Raises `DeviceError` if it does not come, or brings something else to this stream, or to any other.
+"""
 
 
 class RelayDevice:
@@ -95,12 +99,15 @@ class RelayDevice:
         return block
 
     async def _made(self, channel: DeviceChannel) -> RawBlock:
+        self._begin_what_is_needed()
         while not (self._making and self._making[0][1].done()):
-            self._begin_what_is_needed()
             waited: set[asyncio.Future[Any]] = {future for _, future in list(self._making)[:1]}
             news: asyncio.Future[None] = asyncio.ensure_future(self._blocks.news())
-            await asyncio.wait(waited | {news}, return_when=asyncio.FIRST_COMPLETED)
-            news.cancel()
+            try:
+                await asyncio.wait(waited | {news}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                news.cancel()
+            self._begin_what_is_needed()
         _, future = self._making.popleft()
         made = future.result()
         number, length = self._number, len(made.content)
@@ -132,9 +139,15 @@ class RelayDevice:
         else:
             told = decode(await channel.receive(), Offer)
             masked = [await self._agreement.answer(channel, told)]
-        contents = [await self._take(TransferId(value)) for value in told.transfers]
-        if told.number != self._number or {len(content) for content in contents} != {told.length}:
-            raise DeviceError(f"what was relayed for block {self._number} is not what the other end says of it")
+        if told.number != self._number:
+            raise DeviceError(f"the other end tells of block {told.number}, where block {self._number} was due")
+        shares = len(told.transfers)
+        contents = [
+            await self._take(TransferId(value), Portion(told.number, share, shares))
+            for share, value in enumerate(told.transfers)
+        ]
+        if {len(content) for content in contents} != {told.length}:
+            raise DeviceError(f"what was relayed for block {self._number} is not as long as the other end says")
         return RawBlock(told.number, combine([combine(contents), *masked]))
 
     async def stop(self) -> None:

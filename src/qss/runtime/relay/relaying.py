@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import structlog
 
@@ -20,13 +21,13 @@ from qss.core.relay import events as ev
 from qss.core.reservation.relay_events import DrawFailure
 from qss.crypto.hops import key_bytes, open_sealed, seal
 from qss.model.errors import DeviceError, QssError, RemoteProtocolError, TransferVoid
-from qss.model.identifiers import QksId, StreamId, TransferId
+from qss.model.identifiers import PairId, QksId, StreamId, TransferId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
 from qss.model.relay_policy import Hop
-from qss.ports.store import SealedStore
 from qss.runtime.link import LinkRunner
 from qss.runtime.outbox import Outbox
+from qss.runtime.relay.ends import Ends, Portion
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
@@ -53,6 +54,24 @@ class TransferFailed(QssError):
         self.reason = reason
 
 
+@dataclass(slots=True)
+class _Drawn:
+    """A range that is this relay's, until it is ended."""
+
+    stream: StreamId
+    part: Range
+    is_gone: bool = False
+    """Its link has started over since, and knows it no more; what that has under this name is another one."""
+
+
+class Keys(Protocol):
+    """What a relay needs of the site's sealed store, which is this."""
+
+    async def read_key(self, stream: StreamId, part: Range) -> KeyMaterial:
+        """As `qss.ports.store.SealedStore.read_key`."""
+        ...
+
+
 class Relaying:
     """The relay of one site. All methods belong to the event loop's thread."""
 
@@ -60,7 +79,7 @@ class Relaying:
         self,
         here: QksId,
         relay: Relay,
-        store: SealedStore,
+        store: Keys,
         neighbours: Sequence[QksId],
         defect: Defect,
         *,
@@ -73,19 +92,23 @@ class Relaying:
         self._defect = defect
         self._clock = clock
         self._links: Mapping[QksId, LinkRunner] = {}
-        self._drawn: dict[tuple[QksId, TransferId, bool], tuple[StreamId, Range]] = {}
+        self._drawn: dict[tuple[QksId, TransferId, bool], _Drawn] = {}
         """By neighbour, transfer, and whether this end drew."""
         self._carried: wire.Carry | None = None
         self._kept: dict[TransferId, wire.Carry] = {}
         self._contents: dict[TransferId, KeyMaterial] = {}
+        """Of this site's own transfers."""
+        self._held: dict[TransferId, tuple[wire.Begin, KeyMaterial]] = {}
+        """What ends here, and waits to be taken."""
         self._passing: set[TransferId] = set()
         self._asked: dict[TransferId, asyncio.Future[None]] = {}
-        self._takers: dict[TransferId, asyncio.Future[None]] = {}
+        self._takers: dict[tuple[PairId, TransferId], asyncio.Future[None]] = {}
         self._defective = False
         self._telling = Telling()
         self.dropped: Counter[tuple[QksId, ev.DropReason]] = Counter()
         """What was passed over of neighbours, and why."""
         self._tasks = Tasks(defect)
+        self._passes = Tasks(defect)  # not to be cancelled: each has ranges to end
         self._sessions = {peer: self._session(peer) for peer in neighbours}
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -100,6 +123,7 @@ class Relaying:
         if self._links:
             self._handle(ev.Leave())
         await asyncio.gather(*(session.stop() for session in self._sessions.values()))
+        await self._passes.finished()
         await self._tasks.cancelled()
 
     async def _tick(self) -> None:
@@ -124,30 +148,48 @@ class Relaying:
                 self._handle(ev.GiveUp(transfer))
             self._contents.pop(transfer, None)
 
-    async def take(self, transfer: TransferId) -> KeyMaterial:
-        """Return the content of a transfer that ends here, once. Raises `DeviceError` if it does not come in time."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._takers[transfer] = future
+    async def take(self, ends: Ends, transfer: TransferId, portion: Portion) -> KeyMaterial:
+        """Return the content of a transfer that ends here, once.
+
+        Whoever names it says what it brings; what its source began it for has to be just that. Raises `DeviceError` if
+        it is not, or does not come in time.
+        """
+        if transfer not in self._held:
+            await self._come(ends.pair, transfer)
+        begin, content = self._held.get(transfer, (None, None))
+        if begin is None or content is None:
+            raise DeviceError(f"what was relayed by transfer {transfer} has not come within {TAKE_S:g} s")
+        if not ends.has_begun(begin, portion):
+            raise DeviceError(f"transfer {transfer} is not of the block that the other end says")
+        self._handle(ev.Taken(transfer))
+        return content
+
+    async def _come(self, pair: PairId, transfer: TransferId) -> None:
+        """Wait until content of this stream is there, as long as it may take."""
+        future = self._takers[pair, transfer] = asyncio.get_running_loop().create_future()
         try:
-            if transfer not in self._contents:
-                async with asyncio.timeout(TAKE_S):
-                    await future
-            return self._contents[transfer]
+            async with asyncio.timeout(TAKE_S):
+                await future
         except TimeoutError:
-            raise DeviceError(f"what was relayed by transfer {transfer} has not come within {TAKE_S:g} s") from None
+            pass
         finally:
-            del self._takers[transfer]
-            self._handle(ev.Taken(transfer))
+            del self._takers[pair, transfer]
 
     # --- links ----------------------------------------------------------------------------------------------------
 
     def drawn(self, peer: QksId, transfer: TransferId, stream: StreamId, part: Range, *, own: bool) -> None:
         """A range of the link with `peer` is durable at this end, for a transfer; `own`: this end drew it."""
-        self._drawn[peer, transfer, own] = stream, part
+        if (peer, transfer, own) in self._drawn:  # one from before the link started over is not done with yet
+            self._links[peer].end_draw(transfer, used=False)
+            return
+        self._drawn[peer, transfer, own] = _Drawn(stream, part)
         self._handle(ev.KeyReady(peer, transfer, own))
 
     def undrawn(self, peer: QksId, transfer: TransferId, reason: DrawFailure, *, own: bool) -> None:
         """The range is not had at both ends."""
+        drawn = self._drawn.get((peer, transfer, own))
+        if drawn is not None and reason is DrawFailure.STOPPED:
+            drawn.is_gone = True
         self._handle(ev.KeyFailed(peer, transfer, own, wire.Reason(reason)))
 
     # --- neighbours -----------------------------------------------------------------------------------------------
@@ -200,21 +242,21 @@ class Relaying:
             case ev.Draw(peer, transfer, length, hop, urgent):
                 self._links[peer].draw(transfer, key_bytes(hop, length), urgent=urgent)
             case ev.EndDraw(peer, transfer, ours, used):
-                self._drawn.pop((peer, transfer, ours), None)
-                self._links[peer].end_draw(transfer, used=used)
+                drawn = self._drawn.pop((peer, transfer, ours))
+                if not drawn.is_gone:
+                    self._links[peer].end_draw(transfer, used=used)
             case ev.Keep(transfer):
                 assert self._carried is not None
                 self._kept[transfer] = self._carried
             case ev.Pass():
                 self._passing.add(effect.transfer)
-                self._tasks.start_now(self._pass(effect))
+                self._passes.start_now(self._pass(effect))
             case ev.Forget(transfer):
                 self._passing.discard(transfer)
                 self._kept.pop(transfer, None)
-                if transfer not in self._asked:  # the source's content is its caller's
-                    self._contents.pop(transfer, None)
+                self._held.pop(transfer, None)  # the source's content is its caller's
             case ev.Came(begin):
-                taker = self._takers.get(TransferId(begin.transfer))
+                taker = self._takers.get((PairId(begin.stream), TransferId(begin.transfer)))
                 if taker is not None and not taker.done():
                     taker.set_result(None)
             case ev.Arrived(transfer):
@@ -248,15 +290,20 @@ class Relaying:
             content = await self._opened(effect)
             if outward is None or drawn is None:
                 if transfer in self._passing:
-                    self._contents[transfer] = content
+                    self._held[transfer] = effect.begin, content
             else:
                 carry = await self._covered(effect, outward, drawn, content)
                 if transfer in self._passing:
                     self._sessions[outward].send((carry,))
-        except TransferVoid:
+        except TransferVoid as void:
+            if (unsaid := self._telling.unsaid(("tampered", effect.inward))) is not None:
+                _log.warning(
+                    "what a neighbour carried here was refused", peer=effect.inward, reason=str(void), unsaid=unsaid
+                )
             outcome: ev.Event = ev.PassFailed(transfer, wire.Reason.TAMPERED)
         except QssError as error:
-            _log.error("what was relayed cannot be passed on", reason=str(error))
+            if (unsaid := self._telling.unsaid(type(error).__name__)) is not None:
+                _log.error("what was relayed cannot be passed on", reason=str(error), unsaid=unsaid)
             outcome = ev.PassFailed(transfer, wire.Reason.STOPPED)
         else:
             outcome = ev.Passed(transfer)
@@ -267,19 +314,19 @@ class Relaying:
         """Return what came with Carry, opened; at the source, its content."""
         if effect.inward is None:
             return self._contents[effect.transfer]
-        carry = self._kept.pop(effect.transfer)
-        stream, part = self._drawn[effect.inward, effect.transfer, False]
-        context = wire.hop_context(effect.begin, effect.inward, self._here, effect.place - 1, stream, part)
-        key = await self._store.read_key(stream, part)
-        return open_sealed(Hop(effect.begin.hop), key, context, carry.sealed, carry.tag)
+        carry, hop = self._kept.pop(effect.transfer), Hop(effect.begin.hop)
+        drawn = self._drawn[effect.inward, effect.transfer, False]
+        if len(drawn.part) != key_bytes(hop, len(carry.sealed)):  # its length was the neighbour's to choose
+            raise TransferVoid("a neighbour drew a range of another length than what it carried here takes")
+        context = wire.hop_context(effect.begin, effect.inward, self._here, effect.place - 1, drawn.stream, drawn.part)
+        key = await self._store.read_key(drawn.stream, drawn.part)
+        return open_sealed(hop, key, context, carry.sealed, carry.tag)
 
-    async def _covered(
-        self, effect: ev.Pass, outward: QksId, drawn: tuple[StreamId, Range], content: KeyMaterial
-    ) -> wire.Carry:
+    async def _covered(self, effect: ev.Pass, outward: QksId, drawn: _Drawn, content: KeyMaterial) -> wire.Carry:
         """Return content, sealed for the next site."""
-        stream, part = drawn
-        context = wire.hop_context(effect.begin, self._here, outward, effect.place, stream, part)
-        covered = seal(Hop(effect.begin.hop), await self._store.read_key(stream, part), context, content)
+        context = wire.hop_context(effect.begin, self._here, outward, effect.place, drawn.stream, drawn.part)
+        key = await self._store.read_key(drawn.stream, drawn.part)
+        covered = seal(Hop(effect.begin.hop), key, context, content)
         return wire.Carry(effect.begin.transfer, covered.sealed, covered.tag)
 
 
