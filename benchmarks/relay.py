@@ -15,7 +15,7 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from benchmarks import floor
@@ -166,12 +166,12 @@ async def _drain(caller: Caller, far: QksId) -> None:
 
 async def bulk() -> AsyncIterator[Line]:
     """How fast a stream over one repeater is filled, durable at both ends, against bare writers of the same bytes."""
-    first, _, last = THREE
+    *_, last = THREE
     always = f'[[relay.warm]]\nsite = "{last}"\nbits = {LARGEST_BITS}\n'
-    edit = _relaying(LARGEST_BITS, {first: always})
-    async with line_of(len(THREE), edit, lambda network: fill(network, BULK_BITS * 4 // 3)) as sites:
-        begun = await _until_filled(sites, 1)
-        began, before = time.monotonic(), begun
+    async with line_of(
+        len(THREE), _relaying(LARGEST_BITS, always), lambda network: fill(network, BULK_BITS * 4 // 3)
+    ) as sites:
+        before, began = await _until_filled(sites, 1), time.monotonic()
         after = await _until_filled(sites, before + BULK_BITS)
         mbit_s = (after - before) / (time.monotonic() - began) / 1e6
     by_hand = await bare()
@@ -185,6 +185,7 @@ async def _until_filled(sites: Sites, bits: int) -> int:
     first, _, last = THREE
     async with asyncio.timeout(BULK_PATIENCE_S):
         while True:
+            sites.nodes.check()
             with contextlib.suppress(OSError):  # a node that is still starting
                 ends = await asyncio.gather(
                     *(asyncio.to_thread(sites.bits, site, peer) for site, peer in ((first, last), (last, first)))
@@ -204,11 +205,13 @@ async def relay() -> AsyncIterator[Line]:
             yield line
 
 
-def _relaying(capacity_bits: int, more: Mapping[QksId, str] = {}) -> Edit:
+def _relaying(capacity_bits: int, at_the_source: str = "") -> Edit:
+    """Return an edit that has streams hold so much; with more for the file of the first site, which fills them."""
     links = link_of(50_000, LINK_CAPACITY_BITS)
 
     def edit(site: QksId, text: str) -> str:
-        return f"{links(site, text)}\n[relay]\ncapacity_bits = {capacity_bits}\n{more.get(site, '')}"
+        more = at_the_source if site == THREE[0] else ""
+        return f"{links(site, text)}\n[relay]\ncapacity_bits = {capacity_bits}\n{more}"
 
     return edit
 
@@ -229,4 +232,6 @@ def _asking(caller: Caller, request: bytes) -> Callable[[], Awaitable[float]]:
 async def _until_reached(sites: Sites, caller: Caller) -> None:
     """Wait until the first site knows the ways to all others."""
     for site in sites.network.sites[1:]:
+        sites.nodes.check()
         await until_served(caller, get(f"/api/v1/keys/{sae_of(site)}/status"))
+    sites.nodes.check()
