@@ -62,6 +62,18 @@ def test_slaves_at_all_sites_get_the_same_keys_once_each(
     assert repeated_bytes(ring.keys) == []
 
 
+def test_what_is_demanded_is_demanded_of_every_way(ring: RunningNetwork) -> None:
+    ring.until_keys((ALICE, BOB), (ALICE, DAVE), (BOB, CAROL), (CAROL, DAVE))
+    before = ring.settled()
+    unmet = ask(ring, ALICE, (BOB, CAROL), extension_mandatory=[{"qss_direct_only": True}])
+    assert (unmet.status, unmet.message) == (400, UNMET)
+    assert ring.settled() == before
+    for extension in ({"qss_direct_only": True}, {"qss_hybrid": "ml-kem-768"}):
+        got = ask(ring, ALICE, (BOB, DAVE), extension_mandatory=[extension]).keys
+        for slave in (BOB, DAVE):
+            assert ring.take(slave, ALICE, got).keys == got
+
+
 def test_a_repeat_under_a_name_gets_the_same_keys_also_after_a_crash(ring: RunningNetwork) -> None:
     name = str(uuid.uuid4())
     first = ask(ring, ALICE, (BOB, CAROL), name, number=3)
@@ -96,18 +108,7 @@ def test_keys_that_wait_outlive_their_sites(ring: RunningNetwork, restarted: Qks
     ring.until_ready(restarted)
     for slave in (BOB, DAVE):
         assert taken_in_time(ring, slave, got).keys == got
-
-
-def test_what_is_demanded_is_demanded_of_every_way(ring: RunningNetwork) -> None:
-    ring.until_keys((ALICE, BOB), (ALICE, DAVE), (BOB, CAROL), (CAROL, DAVE))
-    before = ring.settled()
-    unmet = ask(ring, ALICE, (BOB, CAROL), extension_mandatory=[{"qss_direct_only": True}])
-    assert (unmet.status, unmet.message) == (400, UNMET)
-    assert ring.settled() == before
-    for extension in ({"qss_direct_only": True}, {"qss_hybrid": "ml-kem-768"}):
-        got = ask(ring, ALICE, (BOB, DAVE), extension_mandatory=[extension]).keys
-        for slave in (BOB, DAVE):
-            assert ring.take(slave, ALICE, got).keys == got
+    ring.until(lambda: ask(ring, ALICE, (BOB, DAVE)).status == 200, "the masters' homes")
 
 
 @pytest.mark.parametrize("recalls_at", [A, B, D])

@@ -131,7 +131,8 @@ class Scenario:
         master = chance.choice(list(world.homes))
         site = world.sites[world.homes[master]]
         peer = chance.choice(site.neighbours)
-        there = [sae for sae, home in world.homes.items() if home == peer]
+        peers = site.neighbours if chance.random() < 0.3 else (peer,)  # slaves at several sites, where there are any
+        there = [sae for sae, home in world.homes.items() if home in peers]
         slaves = tuple(chance.sample(there, chance.randint(1, len(there))))
         name = self._name() if chance.random() < 0.5 else None
         request = KeyRequest(chance.randint(1, 4), chance.choice((64, 128, 256, 1024)), slaves[1:], name=name)

@@ -41,6 +41,8 @@ CONVERSATIONS = (
     Conversation(BELLA, (CHRIS, CAROL), BOB),
     Conversation(CAROL, (BOB,), BELLA),
     Conversation(CHRIS, (BOB, BELLA), CAROL),
+    Conversation(BOB, (ALICE, CAROL), BELLA),
+    Conversation(BELLA, (CHRIS, ALICE, CAROL), BOB),
 )
 DIRECTIONS = tuple((one, other) for pair in LINKS for one, other in (pair, pair[::-1]))
 
