@@ -197,11 +197,11 @@ class FarStreams:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def link(self, peer: QksId) -> LinkRunner:
-        """As `qss.runtime.key_server.EndToEnd.link`."""
+        """As `qss.runtime.end_to_end.EndToEnd.link`."""
         return self._site.link_to(peer)
 
     async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
-        """As `qss.runtime.key_server.EndToEnd.filled`."""
+        """As `qss.runtime.end_to_end.EndToEnd.filled`."""
         if length > self._capacity_bytes:
             raise LimitReached(
                 f"{8 * length} bits were asked for, and a stream over repeaters holds {8 * self._capacity_bytes}; "
