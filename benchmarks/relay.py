@@ -43,8 +43,8 @@ LEAST_BITS = 65_536
 """As much is held ready of a stream in use, however little is used; with this capacity it is never more."""
 
 LARGEST_BITS = 1 << 40
-BULK_BITS = 1_000_000_000
-BULK_PATIENCE_S = 60.0
+BULK_BITS = 600_000_000
+BULK_PATIENCE_S = 120.0
 
 KEY_BITS = 256
 LARGE_BITS = 8192
@@ -169,7 +169,7 @@ async def bulk() -> AsyncIterator[Line]:
     first, _, last = THREE
     always = f'[[relay.warm]]\nsite = "{last}"\nbits = {LARGEST_BITS}\n'
     edit = _relaying(LARGEST_BITS, {first: always})
-    async with line_of(len(THREE), edit, lambda network: fill(network, 2 * BULK_BITS)) as sites:
+    async with line_of(len(THREE), edit, lambda network: fill(network, BULK_BITS * 4 // 3)) as sites:
         begun = await _until_filled(sites, 1)
         began, before = time.monotonic(), begun
         after = await _until_filled(sites, before + BULK_BITS)
