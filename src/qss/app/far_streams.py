@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -159,7 +160,8 @@ class FarStreams:
         self._defect = defect
         self._clock = clock
         self._entropy = entropy
-        self._suspects = Suspects(here)
+        self._suspects: defaultdict[QksId, Suspects] = defaultdict(lambda: Suspects(here))
+        """By the far site: that its blocks differ is what it says itself, and concerns no stream with others."""
         self._streams: dict[tuple[QksId, PairId], FarStream] = {}
         self._connecting: set[QksId] = set()
         self._telling = Telling()
@@ -284,7 +286,7 @@ class FarStreams:
             ends,
             self._relaying,
             lambda: self._table.graph,
-            self._suspects,
+            self._suspects[ends.peer],
             stream.warmth,
             stream,
             self._clock,
