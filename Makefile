@@ -9,11 +9,11 @@ STAMP := .venv/set-up
 KILLS ?= 20
 
 help:
-	@echo 'make demo    three sites on this machine deliver keys; ARGS="--once --json" passes arguments on'
+	@echo 'make demo    four sites on this machine deliver keys; ARGS="--once --json" passes arguments on'
 	@echo 'make test    lint, then all tests; names at its end what this machine could not run'
 	@echo 'make lint    formatting, style, types and import contracts'
 	@echo 'make scenarios   simulated sites under faults; ARGS="--seconds 3600" or ARGS="--seed 7"'
-	@echo 'make torture     real sites under kill -9 and network faults; KILLS=200 for a release, ARGS="--seed 7" to break the same things again, ARGS=--split to kill modules too'
+	@echo 'make torture     real sites under kill -9 and network faults; KILLS=200 for a release, ARGS="--seed 7" to break the same things again, ARGS=--split to kill modules too, ARGS="--topology ring5" for keys over repeaters'
 	@echo 'make fuzz    decoders under made-up input; ARGS="etsi004 --seconds 600"'
 	@echo 'make bench   the benchmarks; ARGS="..." passes arguments on'
 

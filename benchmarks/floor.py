@@ -14,10 +14,12 @@ import asyncio
 import itertools
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import apsw
 from aiohttp import web
@@ -107,6 +109,26 @@ async def near(folder: Path, port: int, size: int) -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=for_applications)
     await _serve(server)
     hearing.cancel()
+
+
+class Hop:
+    """A site's kept connection to `far`: what a hop cannot do without is one round trip and one commit."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def to(cls, folder: Path, port: int) -> Self:
+        """Connect."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=contexts(folder, 0)[1], server_hostname=""))
+
+    async def timed(self) -> float:
+        """Have a row made durable there; return the milliseconds until that was said."""
+        began = time.perf_counter()
+        self._writer.write(bytes(8))
+        await self._reader.readexactly(8)
+        return 1000 * (time.perf_counter() - began)
 
 
 async def constant(folder: Path, size: int) -> None:

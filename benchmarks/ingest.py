@@ -51,9 +51,9 @@ async def ingest() -> AsyncIterator[Line]:
     mbit_s = (after - before) / (ended - began) / 1e6
     yield Line("ingest_mbit_s", mbit_s, "Mbit/s", ">= 115.8")
     yield Line("ingest_getkey_served", sum(served) / (ended - began), "1/s", ">= 49")
-    bare = await _bare()
-    yield Line("ingest_bare_mbit_s", bare, "Mbit/s")
-    yield Line("ingest_ratio", mbit_s / bare, "x", ">= 0.25")
+    by_hand = await bare()
+    yield Line("ingest_bare_mbit_s", by_hand, "Mbit/s")
+    yield Line("ingest_ratio", mbit_s / by_hand, "x", ">= 0.25")
 
 
 async def _durable(sites: Sites) -> int:
@@ -75,7 +75,7 @@ async def _ask(caller: Caller) -> int:
         return answered
 
 
-async def _bare() -> float:
+async def bare() -> float:
     """Return what each of two bare writers, which run at the same time, makes durable, in Mbit/s."""
     with tempfile.TemporaryDirectory(prefix="qss-bench-") as folder:
         writers = [

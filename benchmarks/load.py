@@ -15,7 +15,7 @@ from typing import Self
 
 from benchmarks.namespaces import Namespace
 
-from qss.cli.demo.network import HOMES, Network
+from qss.cli.demo.network import Network
 from qss.model.identifiers import SaeId
 from qss.pki.contexts import application_context
 
@@ -36,7 +36,7 @@ class Target:
         """Return the SAE's own key server, or another server of the network on `port`."""
         pair = network.pki.sae(sae)
         context = application_context(pair.certificate, pair.key, network.pki.authority.certificate)
-        return cls(port or network.ports[HOMES[sae]].northbound, context)
+        return cls(port or network.ports[network.homes[sae]].northbound, context)
 
 
 class Refused(Exception):

@@ -30,18 +30,19 @@ _SLOW = link_of(50_000, 1 << 40)
 
 
 def fill(network: Network, bits: int) -> None:
-    """Put so much key of one stream into the stores of both sites, through the barrier, as a link would have."""
-    for site, peer in ((A, B), (B, A)):
-        asyncio.run(_fill(network, site, peer, bits // 8))
+    """Put so much key of one stream for each link into both ends' stores, through the barrier, as a link would have."""
+    for number, (one, other) in enumerate(network.links):
+        for site, peer in ((one, other), (other, one)):
+            asyncio.run(_fill(network, site, peer, bits // 8, number))
 
 
-async def _fill(network: Network, site: QksId, peer: QksId, length: int) -> None:
+async def _fill(network: Network, site: QksId, peer: QksId, length: int, number: int) -> None:
     configuration = load(network.configuration(site))
     store = await open_store(configuration.site.data, site, keyring_of(configuration.keyring))
     fence = (await store.start()).incarnation
-    stream, same = StreamId(b"\x5a" * 16), random.Random(1)
+    stream, same = StreamId(b"\x5a" * 15 + bytes([number])), random.Random(number)
     record = StreamRecord(stream, peer, 1024, version=1, mark=length, closed=True, opened_at=time.time())
-    number = await store.commit([PutStream(record)], fence)
+    commit = await store.commit([PutStream(record)], fence)
     at = 0
     while at < length:
         batch: list[SealedChange] = []
@@ -49,9 +50,9 @@ async def _fill(network: Network, site: QksId, peer: QksId, length: int) -> None
             piece = same.randbytes(min(_PIECE_BYTES, length - at))
             batch.append(PutKey(stream, at, KeyMaterial(piece)))
             at += len(piece)
-        number = await store.commit(batch, fence)
+        commit = await store.commit(batch, fence)
     await store.close()
-    anchor_of(configuration.site).write(number)
+    anchor_of(configuration.site).write(commit)
 
 
 async def start(sites: Sites) -> float:

@@ -144,7 +144,7 @@ def test_query_that_cannot_be_met(network: RunningNetwork, query: str, message: 
         (f"/api/v1/keys/{ALICE}/enc_keys", ()),
         (f"/api/v1/keys/{UNKNOWN}/enc_keys", ()),
         (f"/api/v1/keys/{UNKNOWN}/status", ()),
-        (f"/api/v1/keys/{CAROL}/enc_keys", ()),
+        (f"/api/v1/keys/{ALICE}/enc_keys?number=2", ()),
         (f"/api/v1/keys/../keys/{BOB}/enc_keys", ()),
         (ENC, ("--request", "DELETE")),
         (ENC, ("--request", "PUT", "--data", "{}")),

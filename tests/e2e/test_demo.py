@@ -80,9 +80,10 @@ def demo(folder: Path, *options: str) -> Iterator[Demo]:
     ("moment", "signum"),
     [
         ("making a certificate authority", signal.SIGTERM),
-        ("starting three nodes", signal.SIGINT),
+        ("starting four nodes", signal.SIGINT),
         ("gathering key", signal.SIGTERM),
-        ("one key for", signal.SIGINT),
+        ("one key", signal.SIGINT),
+        ("stopping repeater", signal.SIGTERM),
     ],
 )
 def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, moment: str, signum: int) -> None:
@@ -96,22 +97,26 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, moment: str, signum
 def test_modules_can_be_processes_of_their_own_and_both_ends_get_the_same(tmp_path: Path) -> None:
     with demo(tmp_path, "--once", "--split", "--json") as running:
         running.until("gathering key")
-        assert len(processes_of(tmp_path)) == 7
+        assert len(processes_of(tmp_path)) == 12
         assert running.process.wait(2 * PATIENCE_S) == 0, running.err
         said = json.loads(running.out)
         assert said["ok"]
         assert all(delivery["match"] for delivery in said["deliveries"])
-        assert {route["SAE_ID"]: (route["next_hop"], route["dest"], route["length"]) for route in said["routes"]} == {
-            "sae:alice": ("A", "A", 0), "sae:bob": ("B", "B", 1), "sae:bella": ("B", "B", 1),
-            "sae:carol": ("B", "C", 2), "sae:chris": ("B", "C", 2),
+        relayed = [one["over"] for one in said["deliveries"] if (one["from"], one["to"]) == ("A", "C")]
+        assert relayed == ["B or D", "B or D", "B and D", "B or D", "B"]
+        assert all(one["over"] == "link" for one in said["deliveries"] if (one["from"], one["to"]) != ("A", "C"))
+        assert {route["SAE_ID"]: (route["dest"], route["length"]) for route in said["routes"]} == {
+            "sae:alice": ("A", 0), "sae:bob": ("B", 1), "sae:bella": ("B", 1), "sae:carol": ("C", 2),
+            "sae:chris": ("C", 2),
         }  # fmt: skip
+        assert "stopping repeater D" in running.err
         running.must_leave_nothing()
 
 
 def test_the_commands_that_it_prints_work_as_they_are(tmp_path: Path) -> None:
     with demo(tmp_path) as running:
         running.until("Ctrl-C ends the sites")
-        assert len(processes_of(tmp_path)) == 3
+        assert len(processes_of(tmp_path)) == 4
         lines = running.out.splitlines()
         (folder,) = [line for line in lines if line.startswith("cd ")]
         status, get, take = [f"{folder} && {line}" for line in lines if line.startswith("curl ")]

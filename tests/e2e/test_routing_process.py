@@ -15,7 +15,7 @@ import pytest
 
 from qss.cli.demo.network import Network, _free_ports
 from qss.model.identifiers import QksId
-from support.network import ALICE, BOB, SITES, A, B, C, RunningNetwork, qss, running_network
+from support.network import ALICE, BOB, LINKS, SITES, A, B, C, RunningNetwork, qss, running_network
 
 ROUTING, ADMIN = range(2)
 
@@ -131,7 +131,7 @@ def test_a_module_that_no_key_server_has_told_anything_says_nothing(tmp_path: Pa
 def test_a_configuration_that_cannot_be_used_is_told(tmp_path: Path, edit, told: str) -> None:
     import asyncio
 
-    network = Network(tmp_path)
+    network = Network(tmp_path, links=LINKS)
     asyncio.run(network.build(lambda _: None))
     path = configured(network, [21, 22])
     path.write_text(edit(path.read_text("utf-8").replace(":21", ":2").replace(":22", ":3")), "utf-8")

@@ -16,7 +16,7 @@ import pytest
 
 from qss.adapters.keyrings.key_file import make_key_file
 from qss.cli.demo.network import Network
-from support.network import ALICE, BOB, A, RunningNetwork, qss, traces_in
+from support.network import ALICE, BOB, LINKS, A, RunningNetwork, qss, traces_in
 
 PASSPHRASE, OTHER_PASSPHRASE = "a passphrase for tests", "another one of twelve"
 
@@ -69,7 +69,7 @@ CASES = {
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[int, str, str, str]]]:
     """Start a node for each case, all at the same time: exit status, stdout, stderr, the configuration's name."""
     folder = tmp_path_factory.mktemp("start")
-    network = Network(folder)
+    network = Network(folder, links=LINKS)
     asyncio.run(network.build(lambda _: None))
     make_key_file(folder / "other.master")
     shutil.copy(folder / "A.master", folder / "open.master")

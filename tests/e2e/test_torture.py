@@ -16,12 +16,13 @@ from qss.cli.demo.nodes import Nodes
 from qss.model.identifiers import QksId
 from support.processes import processes_of
 from torture import __main__ as command
-from torture.log import GOT, Asked, Ended, Entry, Fault, Fetching, read
+from torture.log import GOT, Asked, Ended, Entry, Fault, Fetching, Looked, read
 from torture.runs import DELIVERIES, run
 
 TESTS = Path(__file__).parents[1]
 KILLS = int(os.environ.get("KILLS") or "20")
 SPLIT_KILLS = 8
+AFAR_KILLS = 6
 PATIENCE_S = 60.0
 INTERRUPTED = 130
 
@@ -52,6 +53,19 @@ async def test_no_invariant_breaks_when_modules_are_killed_too(tmp_path: Path) -
     assert not outcome.violations, f"{outcome}; its logs are in {tmp_path}: {outcome.violations[:20]}"
     assert outcome.kills == SPLIT_KILLS
     assert outcome.deliveries > 50 * SPLIT_KILLS
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("topology", ["line5", "ring5"])
+async def test_no_invariant_breaks_when_repeaters_are_killed(tmp_path: Path, topology: str) -> None:
+    seed = time.time_ns() // 1_000_000
+    outcome = await run(tmp_path, AFAR_KILLS, seed, say=print, topology=topology)
+    assert not outcome.violations, f"{outcome}; its logs are in {tmp_path}: {outcome.violations[:20]}"
+    assert outcome.kills == AFAR_KILLS
+    assert outcome.deliveries > 100 * AFAR_KILLS
+    far = [entry for entry in read(tmp_path / DELIVERIES) if isinstance(entry, Looked) and entry.final and entry.far]
+    assert all(any(stream.delivered for stream in entry.streams) for entry in far)
+    assert far
     assert processes_of(tmp_path) == []
 
 

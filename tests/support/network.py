@@ -1,5 +1,5 @@
-"""A network of real nodes for tests: the demo's files and processes, applications that ask with curl, and a look from
-outside at what came of it.
+"""A network of real nodes for tests: the demo's kind of files and processes, applications that ask with curl, and a
+look from outside at what came of it.
 
 `RunningNetwork.keys` remembers every key that anybody was given. When a network ends, its logs must hold none of them,
 and no traceback.
@@ -24,13 +24,16 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-from qss.cli.demo.network import HOMES, LINKS, SITES, Network
+from qss.cli.demo.network import HOMES, A, B, C, Network
 from qss.cli.demo.nodes import Name, NodeFailed, Nodes
 from qss.model.identifiers import QksId, SaeId
 from qss.pki.folder import Pair
 from support.gaps import gap
 
-A, B, C = SITES
+SITES = (A, B, C)
+LINKS = ((A, B), (B, C))
+"""The network of most tests, a row: the demo's ring without D."""
+
 ALICE, BOB, BELLA, CAROL, CHRIS = HOMES
 
 SLASHED = SaeId("sae:lab/bob")
@@ -282,7 +285,7 @@ def running_network(
     links: tuple[tuple[QksId, QksId], ...] = LINKS,
     homes: Mapping[SaeId, QksId] = HOMES,
 ) -> Iterator[RunningNetwork]:
-    """Run the demo's network or another one, of which only `sites`, with each site's file as `edit` leaves it.
+    """Run the row of three or another network, of which only `sites`, with each site's file as `edit` leaves it.
 
     Modules of the sites in `split` are processes of their own.
     """

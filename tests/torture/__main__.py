@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torture.runs import run
+from torture.topologies import TOPOLOGIES
 
 _INTERRUPTED = 130
 _MOST_SHOWN = 20
@@ -28,11 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--split", action="store_true", help="run QKD modules as processes of their own, and kill them too"
     )
+    parser.add_argument(
+        "--topology", choices=TOPOLOGIES, default="row3", help="which network, of so many sites (default: row3)"
+    )
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="qss-torture-"))
     status = 1
     try:
-        status = asyncio.run(_main(folder, options.kills, options.seed, split=options.split))
+        status = asyncio.run(_main(folder, options))
     finally:
         if status in (0, _INTERRUPTED):
             shutil.rmtree(folder)
@@ -41,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-async def _main(folder: Path, kills: int, seed: int, *, split: bool) -> int:
+async def _main(folder: Path, options: argparse.Namespace) -> int:
     task = asyncio.current_task()
     assert task is not None
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
     try:
-        outcome = await run(folder, kills, seed, _say, split=split)
+        outcome = await run(folder, options.kills, options.seed, _say, split=options.split, topology=options.topology)
     except asyncio.CancelledError:
         return _INTERRUPTED
     for violation in outcome.violations[:_MOST_SHOWN]:

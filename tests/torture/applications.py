@@ -45,6 +45,8 @@ class Conversation:
     master: SaeId
     slaves: tuple[SaeId, ...]
     stranger: SaeId
+    wishes: tuple[tuple[str, object], ...] = ()
+    """Optional extensions of half of what the master asks."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Question:
     number: int
     size: int
     name: Name | None
+    wishes: tuple[tuple[str, object], ...] = ()
 
 
 class Applications:
@@ -109,7 +112,8 @@ class Applications:
 
     def _question(self, conversation: Conversation) -> Question:
         number, size = self._chance.randint(1, MOST_KEYS), self._chance.choice(SIZES)
-        return Question(conversation.master, conversation.slaves, number, size, drawn_name(self._chance))
+        name, wishes = drawn_name(self._chance), self._chance.choice(((), conversation.wishes))
+        return Question(conversation.master, conversation.slaves, number, size, name, wishes)
 
     def _promises(self, conversation: Conversation, key_ids: tuple[KeyId, ...]) -> Iterator[Promise]:
         """Yield what is to be fetched now: not all that there is, not always once, not always by those who should."""
@@ -161,7 +165,9 @@ class Applications:
             Asked(ask, question.master, question.slaves, question.number, question.size, name.text if name else "")
         )
         in_body = self._place(name)
-        asking = self._clients[question.master].get_keys(first, question.number, question.size, others, name=in_body)
+        asking = self._clients[question.master].get_keys(
+            first, question.number, question.size, others, extension_optional=question.wishes, name=in_body
+        )
         return await self._exchange(ask, question.master, asking)
 
     async def _fetch(self, promise: Promise) -> Ended:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from qss.model.identifiers import QksId, SaeId
 from qss.wire.status import PAST, StreamBalance
@@ -18,6 +19,14 @@ WINDOW_BYTES = 8
 """Two keys that have so many bytes in a row in common share bits of a key stream."""
 
 _PASSES = 16
+
+_UNKNOWN = "is not known here"
+
+_INSTEAD_OF_RELAYED = ("abandoned", "skipped", "refused", "closed")
+"""Why an end burned what the other one relayed: it had not got so far."""
+
+_TAG_KEY_BITS = 256
+"""What the tag takes with which keys come to a further site."""
 
 Party = tuple[str, SaeId]
 """A key ID, and who has it or wants it."""
@@ -92,9 +101,11 @@ def violations(record: Record, homes: Mapping[SaeId, QksId]) -> list[str]:
         *_repeats(record),
         *_reuse(record.keys),
         *_all_or_nothing(record),
-        *_refusals(record),
+        *_refusals(record, homes),
         *_balance(record.looks),
         *_both_ends(record.looks),
+        *_relayed_alike(record.looks),
+        *_relayed_enough(record.looks),
         *_books(record, homes),
     ]
 
@@ -165,11 +176,13 @@ def _all_or_nothing(record: Record) -> Iterator[str]:
             yield f"ask {ask}: {fetch.sae} was to get {len(due)} keys and got {len(got)}, or others"
 
 
-def _refusals(record: Record) -> Iterator[str]:
+def _refusals(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
     """A right question is answered with keys or 503; a key that was promised can be had until it was.
 
-    A repeat is no second question: what its own name was answered with before is no reason to refuse it.
+    A repeat is no second question: what its own name was answered with before is no reason to refuse it. A site that
+    has just started, and is cut off from the rest, knows nothing of SAEs at far sites, and may take them for wrong.
     """
+    far = {(look.site, look.peer) for look in record.looks if look.far}
     tries: dict[Party, list[int]] = defaultdict(list)
     """Fetches that gave a key to a slave, or may have."""
     for ask, fetch in record.fetches.items():
@@ -182,6 +195,8 @@ def _refusals(record: Record) -> Iterator[str]:
         if end.outcome != REFUSED or end.status == 503:
             continue
         if ask in record.asked:
+            if _UNKNOWN in end.message and (homes[record.asked[ask].master], homes[record.asked[ask].slaves[0]]) in far:
+                continue
             yield f"ask {ask}: {record.asked[ask].master} was refused with status {end.status}: {end.message}"
             continue
         fetch = record.fetches[ask]
@@ -233,12 +248,41 @@ def _agree(here: StreamBalance | None, there: StreamBalance | None) -> bool:
     return left == left_there or (used == used_there and used is not None)
 
 
+def _relayed_alike(looks: Iterable[Looked]) -> Iterator[str]:
+    """At rest, what one end of a link relayed the other end relayed too, or burned for a reason that explains that."""
+    final = {(look.site, look.peer): look for look in looks if look.final}
+    for (site, peer), look in final.items():
+        there = final.get((peer, site))
+        missing = _sum(look.streams, "relayed") - (_sum(there.streams, "relayed") if there else 0)
+        explained = sum(there.burned.get(reason, 0) for reason in _INSTEAD_OF_RELAYED) if there else 0
+        if missing > explained:
+            yield f"{site} relayed {missing} bits with {peer}, which neither relayed nor gave them up"
+
+
+def _relayed_enough(looks: Iterable[Looked]) -> Iterator[str]:
+    """At rest, a site has no more bits of end-to-end streams than its own links have relayed."""
+    relayed, held = defaultdict[QksId, int](int), defaultdict[QksId, int](int)
+    for look in looks:
+        if look.final:
+            relayed[look.site] += _sum(look.streams, "relayed")
+            held[look.site] += _sum([one for one in look.streams if look.far or one.policy], "ingested")
+    for site, bits in held.items():
+        if bits > relayed[site]:
+            yield f"{site} has {bits} bits of end-to-end streams, and its links relayed {relayed[site]}"
+
+
 def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
     """At rest, what a site says it gave out is what its applications got, and at most what else they may have got."""
     promised: dict[frozenset[QksId], int] = defaultdict(int)
     for key_id, origin in record.origin.items():
-        promised[_link(origin, homes)] += 8 * len(record.keys[key_id])
+        for site in _sites(origin, homes):
+            promised[frozenset((homes[origin.master], site))] += 8 * len(record.keys[key_id])
     most = _most_delivered(record, homes)
+    told = {(look.site, look.peer) for look in record.looks if look.final}
+    for ends in promised if told else ():
+        for site, peer in permutations(ends):
+            if (site, peer) not in told:
+                yield f"{site} tells nothing of {peer}, with which keys were promised"
     for look in record.looks:
         if not look.final:
             continue
@@ -251,23 +295,31 @@ def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
 
 
 def _most_delivered(record: Record, homes: Mapping[SaeId, QksId]) -> Mapping[tuple[QksId, QksId], int]:
-    """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves."""
+    """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves.
+
+    What came to a second or third site of an ask had a tag, whose key counts as delivered whatever became of the ask.
+    """
     most: dict[tuple[QksId, QksId], int] = defaultdict(int)
     answered = {record.under[ask]: one for ask, one in record.asked.items() if record.outcome(ask) in (GOT, LOST)}
     for one in answered.values():
-        most[homes[one.master], homes[one.slaves[0]]] += one.number * one.size
-    fetched: set[str] = set()
+        for place, site in enumerate(_sites(one, homes)):
+            most[homes[one.master], site] += one.number * one.size + (_TAG_KEY_BITS if place else 0)
+    for one in record.asked.values():
+        for site in _sites(one, homes)[1:]:
+            most[site, homes[one.master]] += _TAG_KEY_BITS
+    fetched: set[tuple[str, QksId]] = set()
     for ask, fetch in record.fetches.items():
         if record.outcome(ask) in (GOT, LOST):
-            fetched.update(fetch.key_ids)
-    for key_id in fetched & record.origin.keys():
-        origin = record.origin[key_id]
-        most[homes[origin.slaves[0]], homes[origin.master]] += 8 * len(record.keys[key_id])
+            fetched.update((key_id, homes[fetch.sae]) for key_id in fetch.key_ids)
+    for key_id, site in fetched:
+        if key_id in record.origin:
+            most[site, homes[record.origin[key_id].master]] += 8 * len(record.keys[key_id])
     return most
 
 
-def _link(origin: Asked, homes: Mapping[SaeId, QksId]) -> frozenset[QksId]:
-    return frozenset((homes[origin.master], homes[origin.slaves[0]]))
+def _sites(origin: Asked, homes: Mapping[SaeId, QksId]) -> tuple[QksId, ...]:
+    """Return the sites of the slaves, that of the first one first."""
+    return tuple(dict.fromkeys(homes[slave] for slave in origin.slaves))
 
 
 def _sum(streams: Iterable[StreamBalance], state: str) -> int:

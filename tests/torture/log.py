@@ -61,13 +61,14 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class Looked(msgspec.Struct, frozen=True, tag="looked"):
-    """What a site tells of one link; `burned` by reason. `final`: everything has come to rest."""
+    """What a site tells of one link, or of a far site; `burned` by reason. `final`: everything has come to rest."""
 
     site: QksId
     peer: QksId
     streams: tuple[StreamBalance, ...]
     burned: Mapping[str, int]
     final: bool = False
+    far: bool = False
 
 
 class Fault(msgspec.Struct, frozen=True, tag="fault"):

@@ -39,7 +39,7 @@ class Storm:
     """Something befalls a road, some seconds after the one before."""
 
     after_s: float
-    road: tuple[QksId, QksId]
+    road: tuple[QksId, ...]
     what: str
     lasts_s: float
 
@@ -57,7 +57,7 @@ def blows(seed: int, processes: Sequence[Name], kills: int) -> Iterator[Blow]:
         yield blow
 
 
-def storms(seed: int, roads: Sequence[tuple[QksId, QksId]]) -> Iterator[Storm]:
+def storms(seed: int, roads: Sequence[tuple[QksId, ...]]) -> Iterator[Storm]:
     """Yield storms without end."""
     chance = Random(f"storms {seed}")
     while True:

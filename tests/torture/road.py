@@ -19,8 +19,8 @@ _PIECE_BYTES = 16_384
 class Road:
     """Each end, and each module that is called over the road, has a door of its own. Use it as `async with`."""
 
-    def __init__(self, ends: tuple[QksId, QksId], listeners: dict[Name, tuple[str, int]]) -> None:
-        """`listeners` says where each of them listens."""
+    def __init__(self, ends: tuple[QksId, ...], listeners: dict[Name, tuple[str, int]]) -> None:
+        """`listeners` says where each of them listens. A road with one end is where everybody calls that site."""
         self.ends = ends
         self._listeners = listeners
         self._doors: dict[Name, asyncio.Server] = {}

@@ -1,4 +1,4 @@
-"""One run: three real sites, the roads between them, and applications at each.
+"""One run: real sites, the roads between them, and applications.
 
 Things break at random until enough nodes were killed; then all is mended, must work again, and comes to rest; then the
 checker reads the log.
@@ -11,38 +11,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from qss.cli.demo.network import HOMES, LINKS, SITES, Network
+from qss.cli.demo.network import Network
 from qss.cli.demo.nodes import Name, NodeFailed, Nodes, running_nodes
 from qss.model.errors import QssError
 from qss.model.identifiers import QksId
 from support.network import traces_in
-from torture.applications import Applications, Conversation
+from torture.applications import Applications
 from torture.checker import gather, violations
 from torture.log import Broken, Fault, Log, read
 from torture.plan import CLOSE, CUT, STALL, TEAR, Blow, blows, storms
 from torture.road import Road
-from torture.sites import clients_of, rewire, road_between
+from torture.sites import clients_of, far_road_to, rewire, road_between
+from torture.topologies import TOPOLOGIES, Topology
 from torture.watchtower import Watchtower
-
-ALICE, BOB, BELLA, CAROL, CHRIS = HOMES
-
-CONVERSATIONS = (
-    Conversation(ALICE, (BOB,), BELLA),
-    Conversation(ALICE, (BELLA, BOB), CAROL),
-    Conversation(BOB, (ALICE,), BELLA),
-    Conversation(BELLA, (ALICE,), BOB),
-    Conversation(BOB, (CAROL,), CHRIS),
-    Conversation(BELLA, (CHRIS, CAROL), BOB),
-    Conversation(CAROL, (BOB,), BELLA),
-    Conversation(CHRIS, (BOB, BELLA), CAROL),
-)
-DIRECTIONS = tuple((one, other) for pair in LINKS for one, other in (pair, pair[::-1]))
 
 DELIVERIES = "deliveries.jsonl"
 """The log's name in the run's folder."""
@@ -80,28 +67,34 @@ class Outcome:
         )
 
 
-async def run(folder: Path, kills: int, seed: int, say: Callable[[str], None], *, split: bool = False) -> Outcome:
+async def run(
+    folder: Path, kills: int, seed: int, say: Callable[[str], None], *, split: bool = False, topology: str = "row3"
+) -> Outcome:
     """Run in `folder`, which is empty; `say` hears how it goes. What is wrong stands in the outcome.
 
     With `split`, modules are processes of their own, and killed like nodes.
     """
     began = time.monotonic()
-    network = Network(folder, split)
+    plan = TOPOLOGIES[topology]
+    network = Network(folder, split, plan.links, plan.homes)
     await network.build(lambda _: None)
     async with AsyncExitStack() as stack:
-        roads = [await stack.enter_async_context(road_between(network, ends)) for ends in LINKS]
-        rewire(network, roads)
+        roads = [await stack.enter_async_context(road_between(network, ends)) for ends in plan.links]
+        afar = [far_road_to(network, site) for site in network.sites if plan.has_far_sites]
+        afar = [await stack.enter_async_context(road) for road in afar]
+        rewire(network, roads, afar)
         log = stack.enter_context(Log(folder / DELIVERIES))
         say(f"seed {seed}, {kills} kills; everything is in {folder}")
         nodes = await stack.enter_async_context(running_nodes(network))
         clients = await stack.enter_async_context(clients_of(network))
         watchtower = await stack.enter_async_context(Watchtower(network))
-        applications = Applications(clients, HOMES, log, Random(f"asks {seed}"))
-        one = Run(seed, kills, network, nodes, roads, log, applications, watchtower, say)
+        applications = Applications(clients, plan.homes, log, Random(f"asks {seed}"))
+        one = Run(seed, kills, plan, network, nodes, [*roads, *afar], log, applications, watchtower, say)
         await one.run()
         assert all(road.connections for road in roads), "the sites do not call each other over the roads"
+        assert not afar or any(road.connections for road in afar), "far sites do not call each other over the roads"
     record = gather(read(folder / DELIVERIES))
-    found = [*violations(record, HOMES), *_in_logs(network, nodes, list(record.keys.values()))]
+    found = [*violations(record, plan.homes), *_in_logs(network, nodes, list(record.keys.values()))]
     deliveries = sum(1 for _ in record.deliveries)
     return Outcome(seed, deliveries, one.kills, one.faults, tuple(found), time.monotonic() - began)
 
@@ -113,6 +106,7 @@ class Run:
         self,
         seed: int,
         kills: int,
+        topology: Topology,
         network: Network,
         nodes: Nodes,
         roads: Sequence[Road],
@@ -123,6 +117,7 @@ class Run:
     ) -> None:
         self._seed = seed
         self._planned = kills
+        self._topology = topology
         self._network = network
         self._nodes = nodes
         self._roads = {road.ends: road for road in roads}
@@ -137,9 +132,10 @@ class Run:
         """Run to the end. What must not be goes to the log, and ends it."""
         try:
             async with asyncio.TaskGroup() as group:
-                asking = [group.create_task(self._applications.converse(one)) for one in CONVERSATIONS]
                 watching = [group.create_task(self._watch()), group.create_task(self._look_on())]
-                await self._until_served(DIRECTIONS, "at the start")
+                await self._until(self._watchtower.all_are_known, "a site does not know all applications")
+                asking = [group.create_task(self._applications.converse(one)) for one in self._topology.conversations]
+                await self._until_served(self._topology.directions, "at the start")
                 storming = group.create_task(self._storm())
                 for blow in blows(self._seed, self._network.processes, self._planned):
                     await self._strike(blow)
@@ -147,8 +143,8 @@ class Run:
                 self._say("all is mended")
                 for road in self._roads.values():
                     road.mend()
-                await self._until_served(DIRECTIONS, "at the end, with everything mended")
-                await self._until_modules_run()
+                await self._until_served(self._topology.directions, "at the end, with everything mended")
+                await self._until(self._watchtower.modules_run, "a device pair has no key stream after all is mended")
                 self._applications.stop()
                 await self._rest(asking)
                 for task in watching:
@@ -179,7 +175,7 @@ class Run:
         for module in self._network.modules:
             if victim == module.name:
                 return (module.site, module.peer), (module.peer, module.site)
-        return tuple(direction for direction in DIRECTIONS if victim in direction)
+        return tuple(direction for direction in self._topology.directions if victim in direction)
 
     async def _kill(self, *victims: Name) -> None:
         for victim in victims:
@@ -193,7 +189,7 @@ class Run:
             await self._nodes.start(victim)
 
     async def _storm(self) -> None:
-        for storm in storms(self._seed, LINKS):
+        for storm in storms(self._seed, list(self._roads)):
             await asyncio.sleep(storm.after_s)
             road = self._roads[storm.road]
             self._log.write(Fault(f"{storm.what} {'-'.join(storm.road)} for {storm.lasts_s:.1f} s"))
@@ -217,12 +213,12 @@ class Run:
                 raise GivenUp(f"no key for {RECOVERY_S:g} s {when}: {rest}")
             await asyncio.sleep(_POLL_S)
 
-    async def _until_modules_run(self) -> None:
-        """Wait until each device pair has a key stream at both ends."""
+    async def _until(self, so: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+        """Wait until something is so."""
         deadline = time.monotonic() + RECOVERY_S
-        while not await self._watchtower.modules_run():
+        while not await so():
             if time.monotonic() > deadline:
-                raise GivenUp(f"a device pair has no key stream, {RECOVERY_S:g} s after all is mended")
+                raise GivenUp(f"{otherwise}, for {RECOVERY_S:g} s")
             await asyncio.sleep(_POLL_S)
 
     async def _rest(self, asking: Sequence[asyncio.Task[None]]) -> None:
@@ -246,7 +242,7 @@ class Run:
         """Note what sites tell while all this goes on."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            for site in SITES:
+            for site in self._network.sites:
                 for look in await self._watchtower.look(site):
                     self._log.write(look)
 

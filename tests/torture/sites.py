@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from qss.cli.demo.modules import SplitModule
-from qss.cli.demo.network import HOMES, SITES, Network
+from qss.cli.demo.network import Network
 from qss.cli.demo.nodes import Name
 from qss.model.identifiers import QksId, SaeId
 from torture.naming import NamingClient
@@ -28,14 +28,21 @@ def road_between(network: Network, ends: tuple[QksId, QksId]) -> Road:
     return Road(ends, listeners)
 
 
-def _called(network: Network, ends: tuple[QksId, QksId]) -> list[SplitModule]:
+def far_road_to(network: Network, site: QksId) -> Road:
+    """Return the road by which a site of such a network is called that shares no link with who calls."""
+    return Road((site,), {site: (_HOST, network.ports[site].external)})
+
+
+def _called(network: Network, ends: tuple[QksId, ...]) -> list[SplitModule]:
     """Return the module that the other one calls for Sync, if modules are processes of their own."""
     lower, higher = sorted(ends)
     return [module for module in network.modules if (module.site, module.peer) == (higher, lower)]
 
 
-def rewire(network: Network, roads: Sequence[Road]) -> None:
-    """Have sites and modules call each other over the roads; more key than the demo has, and less patience."""
+def rewire(network: Network, roads: Sequence[Road], afar: Sequence[Road] = ()) -> None:
+    """Have sites and modules call each other over the roads, those of links and those to far sites; more key than the
+    demo has, and less patience.
+    """
     for module in network.modules:
         path = network.configuration(module.name)
         toml = re.sub("rate_bps = [0-9]+", f"rate_bps = {_RATE_BPS}", path.read_text(encoding="utf-8"))
@@ -44,16 +51,18 @@ def rewire(network: Network, roads: Sequence[Road]) -> None:
                 direct = f'[sync]\naddress = "{_HOST}:{called.sync}"'
                 toml = toml.replace(direct, f'[sync]\naddress = "{road.door(called.name)}"')
         path.write_text(toml, encoding="utf-8")
-    for site in SITES:
+    for site in network.sites:
         path = network.configuration(site)
         toml = path.read_text(encoding="utf-8")
         for road in roads:
-            for end in road.ends:
+            for end in set(road.ends) - {site} if site in road.ends else ():
                 direct = f'address = "{_HOST}:{network.ports[end].external}"'
                 toml = toml.replace(direct, f'address = "{road.door(end)}"')
         toml = re.sub("rate_bps = [0-9]+", f"rate_bps = {_RATE_BPS}", toml)
         toml = re.sub("capacity_bits = [0-9]+", f"capacity_bits = {CAPACITY_BITS}", toml)
-        toml = toml.replace("[external]\n", "[external]\nreply_timeout_s = 1\n")
+        told = "".join(f'address = "{road.door(site)}"\n' for road in afar if road.ends == (site,))
+        toml = toml.replace("[external]\n", f"[external]\nreply_timeout_s = 1\n{told}")
+        toml += f"\n[relay]\nwait_s = {TIMEOUT_S - 2:g}\n"
         path.write_text(toml, encoding="utf-8")
 
 
@@ -62,7 +71,7 @@ async def clients_of(network: Network) -> AsyncIterator[dict[SaeId, NamingClient
     """Open the clients of all applications, each of its home site."""
     async with AsyncExitStack() as stack:
         clients = {}
-        for sae, home in HOMES.items():
+        for sae, home in network.homes.items():
             pair, authority = network.pki.sae(sae), network.pki.authority.certificate
             client = NamingClient(network.url(home), pair.certificate, pair.key, authority, TIMEOUT_S)
             clients[sae] = await stack.enter_async_context(client)

@@ -30,9 +30,9 @@ from torture.log import (
     read,
 )
 
-A, B = QksId("A"), QksId("B")
-ALICE, BOB, BELLA = SaeId("alice"), SaeId("bob"), SaeId("bella")
-HOMES = {ALICE: A, BOB: B, BELLA: B}
+A, B, C = QksId("A"), QksId("B"), QksId("C")
+ALICE, BOB, BELLA, CAROL = SaeId("alice"), SaeId("bob"), SaeId("bella"), SaeId("carol")
+HOMES = {ALICE: A, BOB: B, BELLA: B, CAROL: C}
 
 KEYS = {name: random.Random(name).randbytes(16) for name in ("k1", "k2", "k3", "k4")}
 BITS = 128
@@ -52,8 +52,8 @@ def fetching(ask: int, sae: SaeId, *names: str, master: SaeId = ALICE, name: str
     return Fetching(ask, sae, master, names, name)
 
 
-def refused(ask: int, status: int) -> Ended:
-    return Ended(ask, REFUSED, status, "because")
+def refused(ask: int, status: int, message: str = "because") -> Ended:
+    return Ended(ask, REFUSED, status, message)
 
 
 MASTER: list[Entry] = [asked(), *got(1, ALICE, "k1", "k2")]
@@ -62,21 +62,35 @@ NAMED: list[Entry] = [asked(name="n"), *got(1, ALICE, "k1", "k2")]
 NAMED_SLAVE: list[Entry] = [fetching(2, BOB, "k1", "k2", name="s"), *got(2, BOB, "k1", "k2")]
 
 
-def balance(delivered: int, *, reserved: int = 0, burned: int = 0, ingested: int = 1000) -> StreamBalance:
-    available = ingested - delivered - reserved - burned
+def balance(
+    delivered: int, *, reserved: int = 0, burned: int = 0, ingested: int = 1000, relayed: int = 0, policy: str = ""
+) -> StreamBalance:
+    available = ingested - delivered - reserved - burned - relayed
     return StreamBalance(
         stream="s",
         ingested=ingested,
         available=available,
         reserved=reserved,
         delivered=delivered,
-        relayed=0,
+        relayed=relayed,
         burned=burned,
+        policy=policy,
     )
 
 
 def rest(here: StreamBalance, there: StreamBalance, **burned: int) -> list[Entry]:
-    return [Looked(A, B, (here,), burned, final=True), Looked(B, A, (there,), {}, final=True)]
+    return [Looked(A, B, (here,), {}, final=True), Looked(B, A, (there,), burned, final=True)]
+
+
+def afar(here: StreamBalance, there: StreamBalance) -> list[Entry]:
+    """What A and C, which share no link, tell at rest."""
+    return [Looked(A, C, (here,), {}, final=True, far=True), Looked(C, A, (there,), {}, final=True, far=True)]
+
+
+def relayed(bits: int) -> list[Entry]:
+    """What the links of A and C tell at rest, over which that was relayed."""
+    ends = ((A, B), (B, A), (B, C), (C, B))
+    return [Looked(site, peer, (balance(0, relayed=bits),), {}, final=True) for site, peer in ends]
 
 
 def found(*entries: Entry) -> list[str]:
@@ -85,8 +99,38 @@ def found(*entries: Entry) -> list[str]:
 
 BOOKS = rest(balance(256), balance(256))
 
+SHARED: list[Entry] = [asked(slaves=(BOB, CAROL)), *got(1, ALICE, "k1", "k2")]
+"""With slaves at two sites: to the second the keys come under as much key, and 256 bits more."""
+
+
+def rest_further(here: int, there: int, *, reserved: int = 0) -> list[Entry]:
+    """What the link with the second site's comes to, at both ends."""
+    held = balance(there, reserved=reserved, burned=here - there - reserved)
+    return [Looked(A, C, (balance(here),), {}, final=True), Looked(C, A, (held,), {}, final=True)]
+
+
 SOUND: dict[str, Sequence[Entry]] = {
     "one request": [*MASTER, *SLAVE, *rest(balance(256), balance(256))],
+    "two sites": [
+        *SHARED,
+        *SLAVE,
+        fetching(3, CAROL, "k1", "k2"),
+        *got(3, CAROL, "k1", "k2"),
+        *rest(balance(256), balance(256)),
+        *rest_further(512, 512),
+    ],
+    "two sites, nothing fetched yet": [
+        *SHARED,
+        *rest(balance(256), balance(0, reserved=256)),
+        *rest_further(512, 256, reserved=256),
+    ],
+    "two sites, of which one did not answer in time": [
+        asked(slaves=(BOB, CAROL)),
+        refused(1, 503),
+        *rest(balance(0, burned=256), balance(0, burned=256)),
+        *[Looked(A, C, (balance(0, burned=512),), {}, final=True)],
+        *[Looked(C, A, (balance(256, burned=256),), {}, final=True)],
+    ],
     "nothing fetched yet": [*MASTER, *rest(balance(256), balance(0, reserved=256))],
     "refused with 503, nothing counted": [asked(), refused(1, 503), *rest(balance(0), balance(0))],
     "a master's answer was lost": [asked(), Ended(1, LOST), *rest(balance(256), balance(0, reserved=256))],
@@ -124,6 +168,17 @@ SOUND: dict[str, Sequence[Entry]] = {
     "a repeat is told to come later": [*NAMED, asked(3, name="n"), refused(3, 503)],
     "a slave gives its name up, and its answer": [
         *(*MASTER, fetching(2, BOB, "k1", name="s"), Ended(2, LOST), fetching(3, BOB, "k1"), refused(3, 400))
+    ],
+    "keys of a far site": [
+        *(asked(slaves=(CAROL,)), *got(1, ALICE, "k1", "k2")),
+        *(*afar(balance(256, ingested=300), balance(0, reserved=256, ingested=300)), *relayed(400)),
+    ],
+    "a range that one end used, and the other never had": rest(
+        balance(0, relayed=100), balance(0, burned=100), skipped=100
+    ),
+    "a site that has just started knows nobody afar": [
+        *(asked(slaves=(CAROL,)), refused(1, 400, "SAE carol is not known here"), *afar(balance(0), balance(0))),
+        *relayed(1000),
     ],
     "faults": [Fault("kill A"), *MASTER],
 }
@@ -252,6 +307,34 @@ UNSOUND: dict[str, tuple[str, Sequence[Entry]]] = {
     "key given out that nobody asked for": (
         "A with B says it delivered 384 bits, more than anybody asked for",
         [*MASTER, *SLAVE, *rest(balance(384), balance(256, burned=128))],
+    ),
+    "a range that one end used for a relay, and the other for something else": (
+        "A relayed 100 bits with B, which neither relayed nor gave them up",
+        rest(balance(0, relayed=100), balance(0, burned=100), expired=100),
+    ),
+    "key of a far site that nobody relayed": (
+        "C has 500 bits of end-to-end streams, and its links relayed 400",
+        [*afar(balance(0, ingested=500), balance(0, ingested=500)), *relayed(400)],
+    ),
+    "key of a neighbour over repeaters that nobody relayed": (
+        "A has 1000 bits of end-to-end streams, and its links relayed 0",
+        rest(balance(0, policy="{}"), balance(0, policy="{}")),
+    ),
+    "a far site that is forgotten": (
+        "A tells nothing of C, with which keys were promised",
+        [asked(slaves=(CAROL,)), *got(1, ALICE, "k1", "k2"), *relayed(0)],
+    ),
+    "a neighbour that is not known": (
+        "alice was refused with status 400",
+        [asked(), refused(1, 400, "SAE bob is not known here"), *BOOKS],
+    ),
+    "key given out at the second site that nobody asked for": (
+        "A with C says it delivered 640 bits, more than anybody asked for",
+        [*SHARED, *rest(balance(256), balance(0, reserved=256)), *rest_further(640, 256, reserved=256)],
+    ),
+    "promised key that the second site has not": (
+        "C with A accounts for 128 bits that were promised, but more were",
+        [*SHARED, *rest(balance(256), balance(0, reserved=256)), *rest_further(512, 0, reserved=128)],
     ),
     "what the harness saw": ("the node of site A ended", [Broken("the node of site A ended"), *MASTER]),
 }

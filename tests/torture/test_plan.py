@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from qss.cli.demo.network import LINKS, SITES
 from qss.model.identifiers import QkdmId
+from support.network import LINKS, SITES
 from torture.plan import CLOSE, CUT, STALL, TEAR, blows, storms
 
 

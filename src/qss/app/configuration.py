@@ -45,18 +45,10 @@ def load(path: Path) -> SiteConfiguration:
 
 def notes(configuration: SiteConfiguration) -> tuple[str, ...]:
     """Return what an operator should know of a configuration that can be used: a sentence each, for the log."""
-    reachable = {configuration.site.id, *(link.peer for link in configuration.links)}
-    return (
-        *(
-            f"{key}: the bits of this device are predictable to anyone who has the seed; it is for tests only"
-            for key, device in configuration.devices
-            if isinstance(device, SeededSimulator)
-        ),
-        *(
-            f"saes[{i}]: {sae.id} is at home at {sae.site}, which is no neighbour: it cannot be served from here"
-            for i, sae in enumerate(configuration.saes)
-            if sae.site not in reachable
-        ),
+    return tuple(
+        f"{key}: the bits of this device are predictable to anyone who has the seed; it is for tests only"
+        for key, device in configuration.devices
+        if isinstance(device, SeededSimulator)
     )
 
 
@@ -72,6 +64,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _devices(configuration)
     yield from _saes(configuration)
     yield from _pairs(configuration)
+    yield from _relay(configuration)
 
 
 def _identifiers(configuration: SiteConfiguration) -> Iterator[Fault]:
@@ -244,6 +237,21 @@ def _box(key: str, box: Etsi014 | Etsi004) -> Iterator[Fault]:
         yield f"{key}.address", shown(str(box.address)), "the port that the box listens on, 1 to 65535"
     if isinstance(box, Etsi014) and box.own_sae == box.other_sae:
         yield f"{key}.other_sae", shown(box.other_sae), "another SAE than own_sae: the one at the other end"
+
+
+def _relay(configuration: SiteConfiguration) -> Iterator[Fault]:
+    relay = configuration.relay
+    for i, warm in enumerate(relay.warm):
+        key = f"relay.warm[{i}]"
+        if warm.site == configuration.site.id:
+            yield f"{key}.site", f"{shown(warm.site)}, which is this site", "another site"
+        if warm.bits > relay.capacity_bits:
+            yield f"{key}.bits", str(warm.bits), f"at most relay.capacity_bits, which is {relay.capacity_bits}"
+        if warm.relay.direct_only:
+            yield f"{key}.relay.direct_only", "true", "false: a link's key is not relayed"
+        if any((warm.site, warm.relay) == (other.site, other.relay) for other in relay.warm[:i]):
+            yield key, "the same site and way again", "each once"
+        yield from demand_faults(f"{key}.relay", warm.relay)
 
 
 def _saes(configuration: SiteConfiguration) -> Iterator[Fault]:

@@ -10,10 +10,11 @@ relayed (`runtime.relay`), nor who may ask.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ import structlog
 
 from qss.core.keyserver.suspects import Suspects
 from qss.core.keyserver.warmth import Warmth
-from qss.core.module import Phase
+from qss.core.module import ModuleSettings, Phase
 from qss.model.certificates import site_of
 from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, StreamId
@@ -46,6 +47,9 @@ from qss.wire.relay_pair import pair_of
 
 MAX_POLICIES = 16
 """End-to-end streams with one site, one for each policy."""
+
+SHORTEST_S = 10.0
+"""A stream that was used so lately is not dropped for another one."""
 
 LOOK_S = 5.0
 """How often it is looked which streams nobody uses any more."""
@@ -141,13 +145,14 @@ class FarStreams:
         agreement: Callable[[QksId, PairId], Agreement],
         defect: Defect,
         *,
+        warm: Mapping[tuple[QksId, RelayPolicy], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Reach far sites by `calls`. Streams hold up to `capacity_bytes`, a request waits `wait_s`.
 
         `agreement` makes this end's part in the agreements of a hybrid stream with a site; `entropy` gives what is
-        relayed.
+        relayed. Of the streams in `warm` so many bytes are held ready in any case.
         """
         self._here = here
         self._site = site
@@ -157,6 +162,7 @@ class FarStreams:
         self._capacity_bytes = capacity_bytes
         self._wait_s = wait_s
         self._agreement = agreement
+        self._warm = warm or {}
         self._defect = defect
         self._clock = clock
         self._entropy = entropy
@@ -175,6 +181,11 @@ class FarStreams:
         """Connect to the far sites that there are key streams with from before."""
         for peer in self._site.links.keys() - self._site.neighbours:
             self._connect(peer)
+        for peer, policy in self._warm:
+            try:
+                self._stream(peer, policy)
+            except LimitReached as error:
+                _log.warning("a stream cannot be held ready", peer=peer, policy=policy.text, reason=str(error))
         self._tasks.start(self._keep_looking(), "end-to-end streams")
 
     async def stop(self) -> None:
@@ -188,11 +199,11 @@ class FarStreams:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def link(self, peer: QksId) -> LinkRunner:
-        """As `qss.runtime.key_server.EndToEnd.link`."""
+        """As `qss.runtime.end_to_end.EndToEnd.link`."""
         return self._site.link_to(peer)
 
     async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
-        """As `qss.runtime.key_server.EndToEnd.filled`."""
+        """As `qss.runtime.end_to_end.EndToEnd.filled`."""
         if length > self._capacity_bytes:
             raise LimitReached(
                 f"{8 * length} bits were asked for, and a stream over repeaters holds {8 * self._capacity_bytes}; "
@@ -268,20 +279,31 @@ class FarStreams:
         pair = pair_of(self._here, peer, policy)
         stream = self._streams.get((peer, pair))
         if stream is None:
-            if sum(each == peer for each, _ in self._streams) >= MAX_POLICIES:
-                raise LimitReached(
-                    f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be; "
-                    "nothing was consumed; use a policy that is in use, or try again in some minutes"
-                )
+            self._make_room(peer)
             runner = self._site.link_to(peer)
             if peer not in self._site.neighbours:
                 self._connect(peer)
             stream = self._streams[peer, pair] = self._begin(Ends(self._here, peer, pair, policy), runner)
         return stream
 
+    def _make_room(self, peer: QksId) -> None:
+        """Drop the stream with a site that nobody has used for longest, if there are as many as may be."""
+        now = self._clock()
+        unused = {key: each.warmth.unused_s(now) for key, each in self._streams.items() if key[0] == peer}
+        if len(unused) < MAX_POLICIES:
+            return
+        longest = max(unused, key=lambda key: unused[key])
+        if unused[longest] < SHORTEST_S:
+            raise LimitReached(
+                f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be, and all "
+                "are in use; nothing was consumed; use a policy that is in use, or try again in a minute"
+            )
+        self._drop(longest)
+
     def _begin(self, ends: Ends, runner: LinkRunner) -> FarStream:
         is_source = ends.here < ends.peer
-        stream = FarStream(ends, runner, Warmth(self._capacity_bytes), Tasks(self._defect))
+        warmth = Warmth(self._capacity_bytes, self._warm.get((ends.peer, ends.policy), 0))
+        stream = FarStream(ends, runner, warmth, Tasks(self._defect))
         blocks = StreamBlocks(
             ends,
             self._relaying,
@@ -300,6 +322,7 @@ class FarStreams:
             self._defect,
             entropy=self._entropy,
             clock=self._clock,
+            settings=ModuleSettings(silence_s=math.inf),  # what is not needed is not owed
             chunk_bytes=CHUNK_BYTES,
             differed=blocks.differed if is_source else None,
         )
@@ -333,6 +356,8 @@ class FarStreams:
                 stream.warmth.used(now, stream.taken())
                 if stream.warmth.is_idle(now):
                     self._drop(key)
+                elif (stream.ends.peer, stream.ends.policy) in self._warm:  # else its other end would drop it
+                    stream.runner.want(stream.ends.pair, stream.ends.policy.text, 0)
 
     def _drop(self, key: tuple[QksId, PairId]) -> None:
         stream = self._streams.pop(key)

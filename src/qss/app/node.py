@@ -69,6 +69,9 @@ from qss.wire import routing as routing_protocol
 from qss.wire.routes import render_lsas, render_routing
 from qss.wire.saes import render_saes
 
+MAX_SITES_CONNECTIONS = 1024
+"""Connections of other sites, and of the site's own modules: far sites take two and more each (`site.MAX_FAR`)."""
+
 DRAIN_S = 10.0
 """How long requests under way may take to finish when the site stops."""
 
@@ -154,6 +157,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
             configuration.external.listen.port,
             contexts.server,
             _routes(configuration, site, modules, routing, relay),
+            max_connections=MAX_SITES_CONNECTIONS,
         )
         stack.push_async_callback(neighbours.close)
         with listening_as("external.listen"):

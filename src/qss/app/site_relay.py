@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from qss.app.far_calls import FarCalls
 from qss.app.far_streams import FarStreams
+from qss.app.pair_demands import demand_of
 from qss.app.site_tables import SiteConfiguration
 from qss.core.relay import Relay, RelaySettings
 from qss.core.reservation.relay_events import DrawFailure
 from qss.model.identifiers import PairId, QksId, StreamId, TransferId
 from qss.model.ranges import Range
+from qss.model.relay_policy import RelayPolicy
 from qss.pki.statements import Judge, Signer
 from qss.ports.routing_table import RoutingTable
 from qss.ports.store import SealedStore
@@ -30,7 +32,7 @@ from qss.wire.lsa import Authentication
 
 
 class SiteRelay:
-    """Implements `qss.runtime.relay_listener.RelayListener`, and `qss.runtime.key_server.EndToEnd`."""
+    """Implements `qss.runtime.relay_listener.RelayListener`, and `qss.runtime.end_to_end.EndToEnd`."""
 
     def __init__(self, configuration: SiteConfiguration, store: SealedStore, defect: Defect) -> None:
         """Read the site's certificate. Raises `PkiError`."""
@@ -42,6 +44,14 @@ class SiteRelay:
         self._signer = Signer(configuration.tls.certificate, configuration.tls.key)
         self._judge = Judge(configuration.tls.authority)
         self._streams: FarStreams | None = None
+
+    def _warm(self) -> Mapping[tuple[QksId, RelayPolicy], int]:
+        """Return the bytes that are to be held ready of streams."""
+        here = self._configuration.site.id
+        return {
+            (warm.site, demand_of(warm.relay).policy({here, warm.site})): warm.bits // 8
+            for warm in self._configuration.relay.warm
+        }
 
     def _agreement(self, peer: QksId, pair: PairId) -> Agreement:
         """Return this end's part in the agreements of a hybrid stream."""
@@ -71,6 +81,7 @@ class SiteRelay:
             relay.wait_s,
             self._agreement,
             self._defect,
+            warm=self._warm(),
         )
         self._streams.start()
 

@@ -41,6 +41,9 @@ from qss.wire.etsi004.framing import MAX_KEY_BYTES
 from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
+MAX_WARM = 256
+"""Streams that are held ready, one for each site and way."""
+
 
 class Site(Table, frozen=True, kw_only=True):
     """This site. `uuid` is its name for SDN controllers (ETSI GS QKD 015)."""
@@ -154,11 +157,31 @@ class Routing(RoutingCosts, frozen=True, kw_only=True):
     process: Address | None = None
 
 
+class PairRelay(Table, frozen=True, kw_only=True):
+    """What is demanded of the way that a pair's keys come. None: nothing."""
+
+    direct_only: bool = False
+    disjoint_paths: Annotated[int, Meta(ge=1, le=MAX_DISJOINT_PATHS)] = 1
+    hybrid: Literal["ml-kem-768"] | None = None
+    max_hops: Annotated[int, Meta(ge=1, le=MAX_HOPS)] = MAX_HOPS
+    avoid: Annotated[tuple[QksName, ...], Meta(max_length=MAX_AVOIDED)] = ()
+    hop: Literal["one-time-pad", "aes-256-gcm"] | None = None
+
+
+class WarmStream(Table, frozen=True, kw_only=True):
+    """Key with a site that is held ready, over ways that are like this (`relay`), though nobody asks for it."""
+
+    site: QksName
+    bits: Annotated[int, Meta(ge=8, le=1 << 40)]
+    relay: PairRelay = field(default_factory=PairRelay)
+
+
 class Relay(Table, frozen=True, kw_only=True):
     """Key over repeaters: what each end-to-end stream may hold, and how long a request waits for a cold one."""
 
     capacity_bits: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 8_388_608
     wait_s: Seconds = 10.0
+    warm: Annotated[tuple[WarmStream, ...], Meta(max_length=MAX_WARM)] = ()
 
 
 class Quotas(Table, frozen=True, kw_only=True):
@@ -322,17 +345,6 @@ class Sae(Table, frozen=True, kw_only=True):
     uuid: UUID | None = None
     quota_bps: Rate | None = None
     quota_keys: Outstanding | None = None
-
-
-class PairRelay(Table, frozen=True, kw_only=True):
-    """What is demanded of the way that a pair's keys come. None: nothing."""
-
-    direct_only: bool = False
-    disjoint_paths: Annotated[int, Meta(ge=1, le=MAX_DISJOINT_PATHS)] = 1
-    hybrid: Literal["ml-kem-768"] | None = None
-    max_hops: Annotated[int, Meta(ge=1, le=MAX_HOPS)] = MAX_HOPS
-    avoid: Annotated[tuple[QksName, ...], Meta(max_length=MAX_AVOIDED)] = ()
-    hop: Literal["one-time-pad", "aes-256-gcm"] | None = None
 
 
 class Pair(Table, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ COMMANDS = {
     "module": ("qss.cli.module", "Look at a site's QKD modules, and start and stop their exchange."),
     "sae": ("qss.cli.sae", "Look at the applications of a running site, register and remove them."),
     "route": ("qss.cli.route", "Look at what a site knows of the network."),
-    "demo": ("qss.cli.demo", "Run three sites on this machine and exchange keys among them."),
+    "demo": ("qss.cli.demo", "Run four sites on this machine and exchange keys among them."),
 }
 """Each sub-command's module, which holds it as `command`, and what it is for."""
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from qss.app.far_streams import KNOCK_S, LONGEST_KNOCK_S, MAX_POLICIES, FarStreams
+from qss.app.far_streams import KNOCK_S, LONGEST_KNOCK_S, MAX_POLICIES, SHORTEST_S, FarStreams
 from qss.core.keyserver.warmth import IDLE_S
 from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.errors import LimitReached, Shortage, Unauthorised
@@ -183,6 +183,22 @@ async def test_there_is_a_limit_to_the_policies_of_a_pair_of_sites(row: Row) -> 
     with pytest.raises(LimitReached, match=f"there are {MAX_POLICIES} end-to-end streams with site C"):
         await row.streams(A).filled(C, policies[-1], 16)
     assert len(row.names(A)) == MAX_POLICIES
+
+
+@in_a_row
+async def test_the_one_that_was_unused_for_longest_makes_room(row: Row) -> None:
+    policies = [RelayPolicy(avoid=frozenset({QksId(f"X{number}")})) for number in range(MAX_POLICIES + 1)]
+    for policy in policies[:-1]:
+        row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, 0)
+        await asyncio.sleep(1)
+    await asyncio.sleep(SHORTEST_S)
+    row.streams(A).wanted(C, pair_of(A, C, policies[0]), policies[0].text, 0)
+    row.streams(A).wanted(C, pair_of(A, C, policies[-1]), policies[-1].text, 0)
+    pairs = {pair for _, pair in row.streams(A)._streams}
+    assert pair_of(A, C, policies[0]) in pairs
+    assert pair_of(A, C, policies[-1]) in pairs
+    assert pair_of(A, C, policies[1]) not in pairs
+    assert len(pairs) == MAX_POLICIES
 
 
 @in_a_row

@@ -21,16 +21,16 @@ async def test_no_outgoing_connection_takes_a_site_s_port(tmp_path: Path) -> Non
     network = Network(tmp_path)
     await network.build(lambda _: None)
     ports = [port for site in SITES for port in astuple(network.ports[site])]
-    assert len(set(ports)) == 9
+    assert len(set(ports)) == 12
     assert all(1024 < port < lowest_outgoing_port() for port in ports)
 
 
 async def test_a_split_network_has_two_modules_for_each_link_that_fit_each_other(tmp_path: Path) -> None:
     network = Network(tmp_path, split=True)
     await network.build(lambda _: None)
-    assert network.processes == ("A", "B", "C", "A/1", "B/1", "B/2", "C/1")
-    modules = {name: module_configuration.load(network.configuration(name)) for name in network.processes[3:]}
-    for lower, higher in (("A/1", "B/1"), ("B/2", "C/1")):
+    assert network.processes == (*SITES, "A/1", "B/1", "B/2", "C/1", "C/2", "D/1", "A/2", "D/2")
+    modules = {name: module_configuration.load(network.configuration(name)) for name in network.processes[4:]}
+    for lower, higher in (("A/1", "B/1"), ("B/2", "C/1"), ("C/2", "D/1"), ("A/2", "D/2")):
         assert modules[lower].sync.address == modules[higher].sync.listen
         assert modules[lower].module.pair == modules[higher].module.pair
     for name, module in modules.items():

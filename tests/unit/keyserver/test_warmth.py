@@ -70,6 +70,15 @@ def test_it_is_cold_again_when_nobody_has_used_it_for_long() -> None:
     assert warmth.target(1.1 + IDLE_S) == 0
 
 
+def test_what_is_to_be_kept_is_kept_though_nobody_uses_it() -> None:
+    warmth = Warmth(MOST, 3 * LEAST_BYTES)
+    assert warmth.target(1e6) == 3 * LEAST_BYTES
+    assert not warmth.is_idle(1e6)
+    warmth.want(1e6, 10)
+    assert warmth.target(1e6) == 3 * LEAST_BYTES + 10
+    assert Warmth(100, 200).target(0.0) == 100
+
+
 def test_it_is_not_dropped_while_somebody_is_about_to_use_it() -> None:
     """Nobody can say yet how much is wanted where the other end has to be reached first."""
     warmth = Warmth(MOST)
@@ -81,6 +90,16 @@ def test_it_is_not_dropped_while_somebody_is_about_to_use_it() -> None:
     assert warmth.target(100.0) == lately
     assert not warmth.is_idle(2.1 + IDLE_S)
     assert warmth.is_idle(100.1 + IDLE_S)
+
+
+def test_it_is_known_for_how_long_nobody_has_used_it() -> None:
+    warmth = Warmth(MOST)
+    assert warmth.unused_s(5.0) == 0
+    warmth.want(1.0, 10)
+    assert warmth.unused_s(5.0) == 0
+    warmth.used(6.0, 10)
+    assert warmth.unused_s(26.0) == 20.0
+    assert Warmth(MOST, 1).unused_s(26.0) == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 * MOST), st.floats(0, 1000)), max_size=20))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qss.core.reservation import events as ev
+from qss.core.reservation.pairs import Pairs
 from qss.model.errors import Shortage
 from support.link_pair import PAIRS, LinkPair
 
@@ -64,3 +65,39 @@ def test_what_applications_leave_for_relaying_is_not_kept_of_relayed_key() -> No
     pair.settle()
     assert relayed in pair.master_got
     assert isinstance(pair.refused[plain], Shortage)
+
+
+def test_what_is_left_of_another_policy_takes_no_room() -> None:
+    """Key that nobody asks for any more does not keep a link from being filled with what is asked for."""
+    pair = LinkPair(2, capacity_bytes=512)
+    for end in (pair.a, pair.b):
+        pair.handle(end, ev.SourceAttached(PAIRS[1], RELAYED))
+    pair.ready(chunks=20)
+    for end in (pair.a, pair.b):
+        assert sum(record.available for record in end.link.streams if record.policy == RELAYED) == 512
+        pair.detach(end, PAIRS[1])
+        pair.end_session(end, PAIRS[1])
+    pair.rest()
+    for end in (pair.a, pair.b):
+        end.attached.add(PAIRS[1])
+        pair.handle(end, ev.SourceAttached(PAIRS[1], '{"max_hops":2}'))
+    for _ in range(8):
+        pair.tick(1.0)
+        pair.rest()
+    for _ in range(4):
+        for end in (pair.a, pair.b):
+            pair.key_arrives(end, pair=PAIRS[1])
+    pair.settle()
+    reservation = pair.reserve(pair.b, policy='{"max_hops":2}')
+    pair.settle()
+    assert reservation in pair.master_got
+
+
+def test_the_end_that_joins_forgets_pairs_that_are_gone() -> None:
+    pairs = Pairs()
+    pairs.attach(PAIRS[0], RELAYED)
+    pairs.forget(PAIRS[0])
+    assert pairs.attached == {PAIRS[0]}
+    pairs.detach(PAIRS[0])
+    pairs.forget(PAIRS[0])
+    assert pairs.policy_of(PAIRS[0]) == ""

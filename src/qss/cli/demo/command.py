@@ -16,27 +16,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from qss.cli.demo.exchanges import ALICE, BOB, CAROL, Applications, Results, applications
-from qss.cli.demo.network import HOMES, RATE_BPS, SITES, Network
+from qss.cli.demo.admins import administrators
+from qss.cli.demo.exchanges import AMONG_NEIGHBOURS, Results, applications
+from qss.cli.demo.gathering import gather_key
+from qss.cli.demo.network import Network
 from qss.cli.demo.nodes import Nodes, running_nodes
+from qss.cli.demo.relays import over_repeaters, round_a_lost_repeater
 from qss.cli.demo.report import as_json, commands_to_try, show
 from qss.cli.demo.ways import known_ways
-from qss.client import KeyServerRefused, KeyServerUnreachable
-from qss.model.errors import QssError
-from qss.model.identifiers import SaeId
+from qss.wire.routes import RouteView
 
-NEEDED_BITS = 300_000
-"""Key that each link gathers before the exchange begins."""
-
-PATIENCE_S = 60.0
-"""How long the key may take to gather."""
-
-_POLL_S = 0.1
 _INTERRUPTED = 130
-
-
-class NoKey(QssError):
-    """Too little key gathered in time."""
 
 
 @click.command("demo")
@@ -48,12 +38,13 @@ def command(
     split: bool,  # noqa: FBT001
     json_wanted: bool,  # noqa: FBT001
 ) -> None:
-    """Run three sites, A, B and C in a row, on this machine and exchange keys between their applications.
+    """Run four sites, A, B, C and D in a ring, on this machine and exchange keys between their applications.
 
-    Each site is a process of its own with a simulated QKD device for each of its links; with --split, each device's
-    module is a process too, which registers at its site and is asked for key over ETSI GS QKD 004. Everything is in a
-    temporary folder that is removed at the end. In the JSON output, `bits` is the size of each key, `ms` the time of
-    the master's request.
+    Sites that share no link get keys over the sites in between, and still do when one of these is stopped. Each site is
+    a process of its own with a simulated QKD device for each of its links; with --split, each device's module is a
+    process too, which registers at its site and is asked for key over ETSI GS QKD 004. Everything is in a temporary
+    folder that is removed at the end. In the JSON output, `bits` is the size of each key, `ms` the time of the master's
+    request, `over` the way that the key came.
     """
     sys.exit(asyncio.run(_main(once=once, split=split, json_wanted=json_wanted)))
 
@@ -85,12 +76,9 @@ async def _run(network: Network, shown: list[Results], *, once: bool, json_wante
                 console.print(what)
 
         await network.build(on_step)
-        on_step("starting three nodes" + (f" and {len(network.modules)} modules" if network.split else ""))
-        async with running_nodes(network) as nodes, applications(network) as saes:
-            await _gather_key(nodes, saes, progress, on_step)
-            on_step(f"waiting until site {SITES[0]} knows all applications")
-            routes = await known_ways(network, nodes)
-            results = await saes.run_all(on_step)
+        on_step("starting four nodes" + (f" and {len(network.modules)} modules" if network.split else ""))
+        async with running_nodes(network) as nodes:
+            results, routes = await _exchange(network, nodes, progress, on_step)
             progress.stop()  # what follows is no progress
             shown.append(results)
             if json_wanted:
@@ -101,40 +89,19 @@ async def _run(network: Network, shown: list[Results], *, once: bool, json_wante
                 await _stay(network, nodes, console)
 
 
-async def _gather_key(nodes: Nodes, saes: Applications, progress: Progress, on_step: Callable[[str], None]) -> None:
-    """Wait until both links have key, at both of their ends."""
-    on_step(f"gathering key from simulated devices of {RATE_BPS // 1000} kbit/s")
-    bars = {
-        pair: progress.add_task(f"link {HOMES[pair[0]]}-{HOMES[pair[1]]}", total=NEEDED_BITS)
-        for pair in ((ALICE, BOB), (BOB, CAROL))
-    }
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                nodes.check()
-                gathered = {pair: await _gathered_bits(saes, *pair) for pair in bars}
-                for pair, bar in bars.items():
-                    progress.update(bar, completed=min(gathered[pair], NEEDED_BITS))
-                if min(gathered.values()) >= NEEDED_BITS:
-                    return
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise NoKey(
-            f"a link gathered less than {NEEDED_BITS} bits within {PATIENCE_S:g} s: try again when this machine is idle"
-        ) from None
-
-
-async def _gathered_bits(saes: Applications, one: SaeId, other: SaeId) -> int:
-    """Return how much key both ends of a link could serve now."""
-    try:
-        both = [await saes.clients[one].status(other), await saes.clients[other].status(one)]
-    except KeyServerUnreachable:
-        return 0  # a node that is still starting
-    except KeyServerRefused as error:
-        if error.status not in (400, 503):
-            raise
-        return 0  # nobody has told the node yet where the other application is at home
-    return min(status.stored_key_count * status.limits.key_size for status in both)
+async def _exchange(
+    network: Network, nodes: Nodes, progress: Progress, on_step: Callable[[str], None]
+) -> tuple[Results, tuple[RouteView, ...]]:
+    """Have the applications ask for keys once there are some; return what came, and what the first site knew then."""
+    async with administrators(network) as admins, applications(network, on_step) as saes:
+        await gather_key(nodes, admins, progress, on_step)
+        on_step("waiting until all sites know all applications")
+        routes = await known_ways(nodes, admins)
+        deliveries = [await saes.deliver(ask) for ask in AMONG_NEIGHBOURS]
+        deliveries += await over_repeaters(saes)
+        refusals = await saes.refusals()
+        deliveries += await round_a_lost_repeater(saes, nodes, on_step)
+        return Results(tuple(deliveries), refusals), routes
 
 
 async def _stay(network: Network, nodes: Nodes, console: Console) -> None:

@@ -6,7 +6,7 @@ Every ask goes over HTTPS, as any other program's would, with the application's 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,19 +19,40 @@ ALICE, BOB, BELLA, CAROL, CHRIS = HOMES
 LARGEST = (128, 8192)
 """Keys and bits of the largest request that the limits let through: more than a link of the demo ever keeps."""
 
-_SINGLE_KEYS = ((ALICE, BOB), (BOB, ALICE), (BOB, CAROL), (CAROL, BELLA))
+DIRECT_ONLY = (("qss_direct_only", True),)
+"""A mandatory extension: no repeater may see the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Keys that a master shall get, and all its slaves take; `bits` is the size of each."""
+
+    what: str
+    master: SaeId
+    slaves: tuple[SaeId, ...]
+    keys: int = 1
+    bits: int = 256
+    over: str = "link"
+    """Which way they come: the link of the two sites, or repeaters."""
+    demands: tuple[tuple[str, object], ...] = ()
+    """Mandatory extensions: names and values."""
+
+
+AMONG_NEIGHBOURS = (
+    Ask("one key", ALICE, (BOB,)),
+    Ask("one key", BOB, (ALICE,)),
+    Ask("one key", BOB, (CAROL,)),
+    Ask("one key", CAROL, (BELLA,)),
+    Ask("100 keys", ALICE, (BOB,), 100, 1024),
+    Ask("multicast", BOB, (CAROL, CHRIS)),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Keys that a master got and its slaves took."""
 
-    what: str
-    master: SaeId
-    slaves: tuple[SaeId, ...]
-    keys: int
-    bits: int
-    """Size of each key."""
+    ask: Ask
     ms: float
     """How long the master waited, in milliseconds: reserved at both sites and delivered."""
     take_ms: float
@@ -67,44 +88,31 @@ class Results:
 class Applications:
     """The applications' clients. Each asks the key server of its home site; the stranger asks the first one."""
 
-    def __init__(self, clients: dict[SaeId, Client]) -> None:
+    def __init__(self, clients: dict[SaeId, Client], on_step: Callable[[str], None]) -> None:
+        """`on_step` hears what is being asked."""
         self.clients = clients
+        self._on_step = on_step
 
-    async def run_all(self, on_step: Callable[[str], None]) -> Results:
-        """Carry out everything, one thing after the other."""
-        deliveries: list[Delivery] = []
-        for master, slave in _SINGLE_KEYS:
-            on_step(f"one key for {master} and {slave}")
-            deliveries.append(await self.deliver("one key", master, (slave,)))
-        on_step(f"100 keys for {ALICE} and {BOB}")
-        deliveries.append(await self.deliver("100 keys", ALICE, (BOB,), 100, 1024))
-        on_step(f"one key for {BOB} and, all at once, {CAROL} and {CHRIS}")
-        deliveries.append(await self.deliver("multicast", BOB, (CAROL, CHRIS)))
-        on_step("what must be refused")
-        return Results(tuple(deliveries), await self._refusals())
-
-    async def deliver(
-        self, what: str, master: SaeId, slaves: Sequence[SaeId], number: int = 1, size: int = 256
-    ) -> Delivery:
-        """Have `master` get keys, and every slave take them."""
-        first, *others = slaves
+    async def deliver(self, ask: Ask) -> Delivery:
+        """Have the master get keys, and every slave take them."""
+        self._on_step(f"for {ask.master} and {' and '.join(ask.slaves)}: {ask.what}")
+        first, *others = ask.slaves
         began = time.perf_counter()
-        keys = await self.clients[master].get_keys(first, number, size, others)
+        keys = await self.clients[ask.master].get_keys(first, ask.keys, ask.bits, others, ask.demands)
         got = time.perf_counter()
-        taken = [await self.clients[slave].get_keys_with_ids(master, [key.key_id for key in keys]) for slave in slaves]
+        key_ids = [key.key_id for key in keys]
+        taken = [await self.clients[slave].get_keys_with_ids(ask.master, key_ids) for slave in ask.slaves]
         took = time.perf_counter()
         return Delivery(
-            what,
-            master,
-            tuple(slaves),
-            number,
-            size,
+            ask,
             1000 * (got - began),
-            1000 * (took - got) / len(slaves),
-            all(one == keys for one in taken) and all(8 * len(key.material) == size for key in keys),
+            1000 * (took - got) / len(ask.slaves),
+            all(one == keys for one in taken) and all(8 * len(key.material) == ask.bits for key in keys),
         )
 
-    async def _refusals(self) -> tuple[Refusal, ...]:
+    async def refusals(self) -> tuple[Refusal, ...]:
+        """Ask for what must be refused."""
+        self._on_step("what must be refused")
         number, size = LARGEST
         (key,) = await self.clients[ALICE].get_keys(BOB)
         stranger, bella, alice, bob = (self.clients[sae] for sae in (STRANGER, BELLA, ALICE, BOB))
@@ -115,7 +123,10 @@ class Applications:
         )
         await bob.get_keys_with_ids(ALICE, [key.key_id])
         again = await _refusal("bob takes a key twice", 400, lambda: bob.get_keys_with_ids(ALICE, [key.key_id]))
-        return (*refusals, again)
+        no_link = await _refusal(
+            "alice wants no repeater to carol", 400, lambda: alice.get_keys(CAROL, extension_mandatory=DIRECT_ONLY)
+        )
+        return (*refusals, again, no_link)
 
 
 async def _refusal(what: str, expected: int, ask: Callable[[], Awaitable[object]]) -> Refusal:
@@ -127,8 +138,8 @@ async def _refusal(what: str, expected: int, ask: Callable[[], Awaitable[object]
 
 
 @asynccontextmanager
-async def applications(network: Network) -> AsyncIterator[Applications]:
-    """Open the clients of all applications."""
+async def applications(network: Network, on_step: Callable[[str], None]) -> AsyncIterator[Applications]:
+    """Open the clients of all applications; `on_step` hears what they ask."""
     async with AsyncExitStack() as stack:
         clients = {}
         for sae in (*HOMES, STRANGER):
@@ -136,4 +147,4 @@ async def applications(network: Network) -> AsyncIterator[Applications]:
             url = network.url(HOMES.get(sae, SITES[0]))
             client = Client(url, pair.certificate, pair.key, network.pki.authority.certificate)
             clients[sae] = await stack.enter_async_context(client)
-        yield Applications(clients)
+        yield Applications(clients, on_step)

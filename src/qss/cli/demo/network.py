@@ -1,4 +1,4 @@
-"""The demo's network: three sites in a row, their applications, and all their files in one folder.
+"""The demo's network: four sites in a ring, their applications, and all their files in one folder.
 
 Everything is made as an operator would make it: an authority with `qss.pki`, a `site.toml` and a data folder for each
 site and, if they are split off, each module. All listen on loopback addresses only.
@@ -23,17 +23,17 @@ from qss.cli.demo.modules import PORTS_OF_A_LINK, SplitModule, split_modules
 from qss.model.identifiers import QkdmId, QksId, SaeId
 from qss.pki.folder import PkiFolder
 
-SITES = tuple(map(QksId, "ABC"))
-"""The sites, in a row: each has a link to its neighbours."""
+SITES = A, B, C, D = tuple(map(QksId, "ABCD"))
+"""The sites, in a ring: each has links to two others. No application is at home in D, which only relays."""
 
-LINKS = ((SITES[0], SITES[1]), (SITES[1], SITES[2]))
+LINKS = ((A, B), (B, C), (C, D), (A, D))
 
 HOMES = {
-    SaeId("sae:alice"): SITES[0],
-    SaeId("sae:bob"): SITES[1],
-    SaeId("sae:bella"): SITES[1],
-    SaeId("sae:carol"): SITES[2],
-    SaeId("sae:chris"): SITES[2],
+    SaeId("sae:alice"): A,
+    SaeId("sae:bob"): B,
+    SaeId("sae:bella"): B,
+    SaeId("sae:carol"): C,
+    SaeId("sae:chris"): C,
 }
 """The applications, and the site at which each is at home."""
 

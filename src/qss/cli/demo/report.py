@@ -26,13 +26,14 @@ def as_json(results: Results, routes: Sequence[RouteView]) -> str:
             "ok": results.ok,
             "deliveries": [
                 {
-                    "what": one.what,
-                    "from": HOMES[one.master],
-                    "to": HOMES[one.slaves[0]],
-                    "master": one.master,
-                    "slaves": one.slaves,
-                    "keys": one.keys,
-                    "bits": one.bits,
+                    "what": one.ask.what,
+                    "from": HOMES[one.ask.master],
+                    "to": HOMES[one.ask.slaves[0]],
+                    "over": one.ask.over,
+                    "master": one.ask.master,
+                    "slaves": one.ask.slaves,
+                    "keys": one.ask.keys,
+                    "bits": one.ask.bits,
                     "ms": round(one.ms, 3),
                     "take_ms": round(one.take_ms, 3),
                     "match": one.match,
@@ -58,20 +59,21 @@ def show(results: Results, routes: Sequence[RouteView], console: Console) -> Non
 
 
 def _delivered(results: Results) -> Table:
-    table = _table("delivered", "from", "to")
+    table = _table("delivered", "from", "to", "over")
     for heading in ("keys", "bits", "get, ms", "take, ms"):
         table.add_column(heading, justify="right")
-    table.add_column("both ends")
+    table.add_column("match")
     for one in results.deliveries:
         table.add_row(
-            one.what,
-            _party(one.master),
-            _party(*one.slaves),
-            str(one.keys),
-            str(one.bits),
+            one.ask.what,
+            _party(one.ask.master),
+            _party(*one.ask.slaves),
+            one.ask.over,
+            str(one.ask.keys),
+            str(one.ask.bits),
             f"{one.ms:.1f}",
             f"{one.take_ms:.1f}",
-            "the same" if one.match else "[red]DIFFER[/red]",
+            "yes" if one.match else "[red]NO[/red]",
         )
     return table
 
@@ -94,7 +96,7 @@ def _known(routes: Sequence[RouteView]) -> Table:
 
 
 def _table(*headings: str) -> Table:
-    return Table(*headings, box=None, padding=(0, 1), pad_edge=False, header_style="underline")
+    return Table(*headings, box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="underline")
 
 
 def commands_to_try(network: Network) -> str:

@@ -1,8 +1,9 @@
 """How much key of an end-to-end stream is to be held ready: what is wanted now, and as much as was used lately.
 
-A stream that nobody has used is cold: nothing is held of it, and what a request wants is relayed while it waits. One in
-use is warm: it holds what was used in the last while, at least `LEAST_BYTES`, until it was not used for `IDLE_S`. So a
-request finds its key there, and a pair that is used no more costs no key of any link.
+A stream that nobody has used is cold, unless so much of it is to be kept in any case: nothing is held of it, and what a
+request wants is relayed while it waits. One in use is warm: it holds what was used in the last while, at least
+`LEAST_BYTES`, until it was not used for `IDLE_S`. So a request finds its key there, and a pair that is used no more
+costs no key of any link.
 
 Times are in seconds of a clock that never steps, amounts in bytes.
 """
@@ -38,9 +39,10 @@ class _Want:
 class Warmth:
     """What is known of the use of one stream."""
 
-    def __init__(self, most: int) -> None:
-        """Hold at most `most` bytes ready."""
+    def __init__(self, most: int, kept: int = 0) -> None:
+        """Hold at most `most` bytes ready, and `kept` even if nobody uses them."""
         self._most = most
+        self._kept = min(kept, most)
         self._wants: deque[_Want] = deque()
         self._lately = 0.0
         self._used_at: float | None = None
@@ -74,12 +76,18 @@ class Warmth:
     def target(self, now: float) -> int:
         """Return how much is to be there, in bytes."""
         if self._used_at is None or now - self._used_at > IDLE_S:
-            return self.urgent(now)
-        return min(self._most, self.urgent(now) + max(LEAST_BYTES, math.ceil(self._decayed(now))))
+            return min(self._most, self.urgent(now) + self._kept)
+        return min(self._most, self.urgent(now) + max(LEAST_BYTES, self._kept, math.ceil(self._decayed(now))))
+
+    def unused_s(self, now: float) -> float:
+        """Return for how many seconds nobody has used it; 0 if somebody waits, or something is to be kept."""
+        if self._kept or self.urgent(now) or self._used_at is None:
+            return 0.0
+        return now - self._used_at
 
     def is_idle(self, now: float) -> bool:
-        """Whether nobody has used it for long, and nobody waits."""
-        return not self.urgent(now) and (self._used_at is None or now - self._used_at > IDLE_S)
+        """Whether nobody has used it for long, nobody waits, and nothing is to be kept."""
+        return not self._kept and not self.urgent(now) and (self._used_at is None or now - self._used_at > IDLE_S)
 
     def _decayed(self, now: float) -> float:
         return 0.0 if self._used_at is None else self._lately * math.exp((self._used_at - now) / LATELY_S)

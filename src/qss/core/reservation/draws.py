@@ -124,7 +124,7 @@ class Draws:
             return Reason.LATE
         if not message.asked and known is not None:
             return Reason.TAKEN
-        if ledger is None:
+        if ledger is None or ledger.record.policy:  # relayed key is not relayed again
             return Reason.STREAM
         if message.start < ledger.record.head:
             return Reason.BELOW_HEAD

@@ -73,6 +73,11 @@ class Pairs:
         if pair in self._pairs:
             self._pairs[pair].attached = False
 
+    def forget(self, pair: PairId) -> None:
+        """Nothing is remembered of a pair that is not attached."""
+        if pair in self._pairs and not self._pairs[pair].attached:
+            del self._pairs[pair]
+
     def asked(self, pair: PairId) -> None:
         """The pair's module is being asked for a new stream."""
         self._pairs[pair].asking = True

@@ -37,7 +37,7 @@ class LinkSettings:
     max_keys: int = MAX_KEYS_PER_RESERVATION
     """A reservation of the peer with more keys is refused."""
     capacity_bytes: int = 12_500_000
-    """Where this end stops taking key from its modules: available bytes, over all streams."""
+    """Where this end stops taking key from its modules: available bytes, over all streams of one policy."""
     grace_s: float = 60.0
     """How long an answer under a name can be given again."""
     stream_s: float = 604_800.0

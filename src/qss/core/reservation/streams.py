@@ -45,15 +45,16 @@ class Streams:
     def wants_key(self, stream: StreamId) -> bool:
         """Whether more of this stream may be pulled from its module now.
 
-        The capacity is the link's. But each open stream may always fill an equal share of what closed ones leave of it:
-        else two ends could be full of different streams, and nothing could be allocated.
+        The capacity is for all streams of one policy: what nobody asks for now, of another one, leaves room for this.
+        But each open stream may always fill an equal share of what closed ones leave of it: else two ends could be full
+        of different streams, and nothing could be allocated.
         """
-        ledgers = self._state.ledgers
-        ledger = ledgers.get(stream)
+        ledger = self._state.ledgers.get(stream)
         if ledger is None or ledger.record.closed:
             return False
-        open_streams = [each.available for each in ledgers.values() if not each.record.closed]
-        held = sum(each.available for each in ledgers.values())
+        alike = [each for each in self._state.ledgers.values() if each.record.policy == ledger.record.policy]
+        open_streams = [each.available for each in alike if not each.record.closed]
+        held = sum(each.available for each in alike)
         room = self._state.settings.capacity_bytes - (held - sum(open_streams))
         return sum(open_streams) < room or ledger.available * len(open_streams) < room
 
@@ -79,6 +80,8 @@ class Streams:
     def source_detached(self, pair: PairId) -> None:
         """The module of this pair is asked for no more: what it has open ends, as a session that ends."""
         self._pairs.detach(pair)
+        if not self._state.settings.owner:
+            self._pairs.forget(pair)  # the owner has yet to wait for answers, and pauses
         for ledger in self._open_streams_of(pair):
             self._state.close_source(ledger)
 

@@ -26,7 +26,7 @@ from qss.runtime.relay.ends import Portion
 from qss.runtime.tasks import Defect, Tasks
 from qss.wire.relay_device import Block, Offer, decode, encode
 
-WINDOW = 8
+WINDOW = 16
 """Blocks that are on their way at a time."""
 
 _RATE_BPS = 8192.0

@@ -295,7 +295,11 @@ class Relaying:
                 carry = await self._covered(effect, outward, drawn, content)
                 if transfer in self._passing:
                     self._sessions[outward].send((carry,))
-        except TransferVoid:
+        except TransferVoid as void:
+            if (unsaid := self._telling.unsaid(("tampered", effect.inward))) is not None:
+                _log.warning(
+                    "what a neighbour carried here was refused", peer=effect.inward, reason=str(void), unsaid=unsaid
+                )
             outcome: ev.Event = ev.PassFailed(transfer, wire.Reason.TAMPERED)
         except QssError as error:
             if (unsaid := self._telling.unsaid(type(error).__name__)) is not None:
