@@ -84,13 +84,6 @@ def test_additional_slaves_get_the_same_keys_once_each(network: RunningNetwork) 
         assert network.take(slave, BOB, got).status == 400
 
 
-def test_slaves_at_several_sites_are_refused_for_now(network: RunningNetwork) -> None:
-    body = json.dumps({"additional_slave_SAE_IDs": [CAROL]})
-    answer = network.curl(BOB, f"/api/v1/keys/{ALICE}/enc_keys", "--json", body)
-    assert answer.status == 400
-    assert "several sites" in answer.message
-
-
 @pytest.mark.parametrize(
     ("extensions", "message"),
     [

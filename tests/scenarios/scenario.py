@@ -136,8 +136,9 @@ class Scenario:
         chance, world = self.chance, self.world
         master = chance.choice(list(world.homes))
         site = world.sites[world.homes[master]]
-        peer = chance.choice([other for other in world.sites if other != site.here])
-        there = [sae for sae, home in world.homes.items() if home == peer]
+        others = [other for other in world.sites if other != site.here]
+        peers = others if chance.random() < 0.3 else [chance.choice(others)]  # slaves at several sites, now and then
+        there = [sae for sae, home in world.homes.items() if home in peers]
         slaves = tuple(chance.sample(there, chance.randint(1, len(there))))
         name = self._name() if chance.random() < 0.5 else None
         request = KeyRequest(chance.randint(1, 4), chance.choice((64, 128, 256, 1024)), slaves[1:], name=name)

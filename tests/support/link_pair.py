@@ -14,9 +14,20 @@ from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.core.reservation.phases import LinkPhase
 from qss.model.answers import AnswerRecord, AskName, KeyRun
+from qss.model.errors import PeerUnavailable
 from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId, TransferId
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord
+from qss.model.records import (
+    COVERED_FROM,
+    TAG_KEY_BYTES,
+    Part,
+    PeerRecord,
+    RecallRecord,
+    ReservationRecord,
+    Scope,
+    Side,
+    StreamRecord,
+)
 from qss.wire.external import Frame, Reason, decode, encode, split
 from support.draw_book import DrawBook
 
@@ -39,6 +50,8 @@ class Disk:
     bytes_held: dict[StreamId, int] = field(default_factory=dict)
     answers: dict[bytes, AnswerRecord] = field(default_factory=dict)
     recalls: dict[int, RecallRecord] = field(default_factory=dict)
+    covered: set[tuple[StreamId, Range]] = field(default_factory=set)
+    """Keys that came under a range, where they lie."""
 
     def copy(self) -> Disk:
         return Disk(
@@ -50,6 +63,7 @@ class Disk:
             dict(self.bytes_held),
             dict(self.answers),
             dict(self.recalls),
+            set(self.covered),
         )
 
     def apply(self, commit: ev.Commit) -> None:
@@ -59,8 +73,13 @@ class Disk:
             assert old is None or record.head >= old.head
             self.streams[record.stream] = record
         for stream, start, handle in commit.keys:
+            place = Range(start, start + handle % _LONGEST)
+            if start >= COVERED_FROM:
+                assert not any(stream == of and place.intersection(part) for of, part in self.covered)
+                self.covered.add((stream, place))
+                continue
             assert self.bytes_held.get(stream, 0) == start
-            self.bytes_held[stream] = start + handle % _LONGEST
+            self.bytes_held[stream] = place.stop
         for stream in commit.dropped_streams:
             del self.streams[stream]
             assert not [
@@ -133,6 +152,10 @@ class End:
 
     def load(self) -> None:
         """Make the core from what is durable."""
+        self.parts: dict[ReservationId, ReservationRecord] = {}
+        """Parts of requests for several sites that are ready here."""
+        self.covers: dict[ReservationId, ev.OpenCover] = {}
+        """What has come for slaves here and is not opened yet."""
         self.link = Link(
             self.settings,
             self.disk.incarnation,
@@ -166,6 +189,8 @@ class LinkPair:
         self.asked: dict[ReservationId, ev.Reserve] = {}
         self.draws = DrawBook()
         self.disconnect_reasons: list[str] = []
+        self.recalled_parts: list[KeyId] = []
+        """Keys of masters that other sites are to hear of."""
         self.restored = False
         """A store was replaced by a back-up: that end does not know what it gave since, nor what it held."""
 
@@ -216,6 +241,19 @@ class LinkPair:
             case ev.DrawFailed(draw):
                 end.waiting.discard(draw)
                 self.draws.note_failed(end.name, effect)
+            case ev.PartReady(row):
+                end.parts[row.id] = row
+                assert end.disk.rows[row.id] == row, "ready before it was durable here"
+                assert self.other(end).disk.rows[row.id].range == row.range, "ready before it was durable there"
+                self.handle(end, ev.Released(row.id))
+            case ev.PartCovered(reservation):
+                row = self.other(end).disk.rows[reservation]
+                assert row.covered
+                assert (row.stream, row.keys) in self.other(end).disk.covered, "said before it was durable"
+            case ev.OpenCover(row):
+                end.covers[row.id] = effect
+            case ev.PartsRecalled(key_ids):
+                self.recalled_parts.extend(key_ids)
             case ev.OpenSource(pair):
                 assert pair in end.attached, "a module was asked that is not there"
                 assert pair not in end.opening or end.opening[pair].stream, "a module was asked twice"
@@ -370,15 +408,52 @@ class LinkPair:
             self.handle(end, ev.Tick())
 
     def reserve(
-        self, end: End, count: int = 1, key_bytes: int = 16, name: AskName | None = None, policy: str = ""
+        self,
+        end: End,
+        count: int = 1,
+        key_bytes: int = 16,
+        name: AskName | None = None,
+        policy: str = "",
+        part: Part = Part.WHOLE,
     ) -> ReservationId:
         reservation = ReservationId.from_entropy(self.fresh())
         master, slaves = (ALICE, (BOB, CAROL)) if end is self.a else (BOB, (ALICE,))
-        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy)
+        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy, part)
         self.asked[reservation] = event
         end.waiting.add(reservation)
         self.handle(end, event)
         return reservation
+
+    def cover(self, end: End, reservation: ReservationId) -> None:
+        """The keys of a further part are sealed at the master's site."""
+        row = end.parts[reservation]
+        sealed = bytes(row.count * row.key_bytes)
+        self.handle(end, ev.CoverMade(reservation, sealed, bytes(16)))
+
+    def open_cover(self, end: End, reservation: ReservationId, *, opens: bool = True) -> None:
+        """What came for slaves at this end is opened, or does not open."""
+        cover = end.covers.pop(reservation)
+        if not opens:
+            self.handle(end, ev.CoverFailed(reservation))
+            return
+        handle = self._number() * _LONGEST + len(cover.sealed)
+        end.arrived.add(handle)
+        self.handle(end, ev.CoverOpened(reservation, handle))
+
+    def conclude(self, end: End, reservation: ReservationId) -> bool:
+        """All sites have the keys, if this one has; return whether it has."""
+        if not end.link.concludes(reservation):
+            return False
+        row = end.parts[reservation]
+        if row.part is Part.FURTHER:
+            end.waiting.remove(reservation)
+            self.master_got[reservation] = _parts(row.run)
+        self.handle(end, ev.Conclude(reservation))
+        return True
+
+    def abandon(self, end: End, reservation: ReservationId) -> None:
+        """Another site has not got the keys."""
+        self.handle(end, ev.Abandon(reservation, PeerUnavailable("another site")))
 
     def fetch(
         self,
@@ -458,7 +533,11 @@ class LinkPair:
         else:
             self._note_slave(request, parts)
         for stream, key_range in parts.values():
-            assert end.disk.bytes_held[stream] >= key_range.stop, "delivered before it was durable here"
+            if key_range.start >= COVERED_FROM:
+                held = any(stream == of and key_range in place for of, place in end.disk.covered)
+                assert held, "delivered before it was durable here"
+            else:
+                assert end.disk.bytes_held[stream] >= key_range.stop, "delivered before it was durable here"
         self.check()
 
     def _note_master(self, end: End, request: ReservationId, parts: dict[KeyId, tuple[StreamId, Range]]) -> None:
@@ -478,7 +557,8 @@ class LinkPair:
     def _note_slave(self, request: int, parts: dict[KeyId, tuple[StreamId, Range]]) -> None:
         ask = self.fetches[request]
         assert tuple(parts) == ask.key_ids
-        for key_id, part in parts.items():
+        for key_id, place in parts.items():
+            part = _under(place)
             before = self.slave_got.setdefault((key_id, ask.caller), part)
             assert before == part
             names = self._taken.setdefault((key_id, ask.caller), [])
@@ -510,7 +590,9 @@ class LinkPair:
             for run in answer.keys:
                 assert run.stream != stream or not run.range.intersection(part), "erased while an answer keeps it"
         for row in end.link.reservations:
-            if row.stream == stream and row.side is Side.SLAVE:
+            if row.stream == stream and row.awaits_cover:
+                assert row.complete or not row.range.intersection(part), "erased before the keys came"
+            elif row.stream == stream and row.side is Side.SLAVE:
                 for position in range(row.count):
                     if not all(mask >> position & 1 for mask in row.fetched):
                         assert not row.key_range(position).intersection(part), "erased before it was fetched"
@@ -532,6 +614,7 @@ class LinkPair:
                     for position in range(row.count)
                     if not all(mask >> position & 1 for mask in row.fetched)
                 )
+                open_bits += sum(8 * TAG_KEY_BYTES for row in rows if row.awaits_cover and not row.complete)
                 assert tally.reserved == open_bits
 
     def kept_its_books(self) -> None:
@@ -581,6 +664,13 @@ def _parts(run: KeyRun) -> tuple[tuple[StreamId, Range], ...]:
     return tuple(
         (run.stream, Range(start, start + size)) for start in range(run.start, run.start + size * run.count, size)
     )
+
+
+def _under(place: tuple[StreamId, Range]) -> tuple[StreamId, Range]:
+    """What covered a key on its way, and so stands for it in these tests; the key's own place if it came alone."""
+    stream, part = place
+    down = COVERED_FROM if part.start >= COVERED_FROM else 0
+    return stream, Range(part.start - down, part.stop - down)
 
 
 __all__ = ["ALICE", "BOB", "CAROL", "PAIRS", "Disk", "End", "LinkPair"]

@@ -9,7 +9,7 @@ from qss.runtime.link import LinkRunner
 
 
 class NoFarSites:
-    """Implements `qss.runtime.key_server.EndToEnd`."""
+    """Implements `qss.runtime.end_to_end.EndToEnd`."""
 
     def link(self, peer: QksId) -> LinkRunner:
         raise Unavailable(f"nothing is relayed to {peer} in this test")

@@ -98,6 +98,16 @@ class RelayingSites:
                     except QssError:
                         await asyncio.sleep(0.1)
 
+    async def until_known(self, bits: int = 100_000) -> None:
+        """Wait until the routing of A knows of so much key on all links."""
+        links = len(self.network.links)
+        async with asyncio.timeout(30):
+            while True:
+                edges = self.relays[A].streams._table.graph.edges.values()
+                if sum(edge.available_bits >= bits for ends in edges for edge in ends.values()) == 2 * links:
+                    return
+                await asyncio.sleep(0.1)
+
     # --- links ------------------------------------------------------------------------------------------------------
 
     async def cut(self, one: QksId, other: QksId) -> None:

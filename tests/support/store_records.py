@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
-from qss.model.records import BurnReason, PeerRecord, RecallRecord, ReservationRecord, Scope, Side, StreamRecord, Tally
+from qss.model.records import (
+    BurnReason,
+    Part,
+    PeerRecord,
+    RecallRecord,
+    ReservationRecord,
+    Scope,
+    Side,
+    StreamRecord,
+    Tally,
+)
 from qss.ports.store import Contents, SealedBlock
 
 SITE = QksId("A")
@@ -96,6 +106,8 @@ reservation_records = st.builds(
     expires_at=st.floats(0, 1e12),
     confirmed=st.booleans(),
     fetched=st.lists(st.integers(0, 2**300) | st.just(2**65536 - 1), max_size=3).map(tuple),
+    part=st.sampled_from(Part),
+    covered=st.booleans(),
 )
 peer_records = st.builds(
     PeerRecord,

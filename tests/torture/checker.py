@@ -25,6 +25,9 @@ _UNKNOWN = "is not known here"
 _INSTEAD_OF_RELAYED = ("abandoned", "skipped", "refused", "closed")
 """Why an end burned what the other one relayed: it had not got so far."""
 
+_TAG_KEY_BITS = 256
+"""What the tag takes with which keys come to a further site."""
+
 Party = tuple[str, SaeId]
 """A key ID, and who has it or wants it."""
 
@@ -272,7 +275,8 @@ def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
     """At rest, what a site says it gave out is what its applications got, and at most what else they may have got."""
     promised: dict[frozenset[QksId], int] = defaultdict(int)
     for key_id, origin in record.origin.items():
-        promised[_link(origin, homes)] += 8 * len(record.keys[key_id])
+        for site in _sites(origin, homes):
+            promised[frozenset((homes[origin.master], site))] += 8 * len(record.keys[key_id])
     most = _most_delivered(record, homes)
     told = {(look.site, look.peer) for look in record.looks if look.final}
     for ends in promised if told else ():
@@ -291,23 +295,31 @@ def _books(record: Record, homes: Mapping[SaeId, QksId]) -> Iterator[str]:
 
 
 def _most_delivered(record: Record, homes: Mapping[SaeId, QksId]) -> Mapping[tuple[QksId, QksId], int]:
-    """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves."""
+    """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves.
+
+    What came to a second or third site of an ask had a tag, whose key counts as delivered whatever became of the ask.
+    """
     most: dict[tuple[QksId, QksId], int] = defaultdict(int)
     answered = {record.under[ask]: one for ask, one in record.asked.items() if record.outcome(ask) in (GOT, LOST)}
     for one in answered.values():
-        most[homes[one.master], homes[one.slaves[0]]] += one.number * one.size
-    fetched: set[str] = set()
+        for place, site in enumerate(_sites(one, homes)):
+            most[homes[one.master], site] += one.number * one.size + (_TAG_KEY_BITS if place else 0)
+    for one in record.asked.values():
+        for site in _sites(one, homes)[1:]:
+            most[site, homes[one.master]] += _TAG_KEY_BITS
+    fetched: set[tuple[str, QksId]] = set()
     for ask, fetch in record.fetches.items():
         if record.outcome(ask) in (GOT, LOST):
-            fetched.update(fetch.key_ids)
-    for key_id in fetched & record.origin.keys():
-        origin = record.origin[key_id]
-        most[homes[origin.slaves[0]], homes[origin.master]] += 8 * len(record.keys[key_id])
+            fetched.update((key_id, homes[fetch.sae]) for key_id in fetch.key_ids)
+    for key_id, site in fetched:
+        if key_id in record.origin:
+            most[site, homes[record.origin[key_id].master]] += 8 * len(record.keys[key_id])
     return most
 
 
-def _link(origin: Asked, homes: Mapping[SaeId, QksId]) -> frozenset[QksId]:
-    return frozenset((homes[origin.master], homes[origin.slaves[0]]))
+def _sites(origin: Asked, homes: Mapping[SaeId, QksId]) -> tuple[QksId, ...]:
+    """Return the sites of the slaves, that of the first one first."""
+    return tuple(dict.fromkeys(homes[slave] for slave in origin.slaves))
 
 
 def _sum(streams: Iterable[StreamBalance], state: str) -> int:

@@ -99,8 +99,38 @@ def found(*entries: Entry) -> list[str]:
 
 BOOKS = rest(balance(256), balance(256))
 
+SHARED: list[Entry] = [asked(slaves=(BOB, CAROL)), *got(1, ALICE, "k1", "k2")]
+"""With slaves at two sites: to the second the keys come under as much key, and 256 bits more."""
+
+
+def rest_further(here: int, there: int, *, reserved: int = 0) -> list[Entry]:
+    """What the link with the second site's comes to, at both ends."""
+    held = balance(there, reserved=reserved, burned=here - there - reserved)
+    return [Looked(A, C, (balance(here),), {}, final=True), Looked(C, A, (held,), {}, final=True)]
+
+
 SOUND: dict[str, Sequence[Entry]] = {
     "one request": [*MASTER, *SLAVE, *rest(balance(256), balance(256))],
+    "two sites": [
+        *SHARED,
+        *SLAVE,
+        fetching(3, CAROL, "k1", "k2"),
+        *got(3, CAROL, "k1", "k2"),
+        *rest(balance(256), balance(256)),
+        *rest_further(512, 512),
+    ],
+    "two sites, nothing fetched yet": [
+        *SHARED,
+        *rest(balance(256), balance(0, reserved=256)),
+        *rest_further(512, 256, reserved=256),
+    ],
+    "two sites, of which one did not answer in time": [
+        asked(slaves=(BOB, CAROL)),
+        refused(1, 503),
+        *rest(balance(0, burned=256), balance(0, burned=256)),
+        *[Looked(A, C, (balance(0, burned=512),), {}, final=True)],
+        *[Looked(C, A, (balance(256, burned=256),), {}, final=True)],
+    ],
     "nothing fetched yet": [*MASTER, *rest(balance(256), balance(0, reserved=256))],
     "refused with 503, nothing counted": [asked(), refused(1, 503), *rest(balance(0), balance(0))],
     "a master's answer was lost": [asked(), Ended(1, LOST), *rest(balance(256), balance(0, reserved=256))],
@@ -297,6 +327,14 @@ UNSOUND: dict[str, tuple[str, Sequence[Entry]]] = {
     "a neighbour that is not known": (
         "alice was refused with status 400",
         [asked(), refused(1, 400, "SAE bob is not known here"), *BOOKS],
+    ),
+    "key given out at the second site that nobody asked for": (
+        "A with C says it delivered 640 bits, more than anybody asked for",
+        [*SHARED, *rest(balance(256), balance(0, reserved=256)), *rest_further(640, 256, reserved=256)],
+    ),
+    "promised key that the second site has not": (
+        "C with A accounts for 128 bits that were promised, but more were",
+        [*SHARED, *rest(balance(256), balance(0, reserved=256)), *rest_further(512, 0, reserved=128)],
     ),
     "what the harness saw": ("the node of site A ended", [Broken("the node of site A ended"), *MASTER]),
 }

@@ -59,6 +59,8 @@ TOPOLOGIES = {
             Conversation(BELLA, (CHRIS, CAROL), BOB),
             Conversation(CAROL, (BOB,), BELLA),
             Conversation(CHRIS, (BOB, BELLA), CAROL),
+            Conversation(BOB, (ALICE, CAROL), BELLA),
+            Conversation(BELLA, (CHRIS, ALICE, CAROL), BOB),
         ),
     ),
     "line5": Topology(

@@ -13,20 +13,21 @@ import asyncio
 import math
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 import structlog
 
+from qss.app.far_stream import FarStream
 from qss.core.keyserver.suspects import Suspects
 from qss.core.keyserver.warmth import Warmth
-from qss.core.module import ModuleSettings, Phase
+from qss.core.module import ModuleSettings
 from qss.model.certificates import site_of
 from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
-from qss.model.identifiers import PairId, QksId, StreamId
+from qss.model.identifiers import PairId, QksId
 from qss.model.relay_policy import RelayPolicy
 from qss.ports.device import DeviceRole
 from qss.ports.routing_table import RoutingTable
@@ -82,53 +83,6 @@ class Calls(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class FarStream:
-    """One end-to-end stream at this end."""
-
-    ends: Ends
-    runner: LinkRunner
-    warmth: Warmth
-    tasks: Tasks
-    module: QkdModule = field(init=False)
-    blocks: StreamBlocks | None = None
-    """What makes blocks, at the source."""
-    unwatch: Callable[[], None] = field(init=False)
-    """Ends that the module is attached as soon as it can be."""
-    used: dict[StreamId, int] = field(default_factory=dict)
-    """How many bits of each stream were used when that was looked at last."""
-
-    def stock(self) -> int:
-        """As `qss.runtime.relay.blocks.Stock`.
-
-        What earlier streams have left is not counted: it may be in pieces that no request fits into.
-        """
-        link = self.runner.core
-        filled = link.open_stream(self.ends.pair)
-        return self.module.held_bytes + sum(record.available for record in link.streams if record.stream == filled)
-
-    def taken(self) -> int:
-        """As `qss.runtime.relay.blocks.Stock`. What has only grown old was not taken: nobody wants more for that."""
-        before, self.used = self.used, {}
-        taken = 0
-        for record in self.runner.core.streams:
-            if record.policy == self.ends.policy.text:
-                used = self.used[record.stream] = record.tally.reserved + record.tally.delivered
-                taken += max(0, used - before.get(record.stream, used))
-        return taken // 8
-
-    def attach_once_connected(self) -> None:
-        """Let the link open streams at a module that has found its other end: sooner it would be asked in vain."""
-        pair, sources = self.ends.pair, self.runner.sources
-        if self.module.view().phase is Phase.DOWN or pair in self.runner.core.attached:
-            return
-        try:
-            sources.attach(pair, self.module, self.ends.policy.text)
-        except LimitReached as error:
-            assert self.blocks is not None
-            self.blocks.trouble = str(error)
-
-
 class FarStreams:
     """All methods belong to the event loop's thread."""
 
@@ -165,7 +119,8 @@ class FarStreams:
         self._defect = defect
         self._clock = clock
         self._entropy = entropy
-        self._suspects = Suspects(here)
+        self._suspects: defaultdict[QksId, Suspects] = defaultdict(lambda: Suspects(here))
+        """By the far site: that its blocks differ is what it says itself, and concerns no stream with others."""
         self._streams: dict[tuple[QksId, PairId], FarStream] = {}
         self._connecting: set[QksId] = set()
         self._telling = Telling()
@@ -197,11 +152,11 @@ class FarStreams:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def link(self, peer: QksId) -> LinkRunner:
-        """As `qss.runtime.key_server.EndToEnd.link`."""
+        """As `qss.runtime.end_to_end.EndToEnd.link`."""
         return self._site.link_to(peer)
 
     async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
-        """As `qss.runtime.key_server.EndToEnd.filled`."""
+        """As `qss.runtime.end_to_end.EndToEnd.filled`."""
         if length > self._capacity_bytes:
             raise LimitReached(
                 f"{8 * length} bits were asked for, and a stream over repeaters holds {8 * self._capacity_bytes}; "
@@ -306,7 +261,7 @@ class FarStreams:
             ends,
             self._relaying,
             lambda: self._table.graph,
-            self._suspects,
+            self._suspects[ends.peer],
             stream.warmth,
             stream,
             self._clock,

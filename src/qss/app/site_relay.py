@@ -32,7 +32,7 @@ from qss.wire.lsa import Authentication
 
 
 class SiteRelay:
-    """Implements `qss.runtime.relay_listener.RelayListener`, and `qss.runtime.key_server.EndToEnd`."""
+    """Implements `qss.runtime.relay_listener.RelayListener`, and `qss.runtime.end_to_end.EndToEnd`."""
 
     def __init__(self, configuration: SiteConfiguration, store: SealedStore, defect: Defect) -> None:
         """Read the site's certificate. Raises `PkiError`."""

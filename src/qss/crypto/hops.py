@@ -1,5 +1,7 @@
 """The sealing of what a relay carries over one link, under key of that link (Relay 5).
 
+Keys that go to a further site (KRP 4.16) are sealed by `one-time-pad` as well.
+
 `one-time-pad`: the bytes are XORed with a pad as long as they are, and tagged by Poly1305 (RFC 8439 clause 2.5) under
 32 further bytes of key, over the context and then what is sealed. The context is a MessagePack array and says its own
 length, so no two pairs of context and sealed bytes are tagged alike. Neither part rests on a limit to what an attacker
@@ -8,8 +10,8 @@ can compute.
 `aes-256-gcm` (NIST SP 800-38D): 32 bytes of key, a nonce of 12 bytes that is drawn along with them; the context is the
 associated data.
 
-Refused: key of any other length than the strategy takes. Not here: what a context is made of (`wire.relay`), which key
-this is, and that it serves nothing else: a second use of the same key gives it away.
+Refused: key of any other length than the strategy takes. Not here: what a context is made of (`wire.relay`,
+`wire.external`), which key this is, and that it serves nothing else: a second use of the same key gives it away.
 """
 
 from __future__ import annotations

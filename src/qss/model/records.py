@@ -22,6 +22,32 @@ class Side(StrEnum):
     SLAVE = "slave"
 
 
+class Part(StrEnum):
+    """What one reservation is of a request, whose slaves may be at home in several sites (KRP 4.15)."""
+
+    WHOLE = "whole"
+    """All slaves are at home in one site. So says the site of the first slave in any case."""
+    FIRST = "first"
+    """The first slave's site: its bytes are the keys of all."""
+    FURTHER = "further"
+    """Another site: its bytes cover the keys, which come in a Cover."""
+
+
+TAG_KEY_BYTES = 32
+"""By how much the range of a further part is longer than what it covers."""
+
+COVERED_FROM = 1 << 62
+"""Where keys lie that came under a key stream: at the place of what covered them, so far up.
+
+No stream is ever that long. So no place of a stream is written twice, and what was stored there before never opens.
+"""
+
+
+def length_of(count: int, key_bytes: int, part: Part) -> int:
+    """Return how many bytes of a key stream a reservation takes."""
+    return count * key_bytes + (TAG_KEY_BYTES if part is Part.FURTHER else 0)
+
+
 class BurnReason(StrEnum):
     """Why a bit was given up. A burned bit always has one."""
 
@@ -125,20 +151,34 @@ class ReservationRecord:
     """Every site of the reservation is known to hold it."""
     fetched: tuple[int, ...] = ()
     """For each slave, the positions it has fetched, as a bit mask (bit p: position p). Empty at the master's side."""
+    part: Part = Part.WHOLE
+    covered: bool = False
+    """The keys of a further part are stored at the slaves' side (KRP 4.18). Never so at the master's."""
 
     @property
     def range(self) -> Range:
         """The bytes of the stream that are set aside."""
-        return Range(self.start, self.start + self.count * self.key_bytes)
+        return Range(self.start, self.start + length_of(self.count, self.key_bytes, self.part))
+
+    @property
+    def keys(self) -> Range:
+        """Where the keys lie, one after the other."""
+        start = self.start + (COVERED_FROM if self.covered else 0)
+        return Range(start, start + self.count * self.key_bytes)
+
+    @property
+    def awaits_cover(self) -> bool:
+        """Whether the keys have yet to come, and all that is held is what will cover them."""
+        return self.side is Side.SLAVE and self.part is Part.FURTHER and not self.covered
 
     @property
     def run(self) -> KeyRun:
         """All keys of the reservation."""
-        return KeyRun(self.id, self.stream, self.start, self.key_bytes, 0, self.count)
+        return KeyRun(self.id, self.stream, self.keys.start, self.key_bytes, 0, self.count)
 
     def key_range(self, position: int) -> Range:
         """The bytes of the key at `position`."""
-        start = self.start + position * self.key_bytes
+        start = self.keys.start + position * self.key_bytes
         return Range(start, start + self.key_bytes)
 
     def fetched_by_all(self, position: int) -> bool:
@@ -171,10 +211,15 @@ class ReservationRecord:
         return everything ^ fetched
 
     def ranges_of(self, mask: int) -> tuple[Range, ...]:
-        """Return the bytes of the keys at the positions of a bit mask, neighbouring keys as one range."""
-        positions = f"{mask:0{self.count}b}"[::-1]  # a "1" for each key
+        """Return the bytes of the keys at the positions of a bit mask, neighbouring keys as one range.
+
+        What is to cover keys is one whole, with its tag.
+        """
+        if self.awaits_cover:
+            return (self.range,) if mask else ()
+        first, positions = self.keys.start, f"{mask:0{self.count}b}"[::-1]  # a "1" for each key
         return tuple(
-            Range(self.start + run.start() * self.key_bytes, self.start + run.end() * self.key_bytes)
+            Range(first + run.start() * self.key_bytes, first + run.end() * self.key_bytes)
             for run in re.finditer("1+", positions)
         )
 

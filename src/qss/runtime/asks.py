@@ -23,11 +23,11 @@ from qss.model.errors import (
     Tampered,
     Unavailable,
 )
-from qss.model.identifiers import KeyId, ReservationId, SaeId
+from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key
 from qss.model.ranges import Range
-from qss.model.records import Scope
+from qss.model.records import Part, Scope
 from qss.ports.store import SealedStore
 from qss.runtime.tasks import Defect
 
@@ -57,12 +57,15 @@ class Asks:
         slaves: tuple[SaeId, ...],
         name: AskName | None = None,
         policy: str = "",
+        part: Part = Part.WHOLE,
     ) -> tuple[Key, ...]:
         """Reserve keys at both ends, from streams of this policy, and return them; of a repeated ask, the first's.
 
-        Raises `Unavailable` or `Unauthorised`, and `BadRequest` if `name` stands for another ask.
+        The first part of several comes when all are concluded. Raises `Unavailable` or `Unauthorised`, and `BadRequest`
+        if `name` stands for another ask.
         """
-        return await self._ask(reservation, ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy))
+        ask = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy, part)
+        return await self._ask(reservation, ask)
 
     async def fetch(
         self, caller: SaeId, master: SaeId, key_ids: tuple[KeyId, ...], name: AskName | None = None
@@ -71,16 +74,17 @@ class Asks:
         request = next(self._numbers)
         return await self._ask(request, ev.Fetch(request, caller, master, key_ids, name))
 
-    async def recall(self, scope: Scope) -> int:
+    async def recall(self, scope: Scope, *, passed_on: bool = False) -> int:
         """Burn keys that were not fetched yet, here and at the neighbour; return the bits that were burned here.
 
-        The neighbour follows when it is connected. Raises `Unavailable`.
+        The neighbour follows when it is connected. `passed_on` if they were recalled on another link, where other sites
+        have heard of it. Raises `Unavailable`.
         """
         request = next(self._numbers)
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._recalls[request] = future
         try:
-            self._handle(ev.Recall(request, scope))
+            self._handle(ev.Recall(request, scope, passed_on))
             return await future
         finally:
             del self._recalls[request]
@@ -102,15 +106,16 @@ class Asks:
 
     async def _read(self, run: KeyRun) -> Iterator[Key]:
         """Read the keys of a run in one go."""
-        whole, size = await self._read_key(run), run.key_bytes
+        whole, size = await self.read_key(run.stream, run.range), run.key_bytes
         return (Key(key_id, whole[size * i : size * (i + 1)]) for i, key_id in enumerate(run.key_ids()))
 
-    async def _read_key(self, run: KeyRun) -> KeyMaterial:
+    async def read_key(self, stream: StreamId, part: Range) -> KeyMaterial:
+        """Return stored bytes. Raises `StoreUnavailable`; what is damaged is burned."""
         try:
-            return await self._store.read_key(run.stream, run.range)
+            return await self._store.read_key(stream, part)
         except Tampered as error:
             self._log.error("stored key cannot be read, and is burned", reason=str(error), until=error.stop)
-            self._handle(ev.KeyUnreadable(run.stream, Range(error.start, error.stop), error.beyond))
+            self._handle(ev.KeyUnreadable(stream, Range(error.start, error.stop), error.beyond))
             raise StoreUnavailable(
                 "key that this site had stored is damaged, and was burned; nothing was delivered; ask for other keys"
             ) from error

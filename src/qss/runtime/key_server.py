@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from qss.core.keyserver.name_shares import NameShares
 from qss.core.keyserver.quotas import Party, Quotas
-from qss.core.keyserver.requests import FetchPlan, KeyPlan, RequestPlanner
+from qss.core.keyserver.requests import FetchPlan, FurtherSite, KeyPlan, RequestPlanner
 from qss.core.keyserver.ways import Way
 from qss.model.answers import AskName
 from qss.model.errors import KeysNotFound, QssError, Shortage
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
 from qss.model.relay_policy import RelayPolicy
+from qss.runtime.end_to_end import RETRIES, RETRY_S, EndToEnd
 from qss.runtime.link import LinkRunner
-
-RETRY_S = 0.02
-"""After so long keys are asked for anew that somebody else took first."""
-
-RETRIES = 20
-"""So often."""
-
-
-class EndToEnd(Protocol):
-    """The site's end-to-end key streams."""
-
-    def link(self, peer: QksId) -> LinkRunner:
-        """Return what reserves keys with a site, neighbour or not. Raises `LimitReached`."""
-        ...
-
-    async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
-        """Return when the stream of this policy has `length` bytes to allocate at once, as far as is known here.
-
-        Raises `Unavailable` if that does not come about in time.
-        """
-        ...
+from qss.runtime.multicast import Multicast
 
 
 class KeyServer:
@@ -63,6 +43,7 @@ class KeyServer:
         self._entropy = entropy
         self._clock = clock
         self._names = NameShares()
+        self._multicast = Multicast(self._link, end_to_end)
 
     def get_status(self, caller: SaeId, slave: SaeId) -> PairStatus:
         """Return what this site can serve to the pair now (ETSI GS QKD 014 clause 6.1)."""
@@ -75,30 +56,36 @@ class KeyServer:
         return PairStatus(self._here, way.peer, caller, slave, stored, most, self._limits)
 
     async def get_key(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> tuple[Key, ...]:
-        """Reserve fresh keys at both sites and return them to the master (clause 6.2); to a repeat, the same."""
+        """Reserve fresh keys at all sites and return them to the master (clause 6.2); to a repeat, the same."""
         plan = self._planner.plan_keys(caller, slave, request)
         answered = self._that_knows(plan.name)
         if answered is not None:  # whichever way is the best one now
             return await self._reserve(answered, caller, plan)
         link = self._link(plan)
         self._take_name(link, caller, plan.name)
-        bits = 8 * plan.count * plan.key_bytes
-        self._quotas.take(self._clock(), caller, plan.slaves, plan.count, bits, self._outstanding)
+        bits, slaves = 8 * plan.count * plan.key_bytes, plan.all_slaves
+        self._quotas.take(self._clock(), caller, slaves, plan.count, bits, self._outstanding)
         try:
+            if plan.further:
+                return await self._multicast.reserve(self._fresh(), caller, plan)
             if plan.policy is None:
                 return await self._reserve(link, caller, plan)
             return await self._reserve_relayed(link, caller, plan, plan.policy)
         except QssError:
-            self._quotas.give_back(caller, plan.slaves, bits)
+            self._quotas.give_back(caller, slaves, bits)
             raise
 
     def _outstanding(self, party: Party) -> int:
         return sum(link.core.outstanding(party) for link in self._links.values())
 
     async def _reserve(self, link: LinkRunner, caller: SaeId, plan: KeyPlan) -> tuple[Key, ...]:
-        reservation = ReservationId.from_entropy(self._entropy(RESERVATION_ENTROPY_BYTES))
         policy = "" if plan.policy is None else plan.policy.text
-        return await link.asks.reserve(reservation, plan.count, plan.key_bytes, caller, plan.slaves, plan.name, policy)
+        return await link.asks.reserve(
+            self._fresh(), plan.count, plan.key_bytes, caller, plan.slaves, plan.name, policy
+        )
+
+    def _fresh(self) -> ReservationId:
+        return ReservationId.from_entropy(self._entropy(RESERVATION_ENTROPY_BYTES))
 
     async def _reserve_relayed(
         self, link: LinkRunner, caller: SaeId, plan: KeyPlan, policy: RelayPolicy
@@ -136,7 +123,7 @@ class KeyServer:
         known = (link for link in self._links.values() if name is not None and link.core.knows(name))
         return next(known, None)
 
-    def _link(self, way: Way | KeyPlan) -> LinkRunner:
+    def _link(self, way: Way | KeyPlan | FurtherSite) -> LinkRunner:
         """Return what key of this way is reserved on."""
         return self._links[way.peer] if way.policy is None else self._end_to_end.link(way.peer)
 

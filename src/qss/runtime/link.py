@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from qss.core.reservation import Link, LinkSettings
 from qss.core.reservation import events as ev
 from qss.model.errors import QssError, StoreDamaged
-from qss.model.identifiers import PairId, StreamId, TransferId
+from qss.model.identifiers import KeyId, PairId, QksId, StreamId, TransferId
 from qss.model.ranges import Range
 from qss.ports.key_source import KeySource
 from qss.ports.store import (
@@ -34,6 +35,7 @@ from qss.ports.store import (
 from qss.runtime.asks import Asks
 from qss.runtime.causes import Causes
 from qss.runtime.outbox import Outbox
+from qss.runtime.parts import Parts
 from qss.runtime.relay_listener import RelayListener
 from qss.runtime.session import Session
 from qss.runtime.sources import Sources
@@ -69,9 +71,13 @@ class LinkRunner:
         restore_noticed: Callable[[LinkRunner, ev.RestoreNoticed], None],
         defect: Defect,
         clocks: Clocks,
+        recalled: Callable[[QksId, tuple[KeyId, ...]], None],
         listener: RelayListener | None = None,
     ) -> None:
-        """`listener` None: nothing at this site relays, and what the neighbour draws is given up."""
+        """`recalled` hears of keys that were recalled here, and that slaves at other sites than the peer hold as well.
+
+        `listener` None: nothing at this site relays, and what the neighbour draws is given up.
+        """
         self._settings = settings
         self._store = store
         self._commit = commit
@@ -105,6 +111,9 @@ class LinkRunner:
             self._log,
         )
         """Where key comes from: modules are attached and detached here, once the link has started."""
+        told = partial(recalled, settings.peer)
+        self.parts = Parts(settings, self.asks, self._handle, self.sources.keep, told, defect, self._log)
+        """Where keys are shared with slaves at several sites."""
         self._session = Session[Message](
             lambda connection: Outbox(connection, self._frames, MAX_WAITING, weight, HEARTBEAT_S),
             lambda: self._handle(ev.Connected(self._commit_number())),
@@ -141,6 +150,7 @@ class LinkRunner:
         self._stopping = True
         await self._session.stop()
         await self._tasks.cancelled()
+        await self.parts.stop()
         await self.sources.stop()
         for _ in range(2):  # what waits for a commit without hurry; then what may be erased, some of it only now
             self._handle(ev.Tick())
@@ -265,6 +275,9 @@ class LinkRunner:
                 self.asks.deliver(request, keys)
             case ev.Refused(request, error):
                 self.asks.refuse(request, error)
+                self.parts.refuse(request, error)
+            case ev.PartReady() | ev.PartCovered() | ev.OpenCover() | ev.PartsRecalled():
+                self.parts.perform(effect)
             case ev.Recalled(request, bits):
                 self.asks.recalled(request, bits)
             case ev.PeerRecalled(scope, bits):

@@ -15,13 +15,15 @@ from qss.core.reservation import LinkSettings, restores
 from qss.core.reservation.events import RestoreNoticed
 from qss.core.reservation.restores import Doubt
 from qss.model.errors import FenceLost, LimitReached, QssError, StoreDamaged, StoreError, StoreUnavailable
-from qss.model.identifiers import PairId, QksId
+from qss.model.identifiers import KeyId, PairId, QksId
+from qss.model.records import Scope
 from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
 from qss.runtime.link import Clocks, LinkRunner
 from qss.runtime.relay_listener import RelayListener
 from qss.runtime.tasks import Tasks
+from qss.wire.external import MAX_LISTED
 
 MAX_FAR = 256
 """Sites beyond the neighbours with which a site has key streams."""
@@ -85,6 +87,7 @@ class Site:
             self._restored,
             self.fail,
             self._clocks,
+            self._recalled,
             self._listener,
         )
 
@@ -163,6 +166,27 @@ class Site:
         if not self.failed.done():
             self.failed.set_exception(error)
 
+    # --- recalls --------------------------------------------------------------------------------------------------
+
+    def _recalled(self, peer: QksId, key_ids: tuple[KeyId, ...]) -> None:
+        """Keys were recalled on the link with `peer`: have other sites whose slaves hold them told (KRP 4.20)."""
+        for other, runner in self.links.items():
+            held = [key_id for key_id in key_ids if other != peer and _holds(runner, key_id)]
+            for start in range(0, len(held), MAX_LISTED):
+                self._tasks.start_now(self._pass_on(runner, Scope(tuple(held[start : start + MAX_LISTED]))))
+
+    async def _pass_on(self, runner: LinkRunner, scope: Scope) -> None:
+        try:
+            await runner.asks.recall(scope, passed_on=True)
+        except QssError as error:
+            _log.error(
+                "keys that were recalled could not be recalled at another site that holds them",
+                peer=runner.core.settings.peer,
+                keys=str(scope),
+                reason=str(error),
+                remedy="recall them again (`qss key void`)",
+            )
+
     # --- restores -------------------------------------------------------------------------------------------------
 
     def _restored(self, noticed_by: LinkRunner, notice: RestoreNoticed) -> None:
@@ -218,3 +242,8 @@ class Site:
     def anchor_writable(self) -> bool:
         """Whether the anchor was written when it last had to be."""
         return not self._anchor_trouble
+
+
+def _holds(runner: LinkRunner, key_id: KeyId) -> bool:
+    """Whether slaves at the other end of a link may have yet to fetch this key of a master here."""
+    return key_id.reservation is not None and runner.core.holds_part(key_id.reservation)

@@ -97,6 +97,12 @@ class Sources:
         """Return the key that waits under this handle."""
         return self._stored[handle][0]
 
+    def keep(self, material: KeyMaterial) -> int:
+        """Let key that came otherwise wait to be stored; return its handle."""
+        handle = next(self._numbers)
+        self._stored[handle] = (material, asyncio.get_running_loop().create_future())
+        return handle
+
     def settle(self, handle: int) -> None:
         """Forget what waits under this handle: it is durable, or of no use."""
         _, future = self._stored.pop(handle)

@@ -1,7 +1,8 @@
 """External, version 1: what two neighbouring QKSs say to each other, as MessagePack.
 
 Held here: the shapes, their limits, bytes to messages and back. Not here: what a message means
-(`core.reservation`; `docs/reference/krp.md` numbers the steps). No message carries key material.
+(`core.reservation`; `docs/reference/krp.md` numbers the steps), nor the sealing of what a Cover holds (`crypto.hops`).
+No message carries key material, but under a one-time pad.
 
 A frame is one MessagePack array `[sender, receiver, commit, proof, messages]`; a message is an array whose first
 element is its type's name. Unknown types, missing members and trailing bytes are a `RemoteProtocolError`.
@@ -17,6 +18,8 @@ import msgspec
 from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError
+from qss.model.identifiers import QksId
+from qss.model.records import ReservationRecord
 from qss.wire.framing import decode_frame, fitting_runs
 
 SUBPROTOCOL = "qss-external.1"
@@ -37,10 +40,14 @@ MAX_MESSAGES = 1_000
 MAX_POLICY = 1024
 """Longest text of a policy, in characters (Relay 6.1)."""
 
+MAX_COVERED = 2 * 1024 * 1024
+"""Most bytes of key that one Cover holds."""
+
 MAX_RECALLS = 8
 """Most Recalls in one frame: each may cost its receiver a look at all that it holds."""
 
 _FRAME_OVERHEAD = 128
+_COVER_CONTEXT = b"qss-external-cover.1\0"
 
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -51,6 +58,7 @@ Policy = Annotated[str, Meta(max_length=MAX_POLICY)]
 Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_SLAVES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_LISTED)]
 Proof = Annotated[bytes, Meta(max_length=32)]
+Sealed = Annotated[bytes, Meta(min_length=1, max_length=MAX_COVERED)]
 
 
 class Reason(StrEnum):
@@ -70,6 +78,8 @@ class Reason(StrEnum):
     """The sender does not know the stream."""
     BELOW_HEAD = "below-head"
     BEYOND_MARK = "beyond-mark"
+    COVER = "cover"
+    """The keys that came for a reservation do not open, or it is burned."""
     LATE = "late"
     """The sender waits for no answer to a Draw of this name any more."""
     TAKEN = "taken"
@@ -148,6 +158,8 @@ class Reserve(_Message, frozen=True):
     key_bytes: Positive
     master: Name
     slaves: Names
+    cover: bool
+    """Whether the range is to cover the keys, and not to be them (KRP 4.15)."""
 
 
 class Reserved(_Message, frozen=True):
@@ -165,6 +177,8 @@ class Ask(_Message, frozen=True):
     master: Name
     slaves: Names
     policy: Policy
+    cover: bool
+    """As in Reserve."""
 
 
 class Grant(_Message, frozen=True):
@@ -177,10 +191,28 @@ class Grant(_Message, frozen=True):
 
 
 class Refuse(_Message, frozen=True):
-    """A Reserve or Ask was refused and has changed nothing at the sender (KRP 4.5)."""
+    """A Reserve or Ask was refused and has changed nothing at the sender (KRP 4.5), or a Cover (KRP 4.18)."""
 
     reservation: Id
     reason: Reason
+
+
+class Cover(_Message, frozen=True):
+    """The keys of a reservation, under pad and tag of its range (KRP 4.16)."""
+
+    reservation: Id
+    sealed: Sealed
+    tag: Id
+    """Of 16 bytes as well."""
+
+    def __repr__(self) -> str:
+        return f"Cover(reservation={self.reservation!r}, <{len(self.sealed)} bytes>)"
+
+
+class Covered(_Message, frozen=True):
+    """The keys of the receiver's Cover are durable here (KRP 4.18)."""
+
+    reservation: Id
 
 
 class Confirm(_Message, frozen=True):
@@ -262,7 +294,7 @@ class Want(_Message, frozen=True):
 Message = (
     Hello | Held
     | Open | Mark | Close | Skip
-    | Reserve | Reserved | Ask | Grant | Refuse | Confirm | Gone | Void
+    | Reserve | Reserved | Ask | Grant | Refuse | Cover | Covered | Confirm | Gone | Void
     | Recall | Recalled
     | Draw | Drawn | Undrawn | Want
 )  # fmt: skip
@@ -310,12 +342,23 @@ def _size(message: Message) -> int:
     return max(size, _ROOM // MAX_RECALLS) if isinstance(message, Recall) else size
 
 
+def cover_context(row: ReservationRecord, sender: QksId, receiver: QksId) -> bytes:
+    """Return what the tag of a Cover binds besides what is sealed (KRP 4.17)."""
+    place = (row.id.value, row.stream.value, row.start, row.count, row.key_bytes)
+    return _COVER_CONTEXT + _encoder.encode((*place, row.master, row.slaves, sender, receiver))
+
+
 def weight(message: Message) -> int:
-    """Return how much of a queue's limit `message` takes: one, and one for every reservation that it lists."""
+    """Return how much of a queue's limit `message` takes: one, and one for every reservation that it lists.
+
+    A Cover takes one more for every id's worth of bytes.
+    """
     match message:
         case Held() | Confirm() | Gone() | Void():
             return 1 + len(message.reservations)
         case Recall():
             return 1 + len(message.keys)
+        case Cover():
+            return 1 + len(message.sealed) // 16
         case _:
             return 1

@@ -271,6 +271,21 @@ async def test_a_link_with_as_many_pairs_as_it_may_have_says_so_to_whoever_asks(
         await row.streams(A).filled(C, PLAIN, 16)
 
 
+@in_a_row
+async def test_a_site_that_says_that_its_blocks_differ_has_repeaters_passed_by_on_the_way_to_itself_alone(
+    row: Row,
+) -> None:
+    """It may lie, and would cut off this site from others."""
+    await row.key()
+    to_c = row.streams(A)._streams[C, PAIR].blocks
+    to_b = row.streams(A)._stream(B, RelayPolicy(max_hops=3)).blocks
+    assert to_c is not None
+    assert to_b is not None
+    to_c.differed(max(to_c._paths))
+    assert to_c._suspects.sites(row.loop.time()) == {B}
+    assert to_b._suspects.sites(row.loop.time()) == frozenset()
+
+
 # --- connections --------------------------------------------------------------------------------------------------
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from qss.core.keyserver.demands import Demand
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
-from qss.core.keyserver.requests import KeyPlan, RequestPlanner
+from qss.core.keyserver.requests import FurtherSite, KeyPlan, RequestPlanner
 from qss.core.keyserver.ways import Way
 from qss.model.errors import BadRequest, QssError, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, ReservationId, SaeId
@@ -67,6 +67,31 @@ def test_several_slaves_of_one_site_are_one_plan_the_one_in_the_path_first(plann
     assert plan == KeyPlan(B, 1, 32, (CAROL, BOB, *MANY[:7]))
 
 
+def test_slaves_of_several_sites_are_one_plan_with_the_site_of_the_one_in_the_path_first(planner) -> None:
+    plan = planner.plan_keys(ALICE, CAROL, KeyRequest(additional_slaves=(CY, BOB, DAN)))
+    further = (FurtherSite(C, (CY,)), FurtherSite(D, (DAN,), PLAIN))
+    assert plan == KeyPlan(B, 1, 32, (CAROL, BOB), further=further)
+    assert plan.all_slaves == (CAROL, BOB, CY, DAN)
+
+
+def test_what_is_demanded_for_one_slave_is_demanded_of_the_way_to_every_site() -> None:
+    """The same key goes all these ways."""
+    planner = planner_of(PairRule(ALICE, frozenset({BOB}), Demand(hybrid=Hybrid.ML_KEM_768)))
+    plan = planner.plan_keys(ALICE, CY, KeyRequest(additional_slaves=(BOB,)))
+    hybrid = RelayPolicy(hybrid=Hybrid.ML_KEM_768)
+    assert plan == KeyPlan(C, 1, 32, (CY,), policy=hybrid, further=(FurtherSite(B, (BOB,), hybrid),))
+
+
+def test_several_sites_get_no_more_at_once_than_one_message_takes() -> None:
+    limits = KeyLimits(max_key_size=1 << 20, max_key_per_request=100)
+    planner = RequestPlanner(A, limits, PairPolicy(RULES), HOMES.get, frozenset({B, C}), lambda: NETWORK)
+    most = KeyRequest(16, 1 << 20, additional_slaves=(CY,))
+    assert planner.plan_keys(ALICE, BOB, most).further
+    with pytest.raises(BadRequest, match="at most 16777216 bits are served to several sites"):
+        planner.plan_keys(ALICE, BOB, replace(most, number=17))
+    assert planner.plan_keys(ALICE, BOB, KeyRequest(17, 1 << 20))
+
+
 @pytest.mark.parametrize(("number", "size"), [(1, 64), (100, 64), (1, 1024), (100, 1024)])
 def test_what_the_limits_allow_is_planned(planner, number, size) -> None:
     assert planner.plan_keys(ALICE, BOB, KeyRequest(number, size)) == KeyPlan(B, number, size // 8, (BOB,))
@@ -107,7 +132,12 @@ REFUSALS = [
     Fault({"slave": ANN}, BadRequest, "SAE sae:ann is at home in this site"),
     Fault({"slave": EVE}, Unavailable, "no way to site E is known now"),
     Fault({"slave": EVE, "extension_mandatory": (("qss_hybrid", "ml-kem-768"),)}, Unavailable, "no way to site E"),
-    Fault({"additional_slaves": (CY,)}, BadRequest, "the slave SAEs are at home in several sites"),
+    Fault(
+        {"additional_slaves": (CY,), "extension_mandatory": (("qss_max_hops", 1),), "slave": DAN},
+        BadRequest,
+        "not all extension_mandatory request options",
+    ),
+    Fault({"additional_slaves": (CY, EVE)}, Unavailable, "no way to site E is known now"),
     Fault({"additional_slaves": (CAROL, NOBODY)}, BadRequest, "SAE sae:nobody is not known here"),
     Fault({"additional_slaves": (CY, ANN)}, BadRequest, "SAE sae:ann is at home in this site"),
 ]

@@ -63,6 +63,12 @@ def test_a_link_that_fails_each_time_is_passed_by_for_longer_each_time() -> None
     assert passed_by_s(suspects, now + FORGOTTEN_S) == 1
 
 
+def test_a_source_that_has_waited_in_vain_does_not_know_where_it_went_wrong() -> None:
+    suspects = Suspects(A)
+    suspects.failed(10.0, PATH, A, Reason.LATE)
+    assert suspects.links(10.0) == {(A, B), (B, C), (C, D)}
+
+
 def test_many_failures_at_once_are_one() -> None:
     suspects = Suspects(A)
     for _ in range(8):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from qss.model.records import BurnReason, ReservationRecord, Tally
+from qss.model.records import COVERED_FROM, TAG_KEY_BYTES, BurnReason, Part, ReservationRecord, Tally
 from support.store_records import reservation_records, tallies
 
 
@@ -32,12 +32,24 @@ def test_no_two_tallies_share_their_reasons() -> None:
 
 
 @given(reservation_records)
-def test_the_keys_of_a_reservation_are_its_range_one_after_the_other(record: ReservationRecord) -> None:
+def test_the_keys_of_a_reservation_lie_one_after_the_other(record: ReservationRecord) -> None:
     positions = [p for p in (0, 1, 2, record.count - 1) if p < record.count]
-    assert len(record.range) == record.count * record.key_bytes
-    assert record.key_range(0).start == record.range.start
-    assert record.key_range(record.count - 1).stop == record.range.stop
+    assert len(record.keys) == record.count * record.key_bytes
+    assert record.key_range(0).start == record.keys.start
+    assert record.key_range(record.count - 1).stop == record.keys.stop
     for position in positions:
         assert len(record.key_range(position)) == record.key_bytes
-        assert record.key_range(position) in record.range
+        assert record.key_range(position) in record.keys
         assert position == 0 or record.key_range(position).start == record.key_range(position - 1).stop
+
+
+@given(reservation_records)
+def test_the_keys_are_the_range_but_where_that_covers_others(record: ReservationRecord) -> None:
+    tag = TAG_KEY_BYTES if record.part is Part.FURTHER else 0
+    assert len(record.range) == len(record.keys) + tag
+    assert record.keys.start - record.range.start == (COVERED_FROM if record.covered else 0)
+    if record.awaits_cover:
+        assert record.ranges_of(1) == (record.range,)
+        assert record.ranges_of(0) == ()
+    else:
+        assert record.ranges_of(1) == (record.key_range(0),)

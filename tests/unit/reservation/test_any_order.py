@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from qss.model.answers import AskName
 from qss.model.identifiers import PairId, ReservationId, SaeId, TransferId
-from qss.model.records import Scope
+from qss.model.records import Part, ReservationRecord, Scope
 from support.link_pair import ALICE, BOB, CAROL, PAIRS, LinkPair
 
 ENDS = st.sampled_from(["a", "b"])
@@ -38,6 +38,8 @@ class AnyOrder(RuleBasedStateMachine):
             relay_floor_bytes=32,
             max_draws=4,
         ).ready()
+        self.covered: dict[str, list[tuple[ReservationId, ReservationRecord]]] = {}
+        """Parts whose keys were sent."""
         self.backups = {name: getattr(self.pair, name).disk.copy() for name in ("a", "b")}
 
     @rule(end=ENDS, count=st.integers(1, 4))
@@ -48,6 +50,52 @@ class AnyOrder(RuleBasedStateMachine):
     def reserve_under_a_name(self, end: str, count: int, name: int) -> None:
         """Now and then a repeat, and now and then of another request."""
         self.pair.reserve(getattr(self.pair, end), count, name=ask_name(name, count))
+
+    @rule(end=ENDS, count=st.integers(1, 2), part=st.sampled_from([Part.FIRST, Part.FURTHER]), name=NAMES | st.none())
+    def reserve_a_part(self, end: str, count: int, part: Part, name: int | None) -> None:
+        """Of a request whose other slaves are at home elsewhere."""
+        named = None if name is None or part is Part.FURTHER else ask_name(("of several sites", name), count)
+        self.pair.reserve(getattr(self.pair, end), count, name=named, part=part)
+
+    @rule(end=ENDS)
+    def cover(self, end: str) -> None:
+        here = getattr(self.pair, end)
+        for reservation, row in list(here.parts.items()):
+            if row.part is Part.FURTHER:
+                self.pair.cover(here, reservation)
+                self.covered.setdefault(end, []).append((reservation, here.parts.pop(reservation)))
+
+    @rule(end=ENDS, opens=st.sampled_from([True, True, True, False]))
+    def open_covers(self, end: str, opens: bool) -> None:
+        here = getattr(self.pair, end)
+        for reservation in list(here.covers):
+            self.pair.open_cover(here, reservation, opens=opens)
+
+    @rule(end=ENDS)
+    def cover_and_open(self, end: str) -> None:
+        """What most requests come to, so that the rest is not lost in what seldom happens."""
+        self.cover(end)
+        self.pair.settle()
+        self.open_covers("b" if end == "a" else "a", opens=True)
+        self.pair.settle()
+        self.conclude(end)
+
+    @rule(end=ENDS)
+    def conclude(self, end: str) -> None:
+        here = getattr(self.pair, end)
+        here.parts.update(self.covered.pop(end, []))
+        for reservation in list(here.parts):
+            if self.pair.conclude(here, reservation):
+                del here.parts[reservation]
+            elif here.parts[reservation].part is Part.FURTHER:
+                self.covered.setdefault(end, []).append((reservation, here.parts.pop(reservation)))
+
+    @rule(end=ENDS)
+    def abandon(self, end: str) -> None:
+        here = getattr(self.pair, end)
+        for reservation in [*here.parts, *(each for each, _ in self.covered.pop(end, []))]:
+            self.pair.abandon(here, reservation)
+        here.parts.clear()
 
     @rule(data=st.data(), name=NAMES | st.none())
     def fetch(self, data: st.DataObject, name: int | None) -> None:
@@ -195,6 +243,9 @@ class AnyOrder(RuleBasedStateMachine):
                 pair.attach(end, each)
         pair.connect()
         pair.settle()
+        for end in ("a", "b"):
+            self.open_covers(end, opens=True)
+            self.abandon(end)
         self.end_draws()
         for _ in range(6):  # a stream may just have come of age
             pair.tick(2.0)

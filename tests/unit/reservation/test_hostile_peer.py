@@ -32,7 +32,7 @@ def test_a_reserve_under_the_name_of_ones_own_request_is_refused() -> None:
     pair = LinkPair().ready()
     own = pair.reserve(pair.b)
     stream = pair.b.link.streams[0].stream
-    say(pair, pair.b, wire.Reserve(own.value, stream.value, 0, 1, 16, ALICE, (BOB,)))
+    say(pair, pair.b, wire.Reserve(own.value, stream.value, 0, 1, 16, ALICE, (BOB,), cover=False))
     assert "name of a request" in pair.disconnect_reasons[-1]
     pair.connect()
     pair.settle()
@@ -45,8 +45,8 @@ def test_a_reserve_under_the_name_of_ones_own_request_is_refused() -> None:
 def test_a_peer_is_held_to_our_sizes_and_numbers(keys: int, key_bytes: int, taken: bool) -> None:
     pair = LinkPair(min_key_bytes=16, max_key_bytes=32, max_keys=4).ready()
     stream = pair.b.link.streams[0].stream
-    say(pair, pair.b, wire.Reserve(MINE.value, stream.value, 0, keys, key_bytes, ALICE, (BOB,)))
-    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,), ""))
+    say(pair, pair.b, wire.Reserve(MINE.value, stream.value, 0, keys, key_bytes, ALICE, (BOB,), cover=False))
+    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,), "", cover=False))
     for end, reservation in ((pair.b, MINE), (pair.a, OTHER)):
         assert (reservation in {row.id for row in end.link.reservations}) is taken
         said = [m for e in end.effects if isinstance(e, ev.Send) for m in e.messages]
@@ -232,7 +232,7 @@ def messages(draw: st.DrawFn) -> wire.Message:
     """Any well-formed message, its names often those of the link."""
     kind = draw(st.sampled_from([*wire.Message.__args__]))
     streams = st.sampled_from([b"\0" * 16, "open"])
-    reserve = (IDS, streams, NUMBERS, POSITIVE, POSITIVE, SAES, st.tuples(SAES))
+    reserve = (IDS, streams, NUMBERS, POSITIVE, POSITIVE, SAES, st.tuples(SAES), st.booleans())
     members = {
         wire.Hello: (
             st.sampled_from(["A", "B"]), NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.binary(max_size=2), st.booleans(),
@@ -245,10 +245,12 @@ def messages(draw: st.DrawFn) -> wire.Message:
         wire.Recall: (POSITIVE, st.lists(IDS, max_size=3).map(tuple), SAES | st.just("")),
         wire.Recalled: (POSITIVE,),
         wire.Reserve: reserve,
-        wire.Ask: (IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES), st.sampled_from(["", "{}"])),
+        wire.Ask: (IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES), st.sampled_from(["", "{}"]), st.booleans()),
         wire.Grant: (IDS, streams, NUMBERS, POSITIVE),
         wire.Refuse: (IDS, st.sampled_from(wire.Reason)),
         wire.Reserved: (IDS,),
+        wire.Cover: (IDS, st.binary(min_size=1, max_size=64), st.binary(min_size=16, max_size=16)),
+        wire.Covered: (IDS,),
         wire.Draw: (IDS, POSITIVE, st.booleans()),
         wire.Drawn: (IDS, streams, NUMBERS, POSITIVE, st.booleans()),
         wire.Undrawn: (IDS, st.sampled_from(wire.Reason)),

@@ -333,11 +333,11 @@ def test_used_key_is_erased_and_reserved_key_is_not() -> None:
     "message",
     [
         wire.Grant(b"\0" * 16, b"\0" * 16, 0, 16),
-        wire.Reserve(b"\0" * 16, b"\0" * 16, 0, 1, 16, "sae:bob", ("sae:alice",)),
+        wire.Reserve(b"\0" * 16, b"\0" * 16, 0, 1, 16, "sae:bob", ("sae:alice",), cover=False),
         wire.Open(b"\0" * 16, PAIRS[0].value, 64),
         wire.Hello("B", 1, 1, 1, 1, b"", False, (), ()),
         wire.Held(()),
-        wire.Ask(b"\0" * 16, 1, 16, "sae:bob", ("sae:alice",), ""),
+        wire.Ask(b"\0" * 16, 1, 16, "sae:bob", ("sae:alice",), "", cover=False),
     ],
 )
 def test_a_message_out_of_place_ends_the_connection(message: wire.Message) -> None:
@@ -359,7 +359,9 @@ def test_a_lying_owner_gets_refusals_not_key() -> None:
     ((stream, part),) = pair.master_got[first]
     pair.b.effects.clear()
     lies = [
-        wire.Reserve(b"\1" * 6 + b"\x8f\xff\x8f" + b"\0" * 7, stream.value, start, count, 16, master, slaves)
+        wire.Reserve(
+            b"\1" * 6 + b"\x8f\xff\x8f" + b"\0" * 7, stream.value, start, count, 16, master, slaves, cover=False
+        )
         for start, count, master, slaves in [
             (part.start, 1, ALICE, (BOB,)),  # below the head
             (64, 60_000, ALICE, (BOB,)),  # beyond the mark

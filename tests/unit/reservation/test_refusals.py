@@ -104,7 +104,7 @@ def test_what_is_no_sae_is_no_pair_and_only_so_many_are_remembered() -> None:
 
     def tell(master: str) -> int:
         told.clear()
-        pairs.tell(Ask(bytes(16), 1, 32, master, ("bob",), ""))
+        pairs.tell(Ask(bytes(16), 1, 32, master, ("bob",), "", cover=False))
         return len(told)
 
     assert tell("al ice") == tell("\x1b[1m") == 0

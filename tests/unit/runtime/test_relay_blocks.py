@@ -197,6 +197,46 @@ async def test_paths_that_swallow_all_are_not_tried_in_turn_for_ever(reason, sit
 
 
 @in_virtual_time
+async def test_the_only_path_is_tried_again_soon_if_somebody_waits_and_not_in_haste() -> None:
+    source = Source(graph((A, B), (B, D)))
+    source.relaying.outcome = fails("ABD", A, Reason.LATE, times=3)
+    source.blocks.want(100)
+    await source.make()
+    assert source.paths == ["ABD"] * 4
+    assert 3 * LONGEST_PAUSE_S < source.now() < 6 * LONGEST_PAUSE_S
+    source.relaying.outcome = fails("ABD", A, Reason.LATE, times=1)
+    source.shelf.held = LEAST_BYTES
+    began = source.now()
+    await source.make(1)  # which nobody waits for
+    assert source.now() - began > 29
+
+
+@in_virtual_time
+async def test_of_two_paths_that_begin_alike_the_other_one_is_tried_next() -> None:
+    """A site further on swallows all, and this one has one link only."""
+    source = Source(graph((A, B), (B, C), (C, D), (B, E), (E, D)))
+    source.relaying.outcome = fails("ABCD", A, Reason.LATE)
+    source.blocks.want(100)
+    await source.make()
+    assert source.paths == ["ABCD", "ABED"]
+
+
+@in_virtual_time
+async def test_a_repeater_that_may_have_changed_something_is_passed_by_whoever_waits() -> None:
+    source = Source(graph((A, B), (B, D)))
+    await source.make()
+    source.blocks.differed(0)
+    source.blocks.want(100)
+    making = asyncio.create_task(source.make(1))
+    for _ in range(10):
+        source.blocks.want(100)
+        await asyncio.sleep(5)
+    assert source.paths == ["ABD"]
+    making.cancel()
+    await asyncio.wait([making])
+
+
+@in_virtual_time
 async def test_it_is_tried_on_until_there_is_a_path_with_ever_longer_pauses() -> None:
     source = Source(Graph())
     looks: list[float] = []

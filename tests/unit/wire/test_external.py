@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from qss.model.errors import RemoteProtocolError
+from qss.model.identifiers import QksId, ReservationId, SaeId, StreamId
+from qss.model.records import ReservationRecord, Side
 from qss.wire import external
 
 MESSAGES: tuple[type[msgspec.Struct], ...] = typing.get_args(external.Message)
@@ -162,7 +165,8 @@ def test_the_longest_lists_are_taken() -> None:
     ids = [bytes(16)] * external.MAX_LISTED
     assert len(external.decode(in_frame(["confirm", ids])).messages[0].reservations) == external.MAX_LISTED
     slaves = ["x" * 255] * 256
-    assert external.decode(in_frame(["ask", bytes(16), 1, 1, "m", slaves, ""])).messages[0].slaves == tuple(slaves)
+    ask = ["ask", bytes(16), 1, 1, "m", slaves, "", False]
+    assert external.decode(in_frame(ask)).messages[0].slaves == tuple(slaves)
 
 
 # --- what is not ----------------------------------------------------------------------------------------------------
@@ -238,10 +242,10 @@ def test_each_member_of_the_head_is_held_to_its_limits(place) -> None:
 
 
 def test_a_text_that_is_no_utf_8_is_refused() -> None:
-    whole = in_frame(["ask", bytes(16), 1, 1, "m", ["s"], "ab"])
+    whole = in_frame(["ask", bytes(16), 1, 1, "m", ["s"], "ab", False])
     external.decode(whole)
     with pytest.raises(RemoteProtocolError):
-        external.decode(whole[:-2] + b"\xff\xfe")
+        external.decode(whole[:-3] + b"\xff\xfe\xc2")
 
 
 @pytest.mark.parametrize(
@@ -303,3 +307,31 @@ def test_a_message_of_anything_is_a_message_or_refused(message, data) -> None:
     except RemoteProtocolError:
         return
     assert external.decode(external.encode(frame)) == frame
+
+
+# --- what a Cover's tag binds -----------------------------------------------------------------------------------------
+
+
+def test_the_context_of_a_cover_is_all_that_its_reservation_is(row) -> None:
+    context = external.cover_context(row, QksId("A"), QksId("C"))
+    prefix, array = context[:21], context[21:]
+    assert prefix == b"qss-external-cover.1\0"
+    assert msgspec.msgpack.decode(array) == [
+        row.id.value, row.stream.value, 64, 2, 16, "sae:alice", ["sae:bob", "sae:carol"], "A", "C",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{"start": 65}, {"count": 1}, {"key_bytes": 32}, {"master": SaeId("x")}, {"slaves": (SaeId("sae:bob"),)}]
+)
+def test_the_context_of_a_cover_is_another_for_another_reservation(row, change) -> None:
+    ends = QksId("A"), QksId("C")
+    assert external.cover_context(replace(row, **change), *ends) != external.cover_context(row, *ends)
+    assert external.cover_context(row, *ends[::-1]) != external.cover_context(row, *ends)
+
+
+@pytest.fixture
+def row() -> ReservationRecord:
+    slaves = (SaeId("sae:bob"), SaeId("sae:carol"))
+    reservation, stream = ReservationId.from_entropy(bytes(16)), StreamId.from_entropy(bytes(16))
+    return ReservationRecord(reservation, stream, QksId("C"), Side.MASTER, 64, 2, 16, SaeId("sae:alice"), slaves, 0.0)

@@ -28,6 +28,7 @@ WORDS = {
     "boolean": bool,
     "policy": external.Policy,
     "proof": external.Proof,
+    "sealed": external.Sealed,
     "reason": get_type_hints(external.Refuse, include_extras=True)["reason"],
     "states": HELLO["streams"],
     "messages": FRAME["messages"],
@@ -72,6 +73,7 @@ def test_the_page_has_every_type() -> None:
         (external.MAX_MESSAGES, "up to {:,} of message"),
         (external.MAX_LISTED, "up to {:,} of id"),
         (external.MAX_POLICY, "up to {:,} characters"),
+        (external.MAX_COVERED, "1 to {:,} bytes"),
     ],
 )
 def test_the_page_has_the_limits(limit: int, said: str) -> None:

@@ -1,7 +1,7 @@
-"""From a 014 request to a plan for one link or end-to-end stream, or a refusal that has changed nothing.
+"""From a 014 request to a plan for links or end-to-end streams, or a refusal that has changed nothing.
 
 Held here: the checks between form (the codec's) and existence of key (the link's), in the order that
-`docs/reference/northbound.md` numbers. For now every slave must be at home in one site.
+`docs/reference/northbound.md` numbers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,24 @@ from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
 from qss.model.network import Graph
 from qss.model.relay_policy import RelayPolicy
-from qss.wire.external import Reason
+from qss.wire.external import MAX_COVERED, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherSite:
+    """Another site where slaves are at home, and over what key that of the first site comes to it (KRP 4.15)."""
+
+    peer: QksId
+    slaves: tuple[SaeId, ...]
+    policy: RelayPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPlan:
-    """What to reserve, with which site, and of what key: that of the link (None), or of a relay policy."""
+    """What to reserve, with which site, and of what key: that of the link (None), or of a relay policy.
+
+    `slaves` are those of that site, which is the first slave's.
+    """
 
     peer: QksId
     count: int
@@ -33,6 +45,12 @@ class KeyPlan:
     slaves: tuple[SaeId, ...]
     name: AskName | None = None
     policy: RelayPolicy | None = None
+    further: tuple[FurtherSite, ...] = ()
+
+    @property
+    def all_slaves(self) -> tuple[SaeId, ...]:
+        """The slaves of all sites."""
+        return (*self.slaves, *(slave for site in self.further for slave in site.slaves))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +92,31 @@ class RequestPlanner:
     def plan_status(self, caller: SaeId, slave: SaeId) -> Way:
         """Return where the keys with `slave` come from if nothing more is asked, for a master's Get status."""
         self._authorise(caller, (slave,))
-        return self._ways.choose(self._site_of((slave,)), self._policy.demand(caller, slave))
+        return self._ways.choose(self._site_of(slave), self._policy.demand(caller, slave))
 
     def plan_keys(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> KeyPlan:
-        """Return what a master's Get key reserves."""
+        """Return what a master's Get key reserves.
+
+        One key goes to all sites, so what is demanded for one slave is demanded of every way.
+        """
         slaves = (slave, *request.additional_slaves)
         self._authorise(caller, slaves)
         size = self._limits.key_size if request.size is None else request.size
         self._check_limits(request, size)
         demand = strictest(demanded(request), *(self._policy.demand(caller, each) for each in slaves))
-        way = self._ways.choose(self._site_of(slaves), demand, wished(request))
+        at: dict[QksId, list[SaeId]] = {}
+        for each in slaves:
+            at.setdefault(self._site_of(each), []).append(each)
+        wishes = tuple(wished(request))
+        way, *others = [self._ways.choose(site, demand, wishes) for site in at]
+        if others and request.number * size > 8 * MAX_COVERED:
+            raise BadRequest(
+                f"{request.number} keys of {size} bits are asked for with slaves at {len(at)} sites: at most "
+                f"{8 * MAX_COVERED} bits are served to several sites in one request"
+            )
+        further = tuple(FurtherSite(other.peer, tuple(at[other.peer]), other.policy) for other in others)
         name = name_of_key_request(caller, slave, request)
-        return KeyPlan(way.peer, request.number, size // 8, slaves, name, way.policy)
+        return KeyPlan(way.peer, request.number, size // 8, tuple(at[way.peer]), name, way.policy, further)
 
     def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
         """Return what a slave's Get key with key IDs takes.
@@ -142,22 +173,18 @@ class RequestPlanner:
                 f"{len(request.additional_slaves)} additional_slave_SAE_IDs: the limit is {limits.max_sae_id_count}"
             )
 
-    def _site_of(self, slaves: tuple[SaeId, ...]) -> QksId:
-        homes = [self._home(slave) for slave in slaves]
-        for slave, home in zip(slaves, homes, strict=True):
-            if home is None and not self._network_is_known():
-                raise Unavailable(
-                    f"it is not known now where {slave} is at home, and not all neighbours are heard: it may be at "
-                    "home there, or beyond; nothing was consumed; try again shortly"
-                )
-            if home is None:
-                raise BadRequest(
-                    f"SAE {slave} is not known here: check its spelling, and ask the operator of its home site for a "
-                    "statement of the authority (`qss pki home`, `qss sae add`), or this site's to configure it"
-                )
-            if home == self._here:
-                raise BadRequest(f"SAE {slave} is at home in this site: quantum keys are shared between sites")
-        if len(set(homes)) > 1:
-            raise BadRequest("the slave SAEs are at home in several sites: make one request for each site")
-        assert homes[0] is not None
-        return homes[0]
+    def _site_of(self, slave: SaeId) -> QksId:
+        home = self._home(slave)
+        if home is None and not self._network_is_known():
+            raise Unavailable(
+                f"it is not known now where {slave} is at home, and not all neighbours are heard: it may be at "
+                "home there, or beyond; nothing was consumed; try again shortly"
+            )
+        if home is None:
+            raise BadRequest(
+                f"SAE {slave} is not known here: check its spelling, and ask the operator of its home site for a "
+                "statement of the authority (`qss pki home`, `qss sae add`), or this site's to configure it"
+            )
+        if home == self._here:
+            raise BadRequest(f"SAE {slave} is at home in this site: quantum keys are shared between sites")
+        return home

@@ -63,12 +63,20 @@ class Suspects:
     def failed(self, now: float, path: tuple[QksId, ...], site: QksId, reason: Reason) -> None:
         """A transfer on this path failed at `site`: pass the link by on which it could not go on.
 
-        A wrong tag came from upstream; all else went wrong downstream of the site.
+        A wrong tag came from upstream; all else went wrong downstream of the site. If it is the source that has waited
+        in vain, nobody has said where it went wrong: it may have been on any link.
         """
+        self._forget(now)
+        if reason is Reason.LATE and site == path[0]:
+            for ends in pairwise(path):
+                self._pass_by(now, ends, reason)
+            return
         place = path.index(site) if site in path else 0
         first = place - 1 if reason is Reason.TAMPERED or place == len(path) - 1 else place
-        one, other = sorted(path[max(0, first) : max(0, first) + 2])
-        self._forget(now)
+        self._pass_by(now, path[max(0, first) : max(0, first) + 2], reason)
+
+    def _pass_by(self, now: float, ends: tuple[QksId, ...], reason: Reason) -> None:
+        one, other = sorted(ends)
         before = self._links.get((one, other), _NEVER)
         times = min(before.times + (before.until <= now), _MOST_TIMES)  # what fails at the same time has failed once
         least = _PASSED_BY_S[reason]

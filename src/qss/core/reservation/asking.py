@@ -1,9 +1,9 @@
 """Reservations for masters at this end (KRP 4.1, 4.3 to 4.8): asking, waiting for both ends, giving up.
 
 The owner allocates at once; the non-owner asks it to. A master's request goes through the states of `AskPhase` (see
-`phases`). Any other way out gives the range up at this end; the other end follows by Void or, when the connection is
-gone, by the next exchange of states (KRP 2.5). Bits count as delivered from the first commit on: "delivered" means that
-they may have left.
+`phases`; that of one of several sites goes on in `parts`). Any other way out gives the range up at this end; the other
+end follows by Void or, when the connection is gone, by the next exchange of states (KRP 2.5). Bits count as delivered
+from the first commit on: "delivered" means that they may have left.
 
 Not here: what the peer's end does for these masters (`holding`).
 """
@@ -17,13 +17,14 @@ from qss.core.reservation.allocation import is_full, ledger_with
 from qss.core.reservation.answers import Answers
 from qss.core.reservation.events import Reserve
 from qss.core.reservation.ledger import Bucket, StreamLedger
+from qss.core.reservation.parts import Parts
 from qss.core.reservation.phases import AskPhase, AskStep, ask_after
 from qss.core.reservation.refusals import Refusals, refusal, shortage, unreachable
 from qss.core.reservation.state import LinkState, Pending
 from qss.model.errors import LimitReached, QssError, RemoteProtocolError
 from qss.model.identifiers import ReservationId, StreamId
 from qss.model.ranges import Range
-from qss.model.records import BurnReason, ReservationRecord, Side
+from qss.model.records import BurnReason, Part, ReservationRecord, Side, length_of
 from qss.wire.external import Ask, Gone, Grant, Refuse, Reserved, Void
 from qss.wire.external import Reserve as ReserveMessage
 
@@ -35,6 +36,8 @@ class Asking:
         self._state = state
         self._answers = answers
         self._refusals = Refusals()
+        self.parts = Parts(state, answers, self._give_up)
+        """Of requests for slaves at several sites."""
 
     # --- asks -----------------------------------------------------------------------------------------------------
 
@@ -43,31 +46,48 @@ class Asking:
         state = self._state
         if not self._answers.is_new(ask.reservation, ask.name):
             return
-        if not state.up:
-            away = unreachable(state.settings.peer, "cannot be reached now", "nothing was consumed")
-            state.refuse(ask.reservation, state.trouble or away)
-        elif is_full(state):
-            state.refuse(
-                ask.reservation,
-                LimitReached(
-                    f"this site holds {state.settings.max_reservations} reservations with {state.settings.peer}; "
-                    "nothing was consumed; try again when some have been fetched or have expired"
-                ),
-            )
-        elif (standing := self._refusals.standing(ask, state.now)) is not None:
-            state.refuse(ask.reservation, refusal(state.settings.peer, ask, standing))
+        objection = self._objection(ask)
+        if objection is not None:
+            state.refuse(ask.reservation, objection)
         elif state.settings.owner:
             self._allocate_own(ask)
         else:
             self._wait(ask, AskPhase.ASKED)
             state.count_outstanding(ask.master, ask.slaves, ask.count)
             state.send(  # KRP 4.3
-                Ask(ask.reservation.value, ask.count, ask.key_bytes, ask.master, tuple(ask.slaves), ask.policy)
+                Ask(
+                    ask.reservation.value,
+                    ask.count,
+                    ask.key_bytes,
+                    ask.master,
+                    tuple(ask.slaves),
+                    ask.policy,
+                    ask.part is Part.FURTHER,
+                )
             )
+
+    def objection(self, ask: Reserve) -> QssError | None:
+        """Return why an ask that is no repeat would get no keys now, as far as is known here."""
+        missing = ledger_with(self._state, length_of(ask.count, ask.key_bytes, ask.part), ask.policy) is None
+        return self._objection(ask) or (shortage(self._state.settings.peer, ask) if missing else None)
+
+    def _objection(self, ask: Reserve) -> QssError | None:
+        """Return why an ask is refused whatever key there is, or None."""
+        state = self._state
+        if not state.up:
+            away = unreachable(state.settings.peer, "cannot be reached now", "nothing was consumed")
+            return state.trouble or away
+        if is_full(state):
+            return LimitReached(
+                f"this site holds {state.settings.max_reservations} reservations with {state.settings.peer}; "
+                "nothing was consumed; try again when some have been fetched or have expired"
+            )
+        standing = self._refusals.standing(ask, state.now)
+        return None if standing is None else refusal(state.settings.peer, ask, standing)
 
     def _allocate_own(self, ask: Reserve) -> None:
         state = self._state
-        length = ask.count * ask.key_bytes
+        length = length_of(ask.count, ask.key_bytes, ask.part)
         ledger = ledger_with(state, length, ask.policy)
         if ledger is None:
             state.refuse(ask.reservation, shortage(state.settings.peer, ask))
@@ -84,12 +104,13 @@ class Asking:
                 ask.key_bytes,
                 ask.master,
                 tuple(ask.slaves),
+                ask.part is Part.FURTHER,
             )
         )
 
     def _wait(self, ask: Reserve, phase: AskPhase) -> Pending:
         deadline = self._state.now + self._state.settings.reply_timeout_s
-        pending = Pending(deadline, ask.count, ask.key_bytes, ask.master, ask.slaves, phase, ask.name)
+        pending = Pending(deadline, ask.count, ask.key_bytes, ask.master, ask.slaves, phase, ask.name, ask.part)
         self._state.pending[ask.reservation] = pending
         self._state.begin(ask.reservation, ask.name)
         return pending
@@ -124,7 +145,7 @@ class Asking:
                 state.touch(ledger)
             return
         phase = ask_after(pending.phase, AskStep.ALLOCATED)
-        if message.length != pending.count * pending.key_bytes:
+        if message.length != pending.length:
             raise RemoteProtocolError("the owner granted another length than was asked for")
         if part.stop > min(ledger.end, ledger.durable_mark):
             raise RemoteProtocolError("the owner granted a range that is not available here")
@@ -179,9 +200,11 @@ class Asking:
             pending.master,
             pending.slaves,
             state.wall + state.settings.reserved_s,
+            part=pending.part,
         )
         state.put_row(row)
-        self._answers.note(pending.name, (row.run,))
+        if pending.part is Part.WHOLE:
+            self._answers.note(pending.name, (row.run,))
         state.when_durable(partial(self._durable_here, reservation))
 
     def _durable_here(self, reservation: ReservationId) -> None:
@@ -193,6 +216,9 @@ class Asking:
         """Take a step; answer the master once the reservation is durable at both ends."""
         pending.phase = ask_after(pending.phase, step)
         if pending.phase is not AskPhase.BOTH:
+            return
+        if pending.part is not Part.WHOLE:
+            self.parts.ready(reservation, pending)
             return
         state = self._state
         del state.pending[reservation]

@@ -35,6 +35,8 @@ _ALLOWED: dict[LinkPhase, tuple[type, ...]] = {
         wire.Ask,
         wire.Grant,
         wire.Refuse,
+        wire.Cover,
+        wire.Covered,
         wire.Confirm,
         wire.Gone,
         wire.Void,

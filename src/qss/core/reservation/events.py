@@ -1,10 +1,22 @@
-"""What can happen to a link (events) and what it wants done (effects): plain values. Relays' are in `relay_events`."""
+"""What can happen to a link (events) and what it wants done (effects): plain values.
+
+Those of relays are in `relay_events`, those of requests for slaves at several sites in `part_events`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qss.core.reservation.part_events import Abandon as Abandon
+from qss.core.reservation.part_events import Conclude as Conclude
+from qss.core.reservation.part_events import CoverFailed as CoverFailed
+from qss.core.reservation.part_events import CoverMade as CoverMade
+from qss.core.reservation.part_events import CoverOpened as CoverOpened
+from qss.core.reservation.part_events import OpenCover as OpenCover
+from qss.core.reservation.part_events import PartCovered as PartCovered
+from qss.core.reservation.part_events import PartReady as PartReady
+from qss.core.reservation.part_events import PartsRecalled as PartsRecalled
 from qss.core.reservation.relay_events import Draw as Draw
 from qss.core.reservation.relay_events import DrawEnded as DrawEnded
 from qss.core.reservation.relay_events import DrawFailed as DrawFailed
@@ -16,7 +28,7 @@ from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
 from qss.model.identifiers import KeyId, PairId, ReservationId, SaeId, StreamId
 from qss.model.ranges import Range
-from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Scope, StreamRecord
+from qss.model.records import Part, PeerRecord, RecallRecord, ReservationRecord, Scope, StreamRecord
 from qss.wire.external import Frame, Message
 
 Request = ReservationId | int
@@ -47,7 +59,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """A master at this end wants `count` keys of `key_bytes` bytes. Answered by `Deliver` or `Refused`."""
+    """A master at this end wants `count` keys of `key_bytes` bytes. Answered by `Deliver` or `Refused`.
+
+    The part of one of several sites is answered by `PartReady` before that, unless it repeats what was asked before.
+    """
 
     reservation: ReservationId
     count: int
@@ -57,6 +72,7 @@ class Reserve:
     name: AskName | None = None
     policy: str = ""
     """Of the streams that the keys may come from (`StreamRecord.policy`)."""
+    part: Part = Part.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +92,13 @@ class Recall:
 
     request: int
     scope: Scope
+    passed_on: bool = False
+    """Made because another link's keys were recalled: those who hold the same keys have been told already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The bytes of the `Deliver` to this request have been read, or never will be: they may be erased."""
+    """The bytes of the `Deliver`, or `PartReady`, to this request have been read, or never will be."""
 
     request: Request
 
@@ -180,6 +198,11 @@ Event = (
     | Fetch
     | Recall
     | Released
+    | CoverMade
+    | Conclude
+    | Abandon
+    | CoverOpened
+    | CoverFailed
     | Draw
     | DrawEnded
     | Want
@@ -353,6 +376,10 @@ Effect = (
     | Refused
     | Recalled
     | PeerRecalled
+    | PartReady
+    | PartCovered
+    | OpenCover
+    | PartsRecalled
     | PairForbidden
     | DrawReady
     | DrawFailed

@@ -85,6 +85,7 @@ class Fetching:
                 row is None
                 or row.master != ask.master
                 or row.expires_at <= state.wall
+                or row.awaits_cover
                 or row.fetched[row.slaves.index(ask.caller)] >> key_id.position & 1
             ):
                 return KeysNotFound()

@@ -17,8 +17,8 @@ from qss.core.reservation.ledger import Bucket
 from qss.core.reservation.state import LinkState
 from qss.model.errors import RemoteProtocolError
 from qss.model.identifiers import ReservationId, SaeId, StreamId, parse_sae_id
-from qss.model.records import BurnReason, ReservationRecord, Side
-from qss.wire.external import Ask, Confirm, Grant, Reason, Refuse, Reserved, Void
+from qss.model.records import BurnReason, Part, ReservationRecord, Side, length_of
+from qss.wire.external import MAX_COVERED, Ask, Confirm, Grant, Reason, Refuse, Reserved, Void
 from qss.wire.external import Reserve as ReserveMessage
 
 _EXPIRE_S = 1.0
@@ -67,7 +67,7 @@ class Holding:
             raise RemoteProtocolError("the owner asked the non-owner to allocate")
         if ReservationId(message.reservation) in state.rows:
             raise RemoteProtocolError("a reservation was asked for twice")
-        length = message.count * message.key_bytes
+        length = length_of(message.count, message.key_bytes, _part(message))
         ledger = ledger_with(state, length, message.policy)
         reason = self._objection_to(message, message.policy)
         if reason is None and ledger is not None and is_full(state):
@@ -89,6 +89,8 @@ class Holding:
             row = state.rows.get(ReservationId(value))
             if row is None:
                 state.dropped.append(ReservationId(value))
+            elif row.awaits_cover and not row.complete:
+                raise RemoteProtocolError("a reservation was confirmed whose keys have not come")
             elif row.side is Side.SLAVE:
                 self.confirm(row)
 
@@ -113,6 +115,7 @@ class Holding:
             tuple(parse_sae_id(slave) for slave in message.slaves),
             state.wall + state.settings.reserved_s,
             fetched=(0,) * len(message.slaves),
+            part=_part(message),
         )
 
     def _objection_to(self, message: ReserveMessage | Ask, policy: str) -> Reason | None:
@@ -124,6 +127,8 @@ class Holding:
                 self._forbidden.tell(message)
             return reason
         fits = settings.min_key_bytes <= message.key_bytes <= settings.max_key_bytes
+        if message.cover and message.count * message.key_bytes > MAX_COVERED:
+            return Reason.SIZE
         return None if fits and message.count <= settings.max_keys else Reason.SIZE
 
     def _objection(self, message: ReserveMessage, row: ReservationRecord) -> Reason | None:
@@ -155,8 +160,13 @@ class Holding:
         self._state.drop_row(self._state.rows[row.id])
 
     def burn_keys(self, row: ReservationRecord, mask: int, reason: BurnReason) -> None:
-        """Give up those of the keys at the positions of `mask` that slaves at this end have not fetched."""
+        """Give up those of the keys at the positions of `mask` that slaves at this end have not fetched.
+
+        What is to cover keys is given up whole: a Cover of some of them cannot come.
+        """
         state = self._state
+        if row.awaits_cover and mask:
+            mask = (1 << row.count) - 1
         parts = row.ranges_of(mask & row.unfetched_mask())
         state.ledgers[row.stream].burn(parts, Bucket.RESERVED, reason)
         state.put_row(row.without(mask))
@@ -178,5 +188,9 @@ class Holding:
                 self.burn_keys(row, row.unfetched_mask(), BurnReason.EXPIRED)
 
 
+def _part(message: ReserveMessage | Ask) -> Part:
+    return Part.FURTHER if message.cover else Part.WHOLE
+
+
 def _contents(row: ReservationRecord) -> tuple[object, ...]:
-    return (row.side, row.stream, row.range, row.key_bytes, row.master, row.slaves)
+    return (row.side, row.stream, row.range, row.count, row.key_bytes, row.master, row.slaves, row.part)

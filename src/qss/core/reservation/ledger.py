@@ -24,7 +24,7 @@ from enum import StrEnum
 from qss.model.errors import LocalProtocolError, StoreDamaged
 from qss.model.identifiers import PairId, StreamId
 from qss.model.ranges import Range, subtract, union
-from qss.model.records import BurnReason, StreamRecord, Tally
+from qss.model.records import COVERED_FROM, BurnReason, StreamRecord, Tally
 
 
 class Bucket(StrEnum):
@@ -173,8 +173,12 @@ class StreamLedger:
         self._erasable.extend(parts)
 
     def erasable_except(self, needed: list[Range]) -> None:
-        """After a start: all before the head, and beyond the limit, may be erased except `needed`."""
+        """After a start: all before the head, and beyond the limit, may be erased except `needed`.
+
+        So may keys that came under what lies before the head.
+        """
         self._erasable.extend(subtract(Range(0, self._record.head), needed))
+        self._erasable.extend(subtract(Range(COVERED_FROM, COVERED_FROM + self._record.head), needed))
         if self.end < self._record.mark:
             self._erasable.append(Range(self.end, self._record.mark))
 
@@ -186,7 +190,8 @@ class StreamLedger:
         for part in union(self._erasable):
             at = bisect_right(in_use, part.start, key=lambda used: used.stop)  # the first that ends behind its start
             used = at < len(in_use) and in_use[at].start < part.stop
-            (later if used or part.stop > self.durable_mark else ready).append(part)
+            unstored = self.durable_mark < part.stop < COVERED_FROM
+            (later if used or unstored else ready).append(part)
         self._erasable = later
         return tuple(ready)
 

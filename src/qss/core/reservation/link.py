@@ -11,12 +11,15 @@ from qss.core.reservation.allocation import key_count
 from qss.core.reservation.answers import Answers
 from qss.core.reservation.asking import Asking
 from qss.core.reservation.conversation import Conversation
+from qss.core.reservation.covers import Covers
 from qss.core.reservation.draws import Draws
 from qss.core.reservation.erasing import Erasing
+from qss.core.reservation.failed import failed
 from qss.core.reservation.fetching import Fetching
 from qss.core.reservation.holding import Holding
 from qss.core.reservation.ledger import loaded
 from qss.core.reservation.losses import Losses
+from qss.core.reservation.notices import Notices
 from qss.core.reservation.phases import LinkPhase, LinkStep
 from qss.core.reservation.recalls import Recalls
 from qss.core.reservation.recovery import Recovery
@@ -54,10 +57,12 @@ class Link:
         self._asking = Asking(self._state, self._answers)
         self._holding = Holding(self._state)
         self._fetching = Fetching(self._state, self._answers)
-        self._recalls = Recalls(self._state, self._answers, self._holding.burn_keys)
+        self._recalls = Recalls(self._state, self._answers, self._holding.burn_keys, self._asking.parts)
         self._losses = Losses(self._state, self._answers, self._holding.burn_keys)
         self._draws = Draws(self._state)
+        self._covers = Covers(self._state, self._holding.burn_unfetched)
         self._erasing = Erasing(self._state)
+        self._notices = Notices(self._state)
         self._streams = Streams(self._state)
         recovery = Recovery(
             self._state,
@@ -112,11 +117,11 @@ class Link:
         """
         self._state.now, self._state.wall = now, wall
         if self.phase is LinkPhase.FAILED:
-            return self._handle_failed(event)
+            return failed(event, self._failure)
         self._dispatch(event)
         self._streams.tell_marks()
         tick = isinstance(event, ev.Tick)
-        self._gather_notices(due=tick)
+        self._notices.gather(due=tick)
         if tick:
             self._state.commit_now()
         return self._state.drain()
@@ -137,6 +142,16 @@ class Link:
                 self._recalls.recall(event)
             case ev.Released(request):
                 self._state.reading.pop(request, None)
+            case ev.CoverMade():
+                self._asking.parts.cover(event)
+            case ev.Conclude():
+                self._asking.parts.conclude(event)
+            case ev.Abandon():
+                self._asking.parts.abandon(event)
+            case ev.CoverOpened():
+                self._covers.opened(event)
+            case ev.CoverFailed():
+                self._covers.failed(event)
             case ev.Draw():
                 self._draws.draw(event)
             case ev.DrawEnded():
@@ -217,6 +232,19 @@ class Link:
         """Keys of this size that could be reserved one by one now, from the streams of a policy."""
         return key_count(self._state, key_bytes, policy)
 
+    def objection(self, ask: ev.Reserve) -> QssError | None:
+        """Why an ask that is no repeat would get no keys now, as far as is known at this end."""
+        return self._asking.objection(ask)
+
+    def concludes(self, reservation: ReservationId) -> bool:
+        """Whether this part of a request is as far as all of them have to be (KRP 4.19)."""
+        return self._asking.parts.concludes(reservation)
+
+    def holds_part(self, reservation: ReservationId) -> bool:
+        """Whether slaves at the other end may have yet to fetch keys of this reservation of a master here."""
+        row = self._state.rows.get(reservation)
+        return row is not None and row.side is Side.MASTER
+
     @property
     def trouble(self) -> QssError | None:
         """What keeps the link from working at this end, if anything does."""
@@ -292,6 +320,10 @@ class Link:
                 self._asking.granted(message)
             case wire.Refuse():
                 self._asking.refused(message)
+            case wire.Cover():
+                self._covers.peer_covers(message)
+            case wire.Covered():
+                self._asking.parts.covered(message)
             case wire.Confirm():
                 self._holding.peer_confirms(message)
             case wire.Gone():
@@ -334,29 +366,13 @@ class Link:
         """Refuse everything, now and until the runtime has made a new `Link`."""
         self._failure = error
         self._asking.abandon_all(error)
+        self._asking.parts.abandon_all(error)
         self._fetching.abandon_all(error)
         self._recalls.abandon_all(error)
         self._draws.forget_all()
         self._conversation.fail(step, farewell)
         self._state.forget_gathered()
         self._state.effect(ev.Rebuild(reason))
-
-    def _handle_failed(self, event: ev.Event) -> ev.Effects:
-        match event:
-            case ev.Reserve():
-                return (ev.Refused(event.reservation, self._failure),)
-            case ev.Fetch():
-                return (ev.Refused(event.request, self._failure),)
-            case ev.Recall():
-                return (ev.Refused(event.request, self._failure),)
-            case ev.Draw():
-                return (ev.DrawFailed(event.draw, ev.DrawFailure.STOPPED, own=True),)
-            case ev.KeyArrived():
-                return (ev.Discard(event.handle),)
-            case ev.SourceOpened():
-                return (ev.CloseSource(event.pair, event.stream),)
-            case _:
-                return ()
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -372,26 +388,3 @@ class Link:
         self._streams.age()
         self._streams.tidy()
         self._erasing.erase()
-
-    def _gather_notices(self, *, due: bool) -> None:
-        """Let Confirm and, once durable, Gone travel with the next frame, or by themselves if they are `due`.
-
-        Nobody waits for them (KRP 4.6, 4.7).
-        """
-        state = self._state
-        if not state.up:
-            return
-        if state.dropped:
-            state.with_next_commit(partial(self._note_gone, state.epoch, tuple(state.dropped)))
-            state.dropped.clear()
-        if not (due or state.speaks):
-            return
-        for kind, reservations in ((wire.Confirm, state.to_confirm), (wire.Gone, state.gone)):
-            for start in range(0, len(reservations), wire.MAX_LISTED):
-                some = reservations[start : start + wire.MAX_LISTED]
-                state.send(kind(tuple(reservation.value for reservation in some)))
-            reservations.clear()
-
-    def _note_gone(self, epoch: int, dropped: tuple[ReservationId, ...]) -> None:
-        if epoch == self._state.epoch and self._state.up:
-            self._state.gone.extend(dropped)

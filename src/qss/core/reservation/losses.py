@@ -13,7 +13,7 @@ from qss.core.reservation import events as ev
 from qss.core.reservation.answers import Answers
 from qss.core.reservation.state import LinkState
 from qss.model.ranges import Range
-from qss.model.records import BurnReason, ReservationRecord, Side
+from qss.model.records import BurnReason, Part, ReservationRecord, Side
 from qss.wire.external import Skip
 
 
@@ -56,9 +56,11 @@ class Losses:
 
 def _reaching_into(row: ReservationRecord, part: Range) -> int:
     """Return the positions of the keys of a reservation that have a byte in `part`, as a bit mask."""
-    common = row.range.intersection(part)
+    if row.part is Part.FURTHER and not row.covered:
+        return (1 << row.count) - 1 if row.range.intersection(part) else 0
+    common = row.keys.intersection(part)
     if common is None:
         return 0
-    first = (common.start - row.start) // row.key_bytes
-    last = (common.stop - 1 - row.start) // row.key_bytes
+    first = (common.start - row.keys.start) // row.key_bytes
+    last = (common.stop - 1 - row.keys.start) // row.key_bytes
     return (1 << last + 1) - (1 << first)

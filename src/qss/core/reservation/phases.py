@@ -23,10 +23,13 @@ A master's request at its own end::
     COMMITTING  the range is being written here and there              DURABLE_HERE ▶ HERE, DURABLE_THERE ▶ THERE
     HERE        durable here, not known to be so there                 DURABLE_THERE ▶ BOTH
     THERE       durable there, not yet here                            DURABLE_HERE ▶ BOTH
-    BOTH        the master is answered                                 —
+    BOTH        the master is answered, or further sites are awaited   COVER_SENT ▶ COVERING
+    COVERING    the site has been sent the keys                        COVERED ▶ COVERED
+    COVERED     the site has stored the keys; others are awaited       —
 
 The owner's own requests begin in COMMITTING. Every other way out (refusal, deadline, lost connection) gives the request
-up from wherever it is.
+up from wherever it is. Where slaves are at home in several sites (KRP 4.15), the first site's part waits in BOTH, each
+further one in COVERED, until all do and are concluded.
 
 A draw at one end (Relay 3)::
 
@@ -80,6 +83,8 @@ class AskPhase(StrEnum):
     HERE = "durable here"
     THERE = "durable there"
     BOTH = "durable at both ends"
+    COVERING = "covering"
+    COVERED = "covered"
 
 
 class AskStep(StrEnum):
@@ -88,6 +93,8 @@ class AskStep(StrEnum):
     ALLOCATED = "allocated"
     DURABLE_HERE = "durable here"
     DURABLE_THERE = "durable there"
+    COVER_SENT = "cover sent"
+    COVERED = "covered"
 
 
 class DrawPhase(StrEnum):
@@ -129,6 +136,8 @@ _ASK: dict[tuple[AskPhase, AskStep], AskPhase] = {
     (AskPhase.COMMITTING, AskStep.DURABLE_THERE): AskPhase.THERE,
     (AskPhase.HERE, AskStep.DURABLE_THERE): AskPhase.BOTH,
     (AskPhase.THERE, AskStep.DURABLE_HERE): AskPhase.BOTH,
+    (AskPhase.BOTH, AskStep.COVER_SENT): AskPhase.COVERING,
+    (AskPhase.COVERING, AskStep.COVERED): AskPhase.COVERED,
 }
 
 _DRAW: dict[tuple[DrawPhase, DrawStep], DrawPhase] = {

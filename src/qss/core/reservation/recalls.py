@@ -4,7 +4,8 @@ Either end may recall: keys by their IDs, all that an SAE has a part in, or all 
 slaves have not fetched, forgets the answers that its masters could ask for again, and notes the recall durably until
 the peer says that it has done the same. Recalls of one end are numbered: one that is heard twice is carried out once.
 
-What was fetched has left, and cannot be recalled.
+What was fetched has left, and cannot be recalled. Keys that slaves at further sites hold as well are named in
+`PartsRecalled`, so that those sites are told too (KRP 4.20).
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from functools import partial
 
 from qss.core.reservation import events as ev
 from qss.core.reservation.answers import Answers
+from qss.core.reservation.parts import Parts
 from qss.core.reservation.state import LinkState
-from qss.model.errors import LimitReached, QssError
+from qss.model.errors import LimitReached, PeerUnavailable, QssError
 from qss.model.identifiers import KeyId, ReservationId, parse_sae_id
-from qss.model.records import BurnReason, RecallRecord, ReservationRecord, Scope, Side
+from qss.model.records import BurnReason, Part, RecallRecord, ReservationRecord, Scope, Side
 from qss.wire import external as wire
 
 MAX_WAITING = 1000
@@ -33,10 +35,12 @@ class Recalls:
         state: LinkState,
         answers: Answers,
         burn_keys: Callable[[ReservationRecord, int, BurnReason], None],
+        parts: Parts,
     ) -> None:
         self._state = state
         self._answers = answers
         self._burn_keys = burn_keys
+        self._parts = parts
         self._undurable: set[ev.Request] = set()
 
     def recall(self, event: ev.Recall) -> None:
@@ -50,7 +54,7 @@ class Recalls:
             state.refuse(event.request, error)
             return
         number = state.peer.recall_made + 1
-        bits = self._carry_out(event.scope)
+        bits = self._carry_out(event.scope, pass_on=not event.passed_on)
         state.put_peer(replace(state.peer, recall_made=number))
         state.put_recall(RecallRecord(state.settings.peer, number, event.scope))
         self._undurable.add(event.request)
@@ -83,7 +87,7 @@ class Recalls:
         state = self._state
         if message.number > state.peer.recall_seen:
             scope = Scope(tuple(map(KeyId, message.keys)), parse_sae_id(message.sae) if message.sae else None)
-            bits = self._carry_out(scope)
+            bits = self._carry_out(scope, pass_on=True)
             state.put_peer(replace(state.peer, recall_seen=message.number))
             state.effect(ev.PeerRecalled(scope, bits))
         state.when_durable(partial(state.answer, state.epoch, wire.Recalled(message.number)))
@@ -97,19 +101,30 @@ class Recalls:
         for number in list(self._state.recalls):
             self._state.drop_recall(number)
 
-    def _carry_out(self, scope: Scope) -> int:
+    def _carry_out(self, scope: Scope, *, pass_on: bool) -> int:
         """Burn what slaves at this end have not fetched, forget masters' answers; return the bits burned."""
         before = self._voided()
+        elsewhere: list[KeyId] = []
         for row, mask in self._concerned(scope):
             if row.side is Side.MASTER:
-                if row.id not in self._state.pending:  # whom nobody has answered yet is no holder
-                    self._answers.forget(row.id)
+                self._carry_out_for_master(row)
+                if row.part is not Part.WHOLE:
+                    elsewhere.extend(row.id.key_id(position) for position in range(row.count) if mask >> position & 1)
                 continue
             self._burn_keys(row, mask, BurnReason.VOIDED)
             row = self._state.rows[row.id]
             if row.complete and row.confirmed:
                 self._state.drop_row(row)
+        if elsewhere and pass_on:
+            self._state.effect(ev.PartsRecalled(tuple(elsewhere)))
         return self._voided() - before
+
+    def _carry_out_for_master(self, row: ReservationRecord) -> None:
+        if row.id not in self._state.pending:  # whom nobody has answered yet is no holder
+            self._answers.forget(row.id)
+        elif row.part is not Part.WHOLE:  # but one site's slaves may have the keys while others are awaited
+            error = PeerUnavailable("the keys were recalled before all sites had them; nothing was delivered; ask anew")
+            self._parts.abandon(ev.Abandon(row.id, error))
 
     def _concerned(self, scope: Scope) -> list[tuple[ReservationRecord, int]]:
         """Return the reservations that a recall is for, and the positions of the keys as a bit mask."""

@@ -90,14 +90,19 @@ class Recovery:
             self._burn_everything()
         else:
             self._align(mine, theirs)
-            held = tuple(value for value in theirs.unconfirmed if ReservationId(value) in state.rows)
+            held = tuple(value for value in theirs.unconfirmed if self._holds(ReservationId(value)))
         base = max(state.peer.base, commit_number)
         state.put_peer(replace(state.peer, exchanged=True, must_burn=False, base=base))
         return Held(held)
 
+    def _holds(self, reservation: ReservationId) -> bool:
+        row = self._state.rows.get(reservation)
+        return row is not None and not row.awaits_cover
+
     def settle(self, mine: Hello, held: Held) -> None:
         """What both ends hold stands; what this end holds alone is burned (KRP 2.5).
 
+        So is what waits for keys: they come on the connection on which they were reserved for, or not at all.
         The slaves' site goes on waiting for Confirm (KRP 4.6): until that comes, the master's site may forget what was
         exchanged, and if this end had forgotten the reservation meanwhile, would burn key that its master has.
         """
@@ -108,7 +113,7 @@ class Recovery:
             if row is None:
                 continue
             if row.side is Side.SLAVE:
-                if value not in both:
+                if value not in both or row.awaits_cover:
                     self._burn_unfetched(row, BurnReason.UNCONFIRMED)
             elif value in both:
                 self._confirm(row)

@@ -101,7 +101,7 @@ def refusal(peer: QksId, request: Reserve | Pending, reason: Reason) -> QssError
                 f"site {peer} does not know where {request.master} is at home; nothing was delivered; try again "
                 "shortly, and if it stays so, have that home stated (qss pki home), or configured there"
             )
-        case Reason.STREAM | Reason.BELOW_HEAD | Reason.BEYOND_MARK | Reason.LATE | Reason.TAKEN:
+        case Reason.STREAM | Reason.BELOW_HEAD | Reason.BEYOND_MARK | Reason.COVER | Reason.LATE | Reason.TAKEN:
             return unreachable(peer, f"refused the reservation ({reason})")
         case _:
             assert_never(reason)

@@ -26,7 +26,7 @@ from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
 from qss.model.identifiers import ReservationId, SaeId, StreamId, TransferId
 from qss.model.ranges import Range, subtract
-from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side
+from qss.model.records import Part, PeerRecord, RecallRecord, ReservationRecord, Side, length_of
 from qss.wire.external import Message
 
 
@@ -41,6 +41,12 @@ class Pending:
     slaves: tuple[SaeId, ...]
     phase: AskPhase
     name: AskName | None = None
+    part: Part = Part.WHOLE
+
+    @property
+    def length(self) -> int:
+        """Bytes of a key stream that it takes."""
+        return length_of(self.count, self.key_bytes, self.part)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -84,7 +84,7 @@ class StreamBlocks:
         """Lengths of the blocks that are being made."""
         self._paths: OrderedDict[int, Paths] = OrderedDict()
         self._seen = Graph()
-        self._found: dict[tuple[int, Collection[QksId], Collection[Link]], Paths] = {}
+        self._found: dict[tuple[int, frozenset[QksId], frozenset[Link]], Paths] = {}
         """What was found in the network as it is: all blocks look for the same, again and again if there is nothing."""
         self._telling = Telling()
         self.trouble = ""
@@ -138,13 +138,17 @@ class StreamBlocks:
         while True:
             urgent = self._is_urgent(number)
             bits = 8 * key_bytes(self._ends.policy.hop, length)
+            links = self._suspects.links(self._clock())
             # What links have left is known as of a while ago: what seems too little may do, if somebody waits.
-            paths = self._choose(bits) or (self._choose(0) if urgent else ())
+            paths = self._choose(bits, links) or (self._choose(0, links) if urgent else ())
+            if not paths and urgent and pause >= LONGEST_PAUSE_S:
+                paths = self._choose_in_need(links)
             if not paths:
                 self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
+            pause = _FIRST_PAUSE_S
             made, failures = await self._attempt(number, length, paths, urgent=urgent)
             if made is not None:
                 self.trouble = ""
@@ -152,10 +156,14 @@ class StreamBlocks:
             if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
                 length = max(CHUNK_BYTES, (length - CHECK_BYTES) // 2 // CHUNK_BYTES * CHUNK_BYTES) + CHECK_BYTES
 
-    def _choose(self, bits: int) -> Paths:
-        """Return the best paths whose links have so many bits left, and are passed by for no reason."""
-        now, ends, graph = self._clock(), self._ends, self._graph()
-        sites, links = self._suspects.sites(now), self._suspects.links(now)
+    def _choose_in_need(self, links: frozenset[Link]) -> Paths:
+        """Return paths over links that are passed by, where there are no others: first only over this site's own."""
+        own = frozenset(link for link in links if self._ends.here in link)
+        return self._choose(0, links - own) or self._choose(0, frozenset())
+
+    def _choose(self, bits: int, links: frozenset[Link]) -> Paths:
+        """Return the best paths whose links have so many bits left, and that keep clear of suspects and these links."""
+        ends, graph, sites = self._ends, self._graph(), self._suspects.sites(self._clock())
         if graph is not self._seen or len(self._found) >= _REMEMBERED:
             self._seen, self._found = graph, {}
         if (bits, sites, links) not in self._found:

@@ -15,6 +15,7 @@ from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.identifiers import KeyId, QksId, ReservationId, SaeId, StreamId
 from qss.model.records import (
     BurnReason,
+    Part,
     PeerRecord,
     RecallRecord,
     ReservationRecord,
@@ -78,12 +79,15 @@ def reservation_row(record: ReservationRecord) -> Row:
         record.expires_at,
         int(record.confirmed),
         _text([f"{mask:x}" for mask in record.fetched]),
+        record.part.value,
+        int(record.covered),
     )
 
 
 def reservation_record(row: Row) -> ReservationRecord:
     """Read a row of `reservations`."""
-    reservation, stream, peer, side, start, count, key_bytes, master, slaves, expires_at, confirmed, fetched = row
+    reservation, stream, peer, side, start, count, key_bytes, master, slaves, expires_at, confirmed, *rest = row
+    fetched, part, covered = rest
     return ReservationRecord(
         ReservationId(reservation),
         StreamId(stream),
@@ -97,6 +101,8 @@ def reservation_record(row: Row) -> ReservationRecord:
         expires_at,
         bool(confirmed),
         tuple(int(mask, 16) for mask in msgspec.json.decode(fetched)),
+        Part(part),
+        bool(covered),
     )
 
 

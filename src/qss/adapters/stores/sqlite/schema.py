@@ -24,7 +24,7 @@ APPLICATION_ID = 0x71737331
 BACKUP_APPLICATION_ID = 0x71737362
 """`qssb`: a ledger without key in a back-up, which no site can be started on."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Layout of the tables, in the header's `user_version`."""
 
 BUSY_MS = 10_000
@@ -75,6 +75,8 @@ CREATE TABLE reservations (
     expires_at REAL NOT NULL,
     confirmed INTEGER NOT NULL,
     fetched TEXT NOT NULL,
+    part TEXT NOT NULL,
+    covered INTEGER NOT NULL,
     PRIMARY KEY (peer, reservation)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE peers (
