@@ -29,7 +29,7 @@ from scenarios.runs import report, run_seed, run_seeds
 from scenarios.scenario import PAIR
 from scenarios.world import World
 
-SEEDS = int(os.environ.get("SEEDS") or ("2000" if os.environ.get("CI") == "true" else "200"))
+SEEDS = int(os.environ.get("SEEDS") or ("300" if os.environ.get("CI") == "true" else "60"))
 ALICE, BOB, BELLA = map(SaeId, ("alice", "bob", "bella"))
 
 
