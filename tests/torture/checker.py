@@ -298,9 +298,15 @@ def _most_delivered(record: Record, homes: Mapping[SaeId, QksId]) -> Mapping[tup
     """Return the most bits that each end of a link can have delivered: to its masters, and to its slaves.
 
     What came to a second or third site of an ask had a tag, whose key counts as delivered whatever became of the ask.
+    An ask for several sites has its name once all have the keys (KRP 4.19): what was reserved before, and lost, may
+    count as delivered besides what a repeat got.
     """
     most: dict[tuple[QksId, QksId], int] = defaultdict(int)
-    answered = {record.under[ask]: one for ask, one in record.asked.items() if record.outcome(ask) in (GOT, LOST)}
+    answered = {
+        ask if len(_sites(one, homes)) > 1 else record.under[ask]: one
+        for ask, one in record.asked.items()
+        if record.outcome(ask) in (GOT, LOST)
+    }
     for one in answered.values():
         for place, site in enumerate(_sites(one, homes)):
             most[homes[one.master], site] += one.number * one.size + (_TAG_KEY_BITS if place else 0)

@@ -161,6 +161,12 @@ SOUND: dict[str, Sequence[Entry]] = {
         *(asked(3, name="n"), Ended(3, LOST), asked(4, name="n"), refused(4, 503)),
         *(*NAMED, *SLAVE, *BOOKS),
     ],
+    "a master repeats what was lost of two sites": [
+        *(asked(3, slaves=(BOB, CAROL), name="n"), Ended(3, LOST)),
+        *(asked(slaves=(BOB, CAROL), name="n"), *SHARED[1:]),
+        *rest(balance(512), balance(0, reserved=512)),
+        *rest_further(256 + 512, 256, reserved=256),
+    ],
     "a slave repeats what it got, and what was lost": [
         *(*MASTER, fetching(3, BOB, "k1", "k2", name="s"), Ended(3, LOST), *NAMED_SLAVE),
         *(fetching(4, BOB, "k1", "k2", name="s"), *got(4, BOB, "k1", "k2"), *BOOKS),
