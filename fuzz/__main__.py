@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fuzz import certificates, etsi004, qrp, relay, routing, routing_admin, saes, vendor_boxes
+from fuzz import audit, certificates, etsi004, qrp, relay, routing, routing_admin, saes, vendor_boxes
 
 MAX_MUTATIONS = 8
 MAX_INSERTED = 64
@@ -27,6 +27,7 @@ class Target:
 
 
 TARGETS = {
+    "audit": Target(audit.seeds, audit.one),
     "certificates": Target(certificates.seeds, certificates.one),
     "etsi004": Target(etsi004.seeds, etsi004.one),
     "qrp": Target(qrp.seeds, qrp.one),

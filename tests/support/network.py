@@ -2,7 +2,7 @@
 look from outside at what came of it.
 
 `RunningNetwork.keys` remembers every key that anybody was given. When a network ends, its logs must hold none of them,
-and no traceback.
+and no traceback, and its audit logs must be whole.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
+from qss.app.audit.verification import verify
 from qss.cli.demo.network import HOMES, A, B, C, Network
 from qss.cli.demo.nodes import Name, NodeFailed, Nodes
 from qss.model.identifiers import QksId, SaeId
@@ -305,9 +306,11 @@ def running_network(
             yield running
         finally:
             run(nodes.stop_all())
-    for log in folder.glob("*.log"):
+    for log in (*folder.glob("*.log"), *folder.glob("*.data/audit/*.jsonl")):
         found = traces_in(log.read_bytes(), running.keys.values())
-        assert not found, f"{log.name} holds {found}"
+        assert not found, f"{log} holds {found}"
+    for audit in folder.glob("*.data/audit"):
+        verify(audit.parent, network.pki.authority.certificate)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from qss.app.audit.verification import verify
 from qss.cli.demo.network import Network
 from qss.cli.demo.nodes import Name, NodeFailed, Nodes, running_nodes
 from qss.model.errors import QssError
@@ -94,7 +95,8 @@ async def run(
         assert all(road.connections for road in roads), "the sites do not call each other over the roads"
         assert not afar or any(road.connections for road in afar), "far sites do not call each other over the roads"
     record = gather(read(folder / DELIVERIES))
-    found = [*violations(record, plan.homes), *_in_logs(network, nodes, list(record.keys.values()))]
+    keys = list(record.keys.values())
+    found = [*violations(record, plan.homes), *_in_logs(network, nodes, keys), *_in_audit_logs(network)]
     deliveries = sum(1 for _ in record.deliveries)
     return Outcome(seed, deliveries, one.kills, one.faults, tuple(found), time.monotonic() - began)
 
@@ -255,3 +257,14 @@ def _in_logs(network: Network, nodes: Nodes, keys: Sequence[bytes]) -> list[str]
         for name in network.processes
         for found in traces_in(nodes.log(name).read_bytes(), some)
     ]
+
+
+def _in_audit_logs(network: Network) -> list[str]:
+    """Return what is wrong with the sites' audit logs."""
+    found = []
+    for data in sorted(network.folder.glob("*.data")):
+        try:
+            verify(data, network.pki.authority.certificate)
+        except QssError as error:
+            found.append(f"the audit log of {data.stem}: {error}")
+    return found

@@ -6,20 +6,25 @@
         ledger.sqlite       the ledger as it was at one moment, without any key
         data-key.json       the data key, sealed by the key ring: a copy of the data folder's
         saes.json           the SAEs that are registered, if any ever were: a copy of the data folder's
-        back-up.json        whose it is, and what the other files must be
+        back-up.json        whose it is, what the other files must be, and where the audit log stood
 
 Held here: which files there are, and that they are whole. None needs the master key. Refused here: anchors, which
-belong into no back-up, and starting what was restored.
+belong into no back-up, the audit log's records (`audit.restoring`), and starting what was restored.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
 
+import msgspec
+
+from qss.app.audit.restoring import begin_restored
+from qss.app.audit.segments import last_position
 from qss.app.catalogue import back_up_store, restore_store
 from qss.app.data_folder import LEDGER
 from qss.app.data_key_file import DATA_KEY, check_whole, read_data_key, refuse_zeroized, write_data_key
@@ -28,6 +33,7 @@ from qss.app.sae_register import SAES, SaeRegister
 from qss.model.errors import InvalidIdentifier, StoreError, StoreUnavailable
 from qss.model.identifiers import QksId, parse_qks_id
 from qss.pki.durable import create_file
+from qss.wire.audit import Position
 
 MANIFEST = "back-up.json"
 """The file that makes a folder a back-up."""
@@ -45,6 +51,8 @@ class BackUp:
     commit_number: int
     sha256: dict[str, str]
     """Of its files, in hexadecimal."""
+    audit: Position | None = None
+    """The last record of the audit log then, if there was one that could be read."""
 
 
 def back_up(data: Path, destination: Path) -> BackUp:
@@ -57,12 +65,13 @@ def back_up(data: Path, destination: Path) -> BackUp:
     check_whole(data, data_key)
     SaeRegister(data / SAES)
     destination = _outside(vacant(destination), data)
+    audit = last_position(data)
     with being_made(destination) as making:
         commit_number = back_up_store(data / LEDGER, data_key.site, making / LEDGER)
         write_data_key(making, data_key)
         _copy_saes(data, making)
         digests = {name: _digest(making / name) for name in (LEDGER, DATA_KEY, SAES) if (making / name).exists()}
-        made = BackUp(data_key.site, datetime.now(UTC), commit_number, digests)
+        made = BackUp(data_key.site, datetime.now(UTC), commit_number, digests, audit)
         _write_manifest(making, made)
     return made
 
@@ -86,6 +95,7 @@ def restore(source: Path, data: Path) -> tuple[BackUp, tuple[QksId, ...]]:
         write_data_key(making, data_key)
         if SAES in found.sha256:
             _copy_saes(source, making)
+        begin_restored(making, found.site, found.audit, time.time())
     return found, neighbours
 
 
@@ -114,6 +124,7 @@ def _write_manifest(folder: Path, made: BackUp) -> None:
         "made_at": made.made_at.isoformat(timespec="seconds"),
         "commit_number": made.commit_number,
         "sha256": made.sha256,
+        "audit": msgspec.to_builtins(made.audit),
     }
     create_file(folder / MANIFEST, (json.dumps(content, indent=2) + "\n").encode("ascii"), 0o600)
 
@@ -144,6 +155,7 @@ def _read_manifest(source: Path) -> BackUp:
                 name: str(content["sha256"][name])
                 for name in (LEDGER, DATA_KEY, *([SAES] if SAES in content["sha256"] else []))
             },
+            msgspec.convert(content.get("audit"), Position | None),
         )
     except (InvalidIdentifier, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path) from error

@@ -52,12 +52,7 @@ class LogBudget:
             return spent.admit(now, WARNING_LINES if level >= logging.WARNING else INFO_LINES)
 
     def of_ours(self, _logger: object, method: str, event: EventDict) -> EventDict:
-        """Drop our own event, or say how many were dropped before it: a processor of structlog.
-
-        An event with `audit` is never dropped: only administrators make them.
-        """
-        if event.get("audit"):
-            return event
+        """Drop our own event, or say how many were dropped before it: a processor of structlog."""
         dropped = self.admit(str(event["event"]), structlog.processors.NAME_TO_LEVEL.get(method, logging.INFO))
         if dropped is None:
             raise structlog.DropEvent
@@ -100,8 +95,9 @@ def say_suppressed(_logger: object, _method: str, event: EventDict) -> EventDict
 
 def cut_long_values(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Cut every text to `MAX_CHARACTERS`."""
-    return {name: _cut(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: cut(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return `text` with at most `MAX_CHARACTERS`."""
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

@@ -2,7 +2,8 @@
 
 Exceptions are logged by type and place: their texts may quote what came over a wire, and the values of variables may be
 secret. Values are cut and floods dropped (`log_budget`). The events of a logger that is bound with `subject` begin with
-that word: `sync connected`.
+that word: `sync connected`. An event with `audit` goes to the audit log of the site that runs here as well, whatever
+is dropped.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 
+from qss.app.audit import tap
 from qss.app.log_budget import LogBudget, cut_long_values, say_suppressed
 from qss.model.errors import place_of
 
@@ -38,7 +40,7 @@ def configure_logs(form: str, clock: Callable[[], float] = time.monotonic) -> No
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     structlog.configure(
-        processors=[_begin_with_the_subject, budget.of_ours, *shared, renderer],
+        processors=[_begin_with_the_subject, _audited_and_within(budget), *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -59,6 +61,17 @@ def _begin_with_the_subject(_logger: object, _method: str, event: EventDict) -> 
     if subject is not None:
         event["event"] = f"{subject} {event['event']}"
     return event
+
+
+def _audited_and_within(budget: LogBudget) -> Processor:
+    """Hand what is for the audit log on, and drop what is above the budget, unless no audit log answers for it."""
+
+    def process(logger: object, method: str, event: EventDict) -> EventDict:
+        if event.get("audit") and not tap.keep(method, event):
+            return event
+        return budget.of_ours(logger, method, event)
+
+    return process
 
 
 def _name_the_exception(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -1,8 +1,9 @@
 """The composition root: one site in one process, from its configuration.
 
-The catalogue says which adapters it takes. What is started first is stopped last: modules, store and links, the
-neighbours' listener, calls to neighbours, Admin, Northbound. So a stop begins by draining Northbound, while all that
-its requests need still works.
+The catalogue says which adapters it takes. What is started first is stopped last: audit log, modules, store and links,
+the neighbours' listener, calls to neighbours, Admin, Northbound. So a stop begins by draining Northbound, while all
+that its requests need still works. The audit log alone takes events from before the store is opened, and writes them
+after that, so that a site that is refused the store writes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from pathlib import Path
 import structlog
 
 from qss.app import site_tables as tables
+from qss.app.audit import tap
+from qss.app.audit.log import AuditLog
+from qss.app.audit.scribe import Scribe
 from qss.app.catalogue import anchor_of, identity_of
 from qss.app.certificate_expiry import watch_expiry
 from qss.app.connecting import (
@@ -54,6 +58,7 @@ from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId
+from qss.pki.statements import Signer
 from qss.runtime.key_server import KeyServer
 from qss.runtime.site import LinkPlan, Site
 from qss.runtime.tasks import Defect, Tasks
@@ -129,6 +134,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         def defect(error: BaseException) -> None:
             site.fail(error)
 
+        audit = _audit_log(configuration, defect)
+        stack.push_async_callback(audit.stop)
+        stack.enter_context(tap.attached(audit))
         modules = SiteModules(configuration, contexts.client, defect)
         stack.push_async_callback(modules.stop)
         routing = _routing(configuration, defect)
@@ -148,6 +156,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.push_async_callback(site.stop)
         relay.relay_over(site)
         stack.push_async_callback(relay.stop)
+        audit.start()
         modules.start(site.links)
         stack.push_async_callback(modules.registrations.stop)
         await asyncio.to_thread(read_data_key, configuration.site.data)  # somebody may have destroyed it meanwhile
@@ -194,7 +203,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound.identity)
-        overview = Overview(configuration, site, modules, prepared.certificate_expires, routing)
+        overview = Overview(configuration, site, modules, prepared.certificate_expires, audit, routing)
         tasks.start(watch_pairs(overview.status), "device pairs")
         registration = SaeRegistration(
             here,
@@ -239,6 +248,11 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.callback(overview.stop_serving)
         addresses = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
         yield Node(*addresses, rules, Changing(publisher, registration, tasks), site.failed)
+
+
+def _audit_log(configuration: tables.SiteConfiguration, defect: Defect) -> AuditLog:
+    site, signer = configuration.site, Signer(configuration.tls.certificate, configuration.tls.key)
+    return AuditLog(Scribe(site.data, site.id, signer, site.audit_bytes, _clocks), _clocks, defect)
 
 
 def _routing(configuration: tables.SiteConfiguration, defect: Defect) -> SiteRouting | RemoteRouting:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from qss import __version__
+from qss.app.audit.log import AuditLog
 from qss.app.module_states import module_state, told_state
 from qss.app.pair_watch import trouble_of
 from qss.app.remote_routing import RemoteRouting
@@ -43,12 +44,14 @@ class Overview:
         site: Site,
         modules: SiteModules,
         certificate_expires: datetime,
+        audit: AuditLog,
         routing: SiteRouting | RemoteRouting | None = None,
     ) -> None:
         """`routing` None: this process has no routing module."""
         self._routing = routing
         self._configuration = configuration
         self._certificate_expires = certificate_expires
+        self._audit = audit
         self._site = site
         self._modules = modules
         self.serving = False
@@ -76,6 +79,9 @@ class Overview:
             certificate_expires=self._certificate_expires,
             store_writable=self._site.store_writable,
             anchor_writable=self._site.anchor_writable,
+            audit_writable=self._audit.writable,
+            audit_lost=self._audit.lost,
+            audit_checkpoint=None if self._audit.checkpoint is None else self._audit.checkpoint.noted,
             links=(
                 *(_link(link, self._site.links[link.peer], self._modules) for link in self._configuration.links),
                 *(_far(self._site.links[peer]) for peer in sorted(self._site.links.keys() - self._site.neighbours)),

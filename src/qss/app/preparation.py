@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qss.app import site_tables as tables
+from qss.app.audit.segments import AUDIT
 from qss.app.catalogue import anchor_of, check_device, keyring_of, note_on_device, store_was_started
 from qss.app.configuration import notes
 from qss.app.data_folder import LEDGER, open_store, openness
@@ -79,7 +80,14 @@ async def prepare(configuration: tables.SiteConfiguration) -> Prepared:
     store = await open_store(site.data, site.id, keyring_of(configuration.keyring))
     _check_writable(site)
     _check_anchor(site)
-    found = (openness(site.data), _little_room(site), _missing_anchor(site), *_couriers(configuration), *saes)
+    found = (
+        openness(site.data),
+        _little_room(site),
+        _missing_anchor(site),
+        _closed_audit_log(site),
+        *_couriers(configuration),
+        *saes,
+    )
     return Prepared(contexts, expires, store, (*notes(configuration), *(note for note in found if note is not None)))
 
 
@@ -160,6 +168,14 @@ def _missing_anchor(site: tables.Site) -> str | None:
         f"the anchor {site.anchor_file} is missing, and this site has run before: a start burns all key that it has; "
         "put the anchor in its place, mount its folder, or correct site.anchor"
     )
+
+
+def _closed_audit_log(site: tables.Site) -> str | None:
+    """Return what an operator should know of an audit log that cannot be written, else None."""
+    folder = site.data / AUDIT
+    if not os.path.lexists(folder) or (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
+        return None
+    return f"the audit log {folder} cannot be written: see that it is a folder, and to its owner and mode (0700)"
 
 
 def _check_writable(site: tables.Site) -> None:

@@ -52,6 +52,7 @@ class Site(Table, frozen=True, kw_only=True):
     uuid: UUID
     data: Path
     anchor: Path | None = None
+    audit_bytes: Annotated[int, Meta(ge=1 << 26, le=1 << 50)] = 1 << 30
 
     @property
     def anchor_file(self) -> Path:

@@ -22,6 +22,7 @@ COMMANDS = {
     "backup": ("qss.cli.backup", "Copy a site's ledger and sealed data key into a folder, while it runs."),
     "restore": ("qss.cli.restore", "Make a site's data folder of a back-up."),
     "zeroize": ("qss.cli.zeroize", "Destroy a site's data key: its store can never be opened again."),
+    "audit": ("qss.cli.audit", "Check and show the audit log of a site."),
     "pki": ("qss.cli.pki", "Make and sign certificates of sites, modules and applications."),
     "key": ("qss.cli.key", "Ask a key server for keys, as an application does."),
     "device": ("qss.cli.device", "Show and change a simulated device while it runs."),

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
+from qss.cli.printable import printable
 from qss.model.certificates import is_module_uri, is_site_uri
 from qss.model.errors import PkiError
 from qss.model.identifiers import parse_qkdm_id, parse_qks_id, parse_sae_id
@@ -168,7 +169,7 @@ def show(files: tuple[Path, ...]) -> None:
                 raise PkiError(f"{path}: what the certificate says cannot be read; it is damaged") from error
             click.echo(f"{path}:")
             for label, text in lines:
-                click.echo(f"  {label:<12} {_printable(text)}")
+                click.echo(f"  {label:<12} {printable(text)}")
 
 
 def _show_statement(path: Path) -> None:
@@ -249,8 +250,3 @@ def _text(name: x509.Name) -> str:
 
 def _expired(end: datetime) -> str:
     return " (expired)" if datetime.now(UTC) > end else ""
-
-
-def _printable(text: str) -> str:
-    # What a certificate says is its maker's choice: it must not steer the terminal.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

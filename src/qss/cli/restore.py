@@ -39,5 +39,6 @@ def command(source: Path, folder: Path) -> None:
         "  before any is used: it may have been delivered since. Keys that were not fetched are not found any more.\n"
         "  The links gather fresh key as soon as the neighbours are there.\n"
         f"{saes}"
+        "  The audit log begins anew; its first record names the last one of the old log that the back-up knows of.\n"
         "Leave the anchor as it is, or lost. Never start another copy of this data folder again."
     )

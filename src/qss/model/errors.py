@@ -145,6 +145,10 @@ class Tampered(StoreError):
         self.beyond = max(stop, beyond)
 
 
+class AuditLogDamaged(QssError):
+    """A record of the audit log is not what the site wrote there, or is missing."""
+
+
 # --- one of two programs has broken a protocol --------------------------------------------------------------------
 
 

@@ -110,7 +110,7 @@ class Site:
         doubt = restores.at_start(contents.incarnation, began, self._anchor.read(), contents.peers)
         if doubt is not None:
             tell = _log.warning if doubt.intended else _log.error
-            tell(doubt.reason, found=began, remembered=doubt.remembered)
+            tell(doubt.reason, audit=True, found=began, remembered=doubt.remembered)
             await self._mark(doubt, self.links)
             contents = await self._store.contents()
         risen = restores.not_forgotten(began, contents.peers)
@@ -195,7 +195,7 @@ class Site:
             return
         peer = noticed_by.core.settings.peer
         doubt = restores.by_neighbour(notice, self._store.prove(peer, notice.incarnation, notice.commit_number))
-        _log.error(doubt.reason, peer=peer, remembered=notice.commit_number)
+        _log.error(doubt.reason, audit=True, peer=peer, remembered=notice.commit_number)
         doubtful = dict(self.links) if doubt.everywhere else {peer: noticed_by}
         for runner in doubtful.values():
             runner.hold()

@@ -36,6 +36,9 @@ STATUS = SiteStatus(
     certificate_expires=datetime(2027, 3, 1, tzinfo=UTC),
     store_writable=True,
     anchor_writable=True,
+    audit_writable=True,
+    audit_lost=3,
+    audit_checkpoint=None,
     links=(),
 )
 

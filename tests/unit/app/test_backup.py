@@ -17,6 +17,7 @@ import pytest
 
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
 from qss.adapters.stores.sqlite import SqliteStore, backup, schema
+from qss.app.audit.segments import AUDIT
 from qss.app.backup import MANIFEST, back_up, restore
 from qss.app.data_folder import LEDGER, initialise, open_store
 from qss.app.data_key_file import DATA_KEY
@@ -88,7 +89,7 @@ async def contents_of(folder: Path) -> Contents:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def entries(folder: Path) -> list[Path]:
@@ -109,7 +110,7 @@ def test_a_back_up_is_for_its_owner_alone_and_says_what_it_is(data, place) -> No
     assert stat.S_IMODE((place / "copy").stat().st_mode) == 0o700
     assert files(place / "copy")[DATA_KEY] == files(data)[DATA_KEY]
     told = json.loads((place / "copy" / MANIFEST).read_text("ascii"))
-    assert told.keys() == {"format", "site", "made_at", "commit_number", "sha256"}
+    assert told.keys() == {"format", "site", "made_at", "commit_number", "sha256", "audit"}
     assert (told["site"], told["commit_number"]) == (made.site, made.commit_number) == ("A", 2)
 
 
@@ -147,6 +148,7 @@ async def test_what_is_made_of_it_is_the_ledger_with_every_link_to_be_burned(dat
     await store.close()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (place / "data").iterdir()}
     assert {LEDGER, DATA_KEY} < set(modes)
+    assert modes.pop(AUDIT) == 0o700
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE((place / "data").stat().st_mode) == 0o700
 

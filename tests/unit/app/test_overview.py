@@ -24,6 +24,7 @@ from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
 from qss.wire import qrp
+from qss.wire.audit import Position
 from qss.wire.status import PAST, STATES
 
 A, B = QksId("A"), QksId("B")
@@ -102,7 +103,8 @@ async def overview(site):
     modules = SimpleNamespace(
         here={PairId.from_uuid(HERE): module}, registration=known.get, exchange_is_on=lambda pair: pair not in known
     )
-    return Overview(configuration, site, modules, EXPIRES)
+    audit = SimpleNamespace(writable=False, lost=5, checkpoint=Position("0" * 32, 7, "f" * 64))
+    return Overview(configuration, site, modules, EXPIRES, audit)
 
 
 def balances(overview):
@@ -132,6 +134,15 @@ async def test_each_streams_bits_add_up(overview):
 async def test_each_reason_of_burned_bits_is_shown_from_the_start(overview):
     (link,) = overview.status().links
     assert set(link.burned) == set(BurnReason)
+
+
+async def test_it_tells_whether_the_audit_log_is_written_and_its_last_checkpoint(overview):
+    status = overview.status()
+    assert (status.audit_writable, status.audit_lost, status.audit_checkpoint) == (False, 5, f"7:{'f' * 64}")
+    assert {sample.metric.name: sample.value for sample in overview.metrics() if "audit" in sample.metric.name} == {
+        "qss_audit_writable": 0,
+        "qss_audit_lost_records_total": 5,
+    }
 
 
 async def test_burned_bits_are_those_of_live_and_past_streams_by_reason(overview):

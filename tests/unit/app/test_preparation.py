@@ -97,6 +97,17 @@ async def test_a_disk_that_is_almost_full_is_noted(place: Place, monkeypatch: py
     assert not any("KiB free" in note for note in (await prepare(place.configuration())).notes)
 
 
+async def test_an_audit_log_that_cannot_be_written_is_noted_and_keeps_no_site_from_starting(place: Place) -> None:
+    audit = place.folder / "A.data" / "audit"
+    before = (await prepare(place.configuration())).notes
+    audit.mkdir(mode=0o700)
+    assert (await prepare(place.configuration())).notes == before
+    audit.rmdir()
+    audit.write_text("no folder")
+    note = (await prepare(place.configuration())).notes[-1]
+    assert note == f"the audit log {audit} cannot be written: see that it is a folder, and to its owner and mode (0700)"
+
+
 def issue_another(place: Place) -> None:
     place.pki.site("B")
 

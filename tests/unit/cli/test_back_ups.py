@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from qss.adapters.keyrings.key_file import key_file_ring, make_key_file
 from qss.adapters.stores.sqlite import take_lock
+from qss.app.audit.segments import AUDIT
 from qss.app.data_folder import LEDGER, initialise
 from qss.app.data_key_file import DATA_KEY, ZEROIZED
 from qss.app.sae_register import SAES, SaeRegister
@@ -53,6 +54,7 @@ def test_a_back_up_and_what_is_made_of_it_need_no_master_key(data, tmp_path, mon
     for name, says in ((LEDGER, "the ledger, without key"), (DATA_KEY, "the data key, sealed"), ("back-up.json", "")):
         assert f"  {tmp_path / 'copy' / name}  {says}" in made.stdout
     assert "applications" not in made.stdout
+    assert "audit" not in made.stdout
     assert "Leave the anchor where it is: it belongs into no back-up." in made.stdout
     assert f"Restore it with `qss restore {tmp_path / 'copy'} DIR`." in made.stdout
 
@@ -62,7 +64,7 @@ def test_a_back_up_and_what_is_made_of_it_need_no_master_key(data, tmp_path, mon
     for says in (" UTC (commit 0).\n", "`qss node --config FILE --check`", "burned at both ends of every link,\n"):
         assert says in restored.stdout
     assert "Never start another copy of this data folder again." in restored.stdout
-    assert names(tmp_path / "B.data") == {LEDGER, DATA_KEY}
+    assert names(tmp_path / "B.data") == {LEDGER, DATA_KEY, AUDIT}
 
 
 def test_registered_applications_are_named_and_that_they_are_there_again(data, tmp_path) -> None:

@@ -46,6 +46,9 @@ STATUS = SiteStatus(
     certificate_expires=datetime(2027, 3, 1, 12, tzinfo=UTC),
     store_writable=False,
     anchor_writable=True,
+    audit_writable=True,
+    audit_lost=3,
+    audit_checkpoint=None,
     links=(
         LinkStatus(
             peer="B",
@@ -226,6 +229,12 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_anchor_writable Whether the anchor can be written: 1 or 0.\n"
         "# TYPE qss_anchor_writable gauge\n"
         "qss_anchor_writable 1\n"
+        "# HELP qss_audit_writable Whether the audit log could be written last: 1 or 0.\n"
+        "# TYPE qss_audit_writable gauge\n"
+        "qss_audit_writable 1\n"
+        "# HELP qss_audit_lost_records_total Records for which the audit log had no room.\n"
+        "# TYPE qss_audit_lost_records_total counter\n"
+        "qss_audit_lost_records_total 3\n"
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
         "# TYPE qss_link_up gauge\n"
         'qss_link_up{peer="B"} 0\n'

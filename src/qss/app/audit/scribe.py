@@ -1,0 +1,198 @@
+"""The writing of one site's audit log: where it goes on, its checkpoints, the next segment, the end of old ones.
+
+What could not be written can be given again. Held here: the log while its site runs. Refused: waiting, threads, and
+what is to be recorded (`log`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from qss import __version__
+from qss.app.audit.chain import Page, Standing, begun, gone_on
+from qss.app.audit.pen import Pen, SegmentChanged
+from qss.app.audit.recovery import Because, Cannot, recover
+from qss.app.audit.segments import AUDIT, segment_file, segments_in
+from qss.app.catalogue import lock_store
+from qss.model.errors import PkiError
+from qss.model.identifiers import QksId
+from qss.pki.durable import sync_folder
+from qss.pki.statements import Signer
+from qss.runtime.link import Clocks
+from qss.wire import audit as wire
+
+SEGMENT_BYTES = 16 << 20
+"""Size from which on a segment is followed by the next one."""
+
+CHECKPOINT_S = 10.0
+"""Seconds that a record may wait for a checkpoint."""
+
+MAX_SEGMENTS = 100_000
+"""Segments that are kept, however small they are."""
+
+MAX_CERTIFICATES_BYTES = 64 << 10
+"""Largest certificates, all together, that go into a checkpoint."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Scribe:
+    """Writes the audit log of one site. For one thread; nobody else writes from the first page to `close`."""
+
+    def __init__(self, data: Path, site: QksId, signer: Signer, keep_bytes: int, clocks: Clocks) -> None:
+        """Write into the data folder `data`, and keep `keep_bytes` of segments there.
+
+        Raises `PkiError` if the site's certificates are too large for checkpoints.
+        """
+        if sum(map(len, signer.certificates)) > MAX_CERTIFICATES_BYTES:
+            raise PkiError(
+                f"the certificates of {site} are larger than {MAX_CERTIFICATES_BYTES} bytes together: leave its own in "
+                "the file, and those between it and its authority"
+            )
+        self.folder = data / AUDIT
+        self._site, self._signer = site, signer
+        self._keep_bytes = keep_bytes
+        self._clocks = clocks
+        self._lock: int | None = None
+        self._pen = Pen(self.folder)
+        self._standing: Standing | None = None
+        self._preface: list[wire.Record] = []
+        self._room_made_in = 0
+        self._unsigned_since: float | None = None
+        self.checkpoint: wire.Position | None = None
+        """The last checkpoint that was written here."""
+
+    def due_in(self) -> float | None:
+        """Return in how many seconds a page is due even if there are no records for it; None: never."""
+        if self._standing is None:
+            return 0.0
+        if self._unsigned_since is None:
+            return None
+        return max(0.0, self._unsigned_since + CHECKPOINT_S - self._clocks()[0])
+
+    def write(self, records: Sequence[wire.Record], *, stopping: bool = False) -> None:
+        """Write records, and what is due besides; durable when this returns. `stopping`: they are the last.
+
+        Raises `OSError` or `StoreError`; none of them counts then, and they can be given again.
+        """
+        standing = self._standing or self._opened()
+        try:
+            self._write(standing, records, stopping=stopping)
+        except SegmentChanged as error:
+            segment = max(self._pen.segment, *segments_in(self.folder), 0) + 1
+            anew = self._begin(segment, "changed", standing.position)
+            _log.error("the audit log was changed while this site ran: a new chain has begun", reason=str(error))
+            self._write(anew, records, stopping=stopping)
+
+    def close(self) -> None:
+        """Let others write."""
+        self._pen.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # --- a page -----------------------------------------------------------------------------------------------------
+
+    def _write(self, standing: Standing, records: Sequence[wire.Record], *, stopping: bool) -> None:
+        if self._pen.size >= SEGMENT_BYTES:
+            standing = self._next_segment(standing)
+        old = self._old_ones()
+        page = Page(standing, self._signer, self._now())
+        starting = bool(self._preface)
+        if starting and standing.seq and (standing.unsigned or not standing.signed):
+            page.sign()  # how many records were written since the last checkpoint may show in earlier segments only
+        for record in (*self._preface, *records):
+            page.add(record)
+        if old:
+            page.add(wire.Removed(at=self._now(), before=old[-1] + 1))
+        if stopping:
+            page.add(wire.Stop(at=self._now()))
+        if starting or stopping or (page.standing.unsigned and self.due_in() == 0.0):
+            page.sign()
+        if page.content:
+            self._pen.add(page.content)
+            self._note(page)
+        self._remove(old)
+
+    def _note(self, page: Page) -> None:
+        """A page is durable."""
+        self._standing, self._preface = page.standing, []
+        self.checkpoint = page.checkpoint or self.checkpoint
+        if not page.standing.unsigned:
+            self._unsigned_since = None
+        elif page.checkpoint is not None or self._unsigned_since is None:
+            self._unsigned_since = self._clocks()[0]
+
+    def _now(self) -> str:
+        return wire.time_text(self._clocks()[1])
+
+    # --- segments ---------------------------------------------------------------------------------------------------
+
+    def _opened(self) -> Standing:
+        """Find where the log ends, and what is to be said of that."""
+        if self._lock is None:
+            self._lock = lock_store(self.folder)
+        found = recover(self.folder, self._site)
+        if found.unbegun is not None:
+            segment_file(self.folder, found.unbegun).unlink()
+        if isinstance(found, Cannot):
+            standing, clean = self._begin(found.segment, found.because, found.follows), found.because == "first"
+            if found.reason:
+                _log.error("the audit log cannot be gone on with: a new chain has begun", reason=found.reason)
+        else:
+            self._pen.resume(found.standing.segment, found.size)
+            standing = self._standing = found.standing
+            clean = standing.stopped or not standing.seq
+        if found.torn_bytes:
+            _log.warning("a line of the audit log was cut off that a crash had left", bytes=found.torn_bytes)
+            self._preface.append(wire.Recovered(at=self._now(), cut_bytes=found.torn_bytes))
+        self._preface.append(wire.Start(at=self._now(), release=__version__, clean=clean))
+        return standing
+
+    def _begin(self, segment: int, because: Because, follows: wire.Position | None) -> Standing:
+        """Begin a chain in a new segment."""
+        record = wire.Begin(
+            at=self._now(),
+            site=self._site,
+            chain=secrets.token_hex(16),
+            segment=segment,
+            because=because,
+            follows=follows,
+        )
+        line, standing = begun(record)
+        self._pen.begin(segment, line)
+        self._standing = standing
+        return standing
+
+    def _next_segment(self, standing: Standing) -> Standing:
+        line, standing = gone_on(standing, self._now())
+        self._pen.begin(standing.segment, line)
+        self._standing = standing
+        return standing
+
+    def _old_ones(self) -> list[int]:
+        """Return the segments for which there is no room; looked for once in each segment."""
+        if self._room_made_in == self._pen.segment:
+            return []
+        segments, size = segments_in(self.folder), 0
+        for place, segment in enumerate(reversed(segments)):
+            size += segment_file(self.folder, segment).stat().st_size
+            if place and (size > self._keep_bytes or place >= MAX_SEGMENTS):
+                return segments[: len(segments) - place]
+        return []
+
+    def _remove(self, old: Sequence[int]) -> None:
+        """Remove segments; the log says already that they may be gone."""
+        self._room_made_in = self._pen.segment
+        try:
+            for segment in old:
+                segment_file(self.folder, segment).unlink(missing_ok=True)
+            if old:
+                sync_folder(self.folder)
+        except OSError as error:
+            _log.error("old segments of the audit log cannot be removed", reason=error.strerror)
