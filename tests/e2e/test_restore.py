@@ -4,6 +4,7 @@ doubt is burned at both ends, and keys flow again.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,6 +125,9 @@ def test_one_end_is_restored(two: RunningNetwork, tmp_path: Path, site: QksId, a
     put_back(two, {site: copy}, anchor)
     must_burn_and_go_on(two, doubtful, before)
     assert NOTICED in [event["event"] for event in two.events(site)[events:]]
+    records = [json.loads(line) for line in qss("audit", "show", data_of(two, site), "--json").stdout.splitlines()]
+    assert (records[0]["kind"], records[0]["because"], records[0]["follows"] is None) == ("begin", "restored", False)
+    assert NOTICED in [record.get("event") for record in records]
 
 
 @pytest.mark.parametrize("anchor", ["kept", "lost"])
