@@ -7,6 +7,7 @@
         ledger.sqlite.lock  held while a process has the store open
         data-key.json       the data key, sealed by the key ring; the master key is elsewhere
         saes.json           the SAEs that were registered while the site ran; not there before the first one
+        audit/              the audit log, and audit.lock while a site runs; not there before the first start
         routing.generation  the last generation of the site's LSAs; not there where routing is another process's
     <data>.anchor           by default: beside the folder, and not to be backed up with it
 

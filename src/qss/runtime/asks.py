@@ -114,7 +114,7 @@ class Asks:
         try:
             return await self._store.read_key(stream, part)
         except Tampered as error:
-            self._log.error("stored key cannot be read, and is burned", reason=str(error), until=error.stop)
+            self._log.error("stored key cannot be read, and is burned", audit=True, reason=str(error), until=error.stop)
             self._handle(ev.KeyUnreadable(stream, Range(error.start, error.stop), error.beyond))
             raise StoreUnavailable(
                 "key that this site had stored is damaged, and was burned; nothing was delivered; ask for other keys"

@@ -315,7 +315,7 @@ class LinkRunner:
             case ev.RestoreNoticed():
                 self._restore_noticed(self, effect)
             case ev.BurnedRestored(bits):
-                self._log.warning("a store was restored: all key of this link was burned", bits=bits)
+                self._log.warning("a store was restored: all key of this link was burned", audit=True, bits=bits)
             case ev.Rebuild(reason):
                 self._log.error("the link starts over from the store", reason=reason)
                 if not self._stopping:

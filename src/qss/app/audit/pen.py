@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from qss.app.audit.segments import segment_file
-from qss.pki.durable import create_file, make_folder, sync_folder
+from qss.pki.durable import create_file, sync_folder
 
 _HOW = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,7 +39,6 @@ class Pen:
     def begin(self, segment: int, content: bytes) -> None:
         """Make the next segment; the one before stays as it is if that fails."""
         if not self._folder.is_dir():
-            make_folder(self._folder.parent)
             self._folder.mkdir(mode=0o700)
             sync_folder(self._folder.parent)
         create_file(segment_file(self._folder, segment), content, 0o600)

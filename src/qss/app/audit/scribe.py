@@ -19,7 +19,7 @@ from qss.app.audit.pen import Pen, SegmentChanged
 from qss.app.audit.recovery import Because, Cannot, recover
 from qss.app.audit.segments import AUDIT, segment_file, segments_in
 from qss.app.catalogue import lock_store
-from qss.model.errors import PkiError
+from qss.model.errors import PkiError, StoreError
 from qss.model.identifiers import QksId
 from qss.pki.durable import sync_folder
 from qss.pki.statements import Signer
@@ -84,10 +84,18 @@ class Scribe:
         try:
             self._write(standing, records, stopping=stopping)
         except SegmentChanged as error:
+            self._check_in_place()
             segment = max(self._pen.segment, *segments_in(self.folder), 0) + 1
             anew = self._begin(segment, "changed", standing.position)
             _log.error("the audit log was changed while this site ran: a new chain has begun", reason=str(error))
             self._write(anew, records, stopping=stopping)
+
+    def _check_in_place(self) -> None:
+        """Raise `StoreError` if the whole data folder was taken away: there is nowhere to begin anew."""
+        path = self.folder.with_name(f"{AUDIT}.lock")
+        assert self._lock is not None  # it is held from the first page on
+        if not path.exists() or not os.path.samestat(os.fstat(self._lock), path.stat()):
+            raise StoreError(f"{path} was removed or replaced while this site ran: was its data folder, or its disk?")
 
     def close(self) -> None:
         """Let others write."""

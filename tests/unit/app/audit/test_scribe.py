@@ -16,7 +16,7 @@ from qss.app.audit import scribe as scribes
 from qss.app.audit.chain import MAX_UNSIGNED
 from qss.app.audit.scribe import CHECKPOINT_S
 from qss.app.audit.segments import segment_file
-from qss.model.errors import AuditLogDamaged, PkiError, StoreInUse
+from qss.model.errors import AuditLogDamaged, PkiError, StoreError, StoreInUse
 from qss.model.identifiers import QksId
 from qss.pki.statements import Signer
 from qss.wire import audit as wire
@@ -377,6 +377,23 @@ def test_files_that_are_changed_while_the_site_runs_are_noticed(site: AuditedSit
     if how in {"cut", "added"}:
         with pytest.raises(AuditLogDamaged):
             site.verify()
+
+
+def test_nothing_is_made_where_a_data_folder_was(site: AuditedSite) -> None:
+    """Its disk may be gone, and another one in its place."""
+    site.write("one")
+    site.data.rename(site.folder / "elsewhere")
+    for place in (False, True):
+        if place:
+            site.data.mkdir()
+        with pytest.raises(StoreError, match=r"audit\.lock was removed or replaced while this site ran"):
+            site.write("two")
+        assert not site.log.exists()
+    site.data.rmdir()
+    (site.folder / "elsewhere").rename(site.data)
+    site.write("two")
+    assert site.events() == ["one", "two"]
+    assert site.verify().began == []
 
 
 # --- disks that fail ------------------------------------------------------------------------------------------------
