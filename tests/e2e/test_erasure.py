@@ -64,7 +64,7 @@ class Thief:
 
     def found(self, keys: list[bytes]) -> list[bytes]:
         """Return which of the keys can be had from the files as they are now, erased pages and the log included."""
-        files = [path.read_bytes() for path in self._folder.iterdir()]
+        files = [path.read_bytes() for path in self._folder.rglob("*") if path.is_file()]
         there = [
             secret
             for sealed, secret in self.seen.items()
