@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qss.model.identifiers import QksId, SaeId
-from support.network import Answer, RunningNetwork, repeated_bytes, running_network
+from support.network import Answer, RunningNetwork, qss, repeated_bytes, running_network
 
 A, B, C, D = map(QksId, "ABCD")
 ALICE, BOB, CAROL = map(SaeId, ("sae:alice", "sae:bob", "sae:carol"))
@@ -73,6 +73,36 @@ def test_every_relayed_bit_is_accounted_for_at_every_site(ring: RunningNetwork) 
         here, there = relayed_bits(ring, one, other), relayed_bits(ring, other, one)
         assert here == there
     assert sum(stream["delivered"] for stream in ring.streams(A, C)) >= 50 * 256
+
+
+def recorded(network: RunningNetwork, site: QksId, event: str, what: str) -> list[dict[str, Any]]:
+    """Wait until a site's audit log has such an event that says `what`, and return the fields of all that do."""
+    found: list[dict[str, Any]] = []
+
+    def is_there() -> bool:
+        folder = network.network.folder / f"{site}.data"
+        ran = qss("audit", "show", folder, "--json", "--event", event)
+        found[:] = [record["fields"] for record in map(json.loads, ran.stdout.splitlines()) if what in str(record)]
+        return bool(found)
+
+    network.until(is_there, f"{event}: {what} in the audit log of {site}")
+    return found
+
+
+def test_the_audit_logs_tell_over_which_sites_a_key_came_and_who_got_it(ring: RunningNetwork) -> None:
+    got = ring.get(ALICE, CAROL, 2)
+    first, last = got
+    ring.take(CAROL, ALICE, [last])
+    (given,) = recorded(ring, A, "keys were given to their master", first)
+    expected = {"peer": C, "sae": ALICE, "slaves": [CAROL], "keys": [f"{first}..{last}"], "bits": 512, "policy": "{}"}
+    assert given == expected
+    (taken,) = recorded(ring, C, "keys were given to a slave", last)
+    assert taken == {"peer": A, "sae": CAROL, "master": ALICE, "keys": [last], "bits": 256, "policy": "{}"}
+    sent = recorded(ring, A, "key was relayed from here", "'policy': '{}'")[-1]
+    _, repeater, _ = sent["path"].split()
+    assert (sent["path"], sent["hop"], sent["share"]) == (f"A {repeater} C", "one-time-pad", "1 of 1")
+    assert recorded(ring, QksId(repeater), "key was relayed on", sent["transfer"]) == [sent]
+    assert recorded(ring, C, "relayed key has arrived", sent["transfer"]) == [sent]
 
 
 @pytest.mark.parametrize(

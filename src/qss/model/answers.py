@@ -32,6 +32,12 @@ class KeyRun:
         """Yield the keys' IDs, in order."""
         return map(self.reservation.key_id, range(self.position, self.position + self.count))
 
+    @property
+    def ids_text(self) -> str:
+        """The keys' IDs, for people to read: the only one, or the first and the last, `…..…`."""
+        first, last = (self.reservation.key_id(self.position + i) for i in (0, self.count - 1))
+        return str(first) if self.count == 1 else f"{first}..{last}"
+
     def is_followed_by(self, other: KeyRun) -> bool:
         """Whether `other` goes on where this run ends."""
         return (

@@ -1,6 +1,7 @@
 """Asks of one link that wait for an answer: the core is told of each, and whoever asked gets keys or an error.
 
-Not here: what the answer is (the core's), and who may ask (`core.keyserver`).
+Whom keys were given is told the audit log, by their IDs. Not here: what the answer is (the core's), and who may ask
+(`core.keyserver`).
 """
 
 from __future__ import annotations
@@ -36,10 +37,17 @@ class Asks:
     """The asks that are under way. `handle` takes an event to the link's core, whose effects come back here."""
 
     def __init__(
-        self, store: SealedStore, handle: Callable[[ev.Event], None], defect: Defect, log: FilteringBoundLogger
+        self,
+        store: SealedStore,
+        handle: Callable[[ev.Event], None],
+        policy_of: Callable[[StreamId], str],
+        defect: Defect,
+        log: FilteringBoundLogger,
     ) -> None:
+        """`policy_of` tells by which policy a stream's key is relayed; the empty text: it is the link's own."""
         self._store = store
         self._handle = handle
+        self._policy_of = policy_of
         self._defect = defect
         self._log = log
         self._keys: dict[ev.Request, asyncio.Future[tuple[KeyRun, ...]]] = {}
@@ -95,14 +103,27 @@ class Asks:
         try:
             self._handle(event)
             keys: list[Key] = []
-            for run in await future:
+            runs = await future
+            for run in runs:
                 keys.extend(await self._read(run))
+            self._tell_audit(event, runs)
             return tuple(keys)
         finally:
             del self._keys[request]
             if future.done() and not future.cancelled():
                 future.exception()  # a defect in what was begun is raised instead of its answer
             self._handle(ev.Released(request))
+
+    def _tell_audit(self, ask: ev.Reserve | ev.Fetch, runs: tuple[KeyRun, ...]) -> None:
+        what = {
+            "keys": [run.ids_text for run in runs],
+            "bits": 8 * sum(len(run.range) for run in runs),
+            "policy": " ".join(sorted({self._policy_of(run.stream) or "link" for run in runs})),
+        }
+        if isinstance(ask, ev.Reserve):
+            self._log.debug("keys were given to their master", audit=True, sae=ask.master, slaves=ask.slaves, **what)
+        else:
+            self._log.debug("keys were given to a slave", audit=True, sae=ask.caller, master=ask.master, **what)
 
     async def _read(self, run: KeyRun) -> Iterator[Key]:
         """Read the keys of a run in one go."""

@@ -99,7 +99,7 @@ class LinkRunner:
         self._causes = Causes()
         self._waiters: dict[asyncio.Future[None], Callable[[Link], bool]] = {}
         self._log = _log.bind(peer=settings.peer)
-        self.asks = Asks(store, self._handle, defect, self._log)
+        self.asks = Asks(store, self._handle, lambda stream: self._link.policy_of(stream), defect, self._log)
         """Where keys are asked for."""
         self.sources = Sources(
             settings,

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from qss.core.keyserver.requests import FurtherSite, KeyPlan
 from qss.core.reservation.events import Reserve
 from qss.model.errors import PeerUnavailable, QssError, Shortage
@@ -22,6 +24,8 @@ from qss.model.keys import Key
 from qss.model.records import Part, ReservationRecord, length_of
 from qss.runtime.end_to_end import RETRIES, RETRY_S, EndToEnd
 from qss.runtime.link import LinkRunner
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Multicast:
             await _together(_cover(leg, keys) for leg in further)
             if not answer.done():
                 _conclude(legs)
+                _tell_audit(further)
             return await answer
         except BaseException as error:
             told = error if isinstance(error, QssError) else PeerUnavailable("the request was given up; ask again")
@@ -115,6 +120,19 @@ async def _cover(leg: _Leg, keys: KeyMaterial) -> None:
         await parts.cover(row, await parts.read(row), keys)
     finally:
         parts.forget(reservation)
+
+
+def _tell_audit(further: list[_Leg]) -> None:
+    """Have recorded who shares the keys whose delivery the first site's link records."""
+    for leg in further:
+        _log.debug(
+            "keys went to a further site",
+            audit=True,
+            reservation=str(leg.ask.reservation),
+            peer=leg.link.core.settings.peer,
+            slaves=leg.ask.slaves,
+            policy=leg.ask.policy or "link",
+        )
 
 
 def _conclude(legs: list[_Leg]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import structlog
 
+from qss.app.audit import tap
 from qss.app.logs import configure_logs
 
 
@@ -55,3 +56,26 @@ def test_of_libraries_only_warnings_are_shown(capsys) -> None:
     configure_logs("json")
     logging.getLogger("library").info("chatter")
     assert capsys.readouterr().err == ""
+
+
+class Kept:
+    """An audit log that notes what it is to keep."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, str, dict[str, object]]] = []
+
+    def keep(self, event: str, level: str, fields: Mapping[str, object]) -> bool:
+        self.records.append((event, level, dict(fields)))
+        return True
+
+
+def test_what_is_audited_at_the_lowest_level_goes_to_the_audit_log_alone(capsys) -> None:
+    configure_logs("json")
+    log, kept = structlog.get_logger(), Kept()
+    with tap.attached(kept):
+        log.debug("a key was given", audit=True, sae="sae:alice")
+        log.debug("chatter")
+        log.warning("an SAE was removed", audit=True)
+    assert kept.records == [("a key was given", "info", {"sae": "sae:alice"}), ("an SAE was removed", "warning", {})]
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert line["event"] == "an SAE was removed"

@@ -393,7 +393,7 @@ async def test_only_the_paths_of_late_blocks_are_remembered() -> None:
 
 
 @in_virtual_time
-async def test_what_fails_again_and_again_is_told_once_a_minute() -> None:
+async def test_what_fails_again_and_again_is_told_once_a_minute_and_recorded_each_time() -> None:
     source = Source()
     source.relaying.outcome = fails("ABD", B)
     with capture_logs() as logs:
@@ -401,7 +401,10 @@ async def test_what_fails_again_and_again_is_told_once_a_minute() -> None:
             await source.make(number)
             await asyncio.sleep(1.5)
     assert source.paths.count("ABD") >= 4
-    assert [(entry["site"], entry["reason"]) for entry in logs] == [(B, "shortage")]
+    told = [entry for entry in logs if not entry.get("audit")]
+    assert [(entry["site"], entry["reason"]) for entry in told] == [(B, "shortage")]
+    recorded = [(entry["log_level"], entry["site"], entry["path"]) for entry in logs if entry.get("audit")]
+    assert recorded == [("debug", B, "A B D")] * source.paths.count("ABD")
 
 
 # --- how much -----------------------------------------------------------------------------------------------------

@@ -275,6 +275,11 @@ class Link:
         """Whether a key stream of this name is here: another one must not have it."""
         return stream in self._state.ledgers
 
+    def policy_of(self, stream: StreamId) -> str:
+        """By which policy this stream's key is relayed; empty if it is the link's own, or its row is gone."""
+        ledger = self._state.ledgers.get(stream)
+        return "" if ledger is None else ledger.record.policy
+
     def wants_key(self, stream: StreamId) -> bool:
         """Whether more of this stream may be pulled from the module now."""
         return self.phase is not LinkPhase.FAILED and self._streams.wants_key(stream)

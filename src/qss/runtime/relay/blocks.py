@@ -182,10 +182,10 @@ class StreamBlocks:
         ]
         carried = await asyncio.gather(*map(self._relaying.carry, begins, shares), return_exceptions=True)
         failures = set()
-        for path, outcome in zip(paths, carried, strict=True):
+        for begin, path, outcome in zip(begins, paths, carried, strict=True):
             if isinstance(outcome, TransferFailed):
                 failures.add(outcome.reason)
-                self._note_failure(path, outcome)
+                self._note_failure(TransferId(begin.transfer), path, outcome)
             elif outcome is not None:
                 raise outcome
             else:
@@ -197,17 +197,17 @@ class StreamBlocks:
             self._paths.popitem(last=False)
         return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares)), failures
 
-    def _note_failure(self, path: tuple[QksId, ...], failure: TransferFailed) -> None:
+    def _note_failure(self, transfer: TransferId, path: tuple[QksId, ...], failure: TransferFailed) -> None:
         self.trouble = f"relaying to site {self._ends.peer} failed: {failure}"
         self._suspects.failed(self._clock(), path, failure.site, failure.reason)
+        where = {"site": failure.site, "reason": str(failure.reason), "path": " ".join(path)}
+        _log.debug("a transfer failed", audit=True, transfer=str(transfer), policy=self._ends.policy.text, **where)
         if (unsaid := self._telling.unsaid((failure.site, failure.reason))) is not None:
             _log.info(
                 "a transfer failed, and another path is tried",
                 peer=self._ends.peer,
-                site=failure.site,
-                reason=str(failure.reason),
-                path=" ".join(path),
                 unsaid=unsaid,
+                **where,
             )
 
     # --- blocks that differ ---------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """One site's relay: feeds its core with events and carries out the effects. The core decides; this shell moves bytes.
 
 Content is here from the moment it is opened until it is sealed for the next hop, at the source until its block is made,
-and at the destination until its device takes it. It is never written anywhere.
+and at the destination until its device takes it. It is never written anywhere; that it was passed on is told the audit
+log.
 """
 
 from __future__ import annotations
@@ -291,10 +292,13 @@ class Relaying:
             if outward is None or drawn is None:
                 if transfer in self._passing:
                     self._held[transfer] = effect.begin, content
+                    _tell_audit("relayed key has arrived", effect.begin)
             else:
                 carry = await self._covered(effect, outward, drawn, content)
                 if transfer in self._passing:
                     self._sessions[outward].send((carry,))
+                    told = "key was relayed from here" if effect.inward is None else "key was relayed on"
+                    _tell_audit(told, effect.begin)
         except TransferVoid as void:
             if (unsaid := self._telling.unsaid(("tampered", effect.inward))) is not None:
                 _log.warning(
@@ -332,3 +336,19 @@ class Relaying:
 
 def _frames(messages: Sequence[wire.Message]) -> list[bytes]:
     return [wire.encode(run) for run in wire.split(messages)]
+
+
+def _tell_audit(event: str, begin: wire.Begin) -> None:
+    """Have recorded what this site has done for a transfer."""
+    _log.debug(
+        event,
+        audit=True,
+        transfer=begin.transfer.hex(),
+        path=" ".join(begin.path),
+        policy=begin.policy,
+        hop=begin.hop,
+        stream=str(PairId(begin.stream)),
+        block=begin.block,
+        share=f"{begin.share + 1} of {begin.shares}",
+        bits=8 * begin.length,
+    )
