@@ -31,7 +31,7 @@ class Relay:
     def __init__(self) -> None:
         self.ranges: dict[TransferId, tuple[StreamId, Range, bool]] = {}
         self.failures: dict[TransferId, DrawFailure] = {}
-        self.wants: list[tuple[QksId, PairId, str, int]] = []
+        self.wants: list[tuple[QksId, PairId, str, int, bool]] = []
 
     def drawn(self, peer: QksId, draw: TransferId, stream: StreamId, part: Range, *, own: bool) -> None:
         self.ranges[draw] = stream, part, own
@@ -39,8 +39,8 @@ class Relay:
     def undrawn(self, peer: QksId, draw: TransferId, reason: DrawFailure, *, own: bool) -> None:
         self.failures[draw] = reason
 
-    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int) -> None:
-        self.wants.append((peer, pair, policy, length))
+    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int, *, urgent: bool) -> None:
+        self.wants.append((peer, pair, policy, length, urgent))
 
 
 @pytest.fixture
@@ -146,8 +146,8 @@ async def test_wants_are_heard_at_the_other_site(sites) -> None:
     async with sites:
         await sites.until_keys(1)
         pair = PairId(os.urandom(16))
-        sites.a.link.want(pair, "{}", 4096)
-        sites.b.link.want(pair, '{"max_hops":3}', 0)
+        sites.a.link.want(pair, "{}", 4096, urgent=True)
+        sites.b.link.want(pair, '{"max_hops":3}', 0, urgent=False)
         await until(lambda: sites.a.listener.wants and sites.b.listener.wants)
-        assert sites.b.listener.wants == [("A", pair, "{}", 4096)]
-        assert sites.a.listener.wants == [("B", pair, '{"max_hops":3}', 0)]
+        assert sites.b.listener.wants == [("A", pair, "{}", 4096, True)]
+        assert sites.a.listener.wants == [("B", pair, '{"max_hops":3}', 0, False)]

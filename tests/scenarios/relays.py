@@ -127,9 +127,9 @@ class SimulatedRelay:
     def undrawn(self, peer: QksId, draw: TransferId, reason: DrawFailure, *, own: bool) -> None:
         self.relaying.undrawn(peer, draw, reason, own=own)
 
-    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int) -> None:
+    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int, *, urgent: bool) -> None:
         if self.streams is not None:
-            self.streams.wanted(peer, pair, policy, length)
+            self.streams.wanted(peer, pair, policy, length, urgent=urgent)
 
     # --- how far sites are reached --------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from qss.core.reservation.phases import LinkPhase
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import PeerUnavailable
 from qss.model.identifiers import KeyId, PairId, QksId, ReservationId, SaeId, StreamId, TransferId
+from qss.model.keys import Priority
 from qss.model.ranges import Range
 from qss.model.records import (
     COVERED_FROM,
@@ -415,10 +416,11 @@ class LinkPair:
         name: AskName | None = None,
         policy: str = "",
         part: Part = Part.WHOLE,
+        priority: Priority = Priority.NORMAL,
     ) -> ReservationId:
         reservation = ReservationId.from_entropy(self.fresh())
         master, slaves = (ALICE, (BOB, CAROL)) if end is self.a else (BOB, (ALICE,))
-        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy, part)
+        event = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy, part, priority)
         self.asked[reservation] = event
         end.waiting.add(reservation)
         self.handle(end, event)

@@ -213,6 +213,11 @@ def _capacity(i: int, link: Link) -> Iterator[Fault]:
     if link.relay_reserve_bits >= link.capacity_bits:
         allowed = f"less than capacity_bits, which is {link.capacity_bits}: applications need key as well"
         yield f"links[{i}].relay_reserve_bits", str(link.relay_reserve_bits), allowed
+    elif link.relay_reserve_bits + link.high_priority_bits >= link.capacity_bits:
+        allowed = (
+            f"with relay_reserve_bits less than capacity_bits, which is {link.capacity_bits}: others need key, too"
+        )
+        yield f"links[{i}].high_priority_bits", str(link.high_priority_bits), allowed
     if link.floor_bits > link.capacity_bits:
         allowed = f"at most capacity_bits, which is {link.capacity_bits}: more is not there to be left"
         yield f"links[{i}].relay_floor_bits", str(link.floor_bits), allowed

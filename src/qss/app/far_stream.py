@@ -5,13 +5,16 @@ Not here: when a stream begins and goes (`far_streams`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from qss.core.keyserver.warmth import Warmth
 from qss.core.module import Phase
 from qss.model.errors import LimitReached
 from qss.model.identifiers import StreamId
+from qss.model.keys import Priority
 from qss.runtime.link import LinkRunner
 from qss.runtime.module import QkdModule
 from qss.runtime.relay.blocks import StreamBlocks
@@ -34,6 +37,21 @@ class FarStream:
     """Ends that the module is attached as soon as it can be."""
     used: dict[StreamId, int] = field(default_factory=dict)
     """How many bits of each stream were used when that was looked at last."""
+    waiting: Counter[Priority] = field(default_factory=Counter)
+    """Requests that wait for key of it."""
+
+    @contextmanager
+    def waiting_at(self, priority: Priority) -> Iterator[None]:
+        """Have whose priority is lower stand back."""
+        self.waiting[priority] += 1
+        try:
+            yield
+        finally:
+            self.waiting[priority] -= 1
+
+    def is_turn_of(self, priority: Priority) -> bool:
+        """Whether nobody of a higher priority waits."""
+        return not any(count for other, count in self.waiting.items() if other.rank > priority.rank)
 
     def stock(self) -> int:
         """As `qss.runtime.relay.blocks.Stock`.

@@ -28,6 +28,7 @@ from qss.core.module import ModuleSettings
 from qss.model.certificates import site_of
 from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId
+from qss.model.keys import Priority
 from qss.model.relay_policy import RelayPolicy
 from qss.ports.device import DeviceRole
 from qss.ports.routing_table import RoutingTable
@@ -155,33 +156,36 @@ class FarStreams:
         """As `qss.runtime.end_to_end.EndToEnd.link`."""
         return self._site.link_to(peer)
 
-    async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
+    async def filled(self, peer: QksId, policy: RelayPolicy, length: int, priority: Priority) -> None:
         """As `qss.runtime.end_to_end.EndToEnd.filled`."""
         if length > self._capacity_bytes:
             raise LimitReached(
                 f"{8 * length} bits were asked for, and a stream over repeaters holds {8 * self._capacity_bytes}; "
                 "nothing was consumed; ask for less at a time"
             )
-        stream, text = self._stream(peer, policy), policy.text
-        self._note_want(stream, 0)  # before the other end is reached, which may take a while
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await stream.runner.until(lambda link: link.up)
-                self._want(stream, length)
-                await stream.runner.until(lambda link: link.up and link.key_count(length, text) > 0)
-        except TimeoutError:
-            raise Shortage(self._why(stream)) from None
+        stream, text, urgent = self._stream(peer, policy), policy.text, priority is not Priority.LOW
+        self._note_want(stream, 0, urgent=urgent)  # before the other end is reached, which may take a while
+        with stream.waiting_at(priority):
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    await stream.runner.until(lambda link: link.up)
+                    self._want(stream, length, urgent=urgent)
+                    await stream.runner.until(
+                        lambda link: link.up and link.key_count(length, text) > 0 and stream.is_turn_of(priority)
+                    )
+            except TimeoutError:
+                raise Shortage(self._why(stream)) from None
 
-    def _want(self, stream: FarStream, length: int) -> None:
+    def _want(self, stream: FarStream, length: int, *, urgent: bool) -> None:
         """Have the stream's source fill it; or have its other end, which may have dropped its module, take part."""
-        stream.runner.want(stream.ends.pair, stream.ends.policy.text, length)
-        self._note_want(stream, length)
+        stream.runner.want(stream.ends.pair, stream.ends.policy.text, length, urgent=urgent)
+        self._note_want(stream, length, urgent=urgent)
 
-    def _note_want(self, stream: FarStream, length: int) -> None:
+    def _note_want(self, stream: FarStream, length: int, *, urgent: bool) -> None:
         if stream.blocks is not None:
-            stream.blocks.want(length)
+            stream.blocks.want(length, urgent=urgent)
         else:
-            stream.warmth.want(self._clock(), length)
+            stream.warmth.want(self._clock(), length, urgent=urgent)
 
     def _why(self, stream: FarStream) -> str:
         peer = stream.ends.peer
@@ -195,7 +199,7 @@ class FarStreams:
 
     # --- the other end --------------------------------------------------------------------------------------------
 
-    def wanted(self, peer: QksId, pair: PairId, text: str, length: int) -> None:
+    def wanted(self, peer: QksId, pair: PairId, text: str, length: int, *, urgent: bool) -> None:
         """The other end uses the stream of this policy, or wants to, and so much key of it."""
         if self._stopped:
             return
@@ -209,7 +213,7 @@ class FarStreams:
                 reason = str(error)
                 _log.warning("a far site wants key of a stream that cannot be", peer=peer, reason=reason, unsaid=unsaid)
             return
-        self._note_want(stream, min(length, self._capacity_bytes))
+        self._note_want(stream, min(length, self._capacity_bytes), urgent=urgent)
 
     async def take(self, connection: Connection) -> None:
         """Serve the External connection of a far site that dials; one that is to be dialled has knocked, and is."""
@@ -296,7 +300,7 @@ class FarStreams:
         dialling = None
         while True:
             await runner.until(lambda link: link.up)
-            runner.want(ends.pair, ends.policy.text, 0)
+            runner.want(ends.pair, ends.policy.text, 0, urgent=True)
             if dialling is None:  # a module that is not attached yet takes no connection
                 dialling = stream.tasks.start(keep_connected(ends.peer, call, module.serve), f"Sync with {ends.peer}")
             await runner.until(lambda link: not link.up)
@@ -310,7 +314,7 @@ class FarStreams:
                 if stream.warmth.is_idle(now):
                     self._drop(key)
                 elif (stream.ends.peer, stream.ends.policy) in self._warm:  # else its other end would drop it
-                    stream.runner.want(stream.ends.pair, stream.ends.policy.text, 0)
+                    stream.runner.want(stream.ends.pair, stream.ends.policy.text, 0, urgent=True)
 
     def _drop(self, key: tuple[QksId, PairId]) -> None:
         stream = self._streams.pop(key)

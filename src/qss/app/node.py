@@ -290,6 +290,7 @@ def _settings(configuration: tables.SiteConfiguration, link: tables.Link, planne
         max_keys=configuration.northbound.max_key_per_request,
         capacity_bytes=link.capacity_bits // 8,
         relay_reserve_bytes=-(-link.relay_reserve_bits // 8),
+        high_priority_bytes=-(-link.high_priority_bits // 8),
         relay_floor_bytes=-(-link.floor_bits // 8),
     )
 

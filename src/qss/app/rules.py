@@ -21,6 +21,7 @@ from qss.core.keyserver.quotas import Quota, QuotaPlan, Quotas
 from qss.core.keyserver.requests import RequestPlanner
 from qss.model.errors import ConfigurationError, PkiError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
+from qss.model.keys import Priority
 from qss.ports.routing_table import RoutingTable
 
 CHANGEABLE = ("pairs", "saes", "quotas")
@@ -139,7 +140,13 @@ def _counts[T: msgspec.Struct](what: str, before: set[T], after: set[T]) -> dict
 
 def _policy(configuration: tables.SiteConfiguration) -> PairPolicy:
     return PairPolicy(
-        PairRule(pair.master, frozenset(pair.slaves), demand_of(pair.relay)) for pair in configuration.pairs
+        PairRule(
+            pair.master,
+            frozenset(pair.slaves),
+            demand_of(pair.relay),
+            None if pair.priority is None else Priority(pair.priority),
+        )
+        for pair in configuration.pairs
     )
 
 

@@ -122,7 +122,7 @@ class SiteRelay:
         """As `RelayListener.undrawn`."""
         self.relaying.undrawn(peer, draw, reason, own=own)
 
-    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int) -> None:
+    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int, *, urgent: bool) -> None:
         """As `RelayListener.wanted`."""
         if self._streams is not None:
-            self._streams.wanted(peer, pair, policy, length)
+            self._streams.wanted(peer, pair, policy, length, urgent=urgent)

@@ -318,6 +318,7 @@ class Link(Table, frozen=True, kw_only=True):
     capacity_bits: Annotated[int, Meta(ge=8192, le=1 << 43)] = 100_000_000
     max_reservations: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100_000
     relay_reserve_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
+    high_priority_bits: Annotated[int, Meta(ge=0, le=1 << 43)] = 0
     relay_floor_bits: Annotated[int, Meta(ge=0, le=1 << 43)] | None = None
     administrative_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     routing: Address | None = None
@@ -349,10 +350,11 @@ class Sae(Table, frozen=True, kw_only=True):
 
 
 class Pair(Table, frozen=True, kw_only=True):
-    """Who may ask for keys (`master`) to share with whom (`slaves`), and what these must be like (`relay`)."""
+    """Who may ask for keys (`master`) to share with whom (`slaves`), how urgently, and what these must be like."""
 
     master: Party
     slaves: Annotated[tuple[Party, ...], Meta(min_length=1)]
+    priority: Literal["low", "normal", "high"] | None = None
     relay: PairRelay = field(default_factory=PairRelay)
 
 

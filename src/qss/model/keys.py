@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.key_material import KeyMaterial
@@ -38,6 +39,19 @@ class Key:
 
     key_id: KeyId
     material: KeyMaterial
+
+
+class Priority(StrEnum):
+    """What a request leaves to others where key is short: of `LOW` most, of `HIGH` least."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """The more, the higher."""
+        return list(Priority).index(self)
 
 
 @dataclass(frozen=True, slots=True)

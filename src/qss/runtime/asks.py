@@ -26,7 +26,7 @@ from qss.model.errors import (
 )
 from qss.model.identifiers import KeyId, ReservationId, SaeId, StreamId
 from qss.model.key_material import KeyMaterial
-from qss.model.keys import Key
+from qss.model.keys import Key, Priority
 from qss.model.ranges import Range
 from qss.model.records import Part, Scope
 from qss.ports.store import SealedStore
@@ -66,13 +66,14 @@ class Asks:
         name: AskName | None = None,
         policy: str = "",
         part: Part = Part.WHOLE,
+        priority: Priority = Priority.NORMAL,
     ) -> tuple[Key, ...]:
         """Reserve keys at both ends, from streams of this policy, and return them; of a repeated ask, the first's.
 
         The first part of several comes when all are concluded. Raises `Unavailable` or `Unauthorised`, and `BadRequest`
         if `name` stands for another ask.
         """
-        ask = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy, part)
+        ask = ev.Reserve(reservation, count, key_bytes, master, slaves, name, policy, part, priority)
         return await self._ask(reservation, ask)
 
     async def fetch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from qss.model.identifiers import QksId
+from qss.model.keys import Priority
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.link import LinkRunner
 
@@ -22,9 +23,10 @@ class EndToEnd(Protocol):
         """Return what reserves keys with a site, neighbour or not. Raises `LimitReached`."""
         ...
 
-    async def filled(self, peer: QksId, policy: RelayPolicy, length: int) -> None:
+    async def filled(self, peer: QksId, policy: RelayPolicy, length: int, priority: Priority) -> None:
         """Return when the stream of this policy has `length` bytes to allocate at once, as far as is known here.
 
-        Raises `Unavailable` if that does not come about in time.
+        Who waits as well, and has a higher priority, comes first. Raises `Unavailable` if that does not come about in
+        time.
         """
         ...

@@ -52,7 +52,8 @@ class KeyServer:
         policy = "" if way.policy is None else way.policy.text
         most = link.settings.capacity_bytes * 8 // self._limits.key_size
         # Chunks that are under way when the capacity is reached exceed it; the standard's bound holds all the same.
-        stored = min(link.key_count(self._limits.key_size // 8, policy), most)
+        priority = self._planner.priority(caller, slave)
+        stored = min(link.key_count(self._limits.key_size // 8, policy, priority), most)
         return PairStatus(self._here, way.peer, caller, slave, stored, most, self._limits)
 
     async def get_key(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> tuple[Key, ...]:
@@ -81,7 +82,14 @@ class KeyServer:
     async def _reserve(self, link: LinkRunner, caller: SaeId, plan: KeyPlan) -> tuple[Key, ...]:
         policy = "" if plan.policy is None else plan.policy.text
         return await link.asks.reserve(
-            self._fresh(), plan.count, plan.key_bytes, caller, plan.slaves, plan.name, policy
+            self._fresh(),
+            plan.count,
+            plan.key_bytes,
+            caller,
+            plan.slaves,
+            plan.name,
+            policy,
+            priority=plan.priority,
         )
 
     def _fresh(self) -> ReservationId:
@@ -92,14 +100,16 @@ class KeyServer:
     ) -> tuple[Key, ...]:
         """Reserve keys of an end-to-end stream, once it is filled so far; somebody else may be faster."""
         length = plan.count * plan.key_bytes
-        for _ in range(RETRIES):
-            await self._end_to_end.filled(plan.peer, policy, length)
+        tries = 0
+        while True:
+            await self._end_to_end.filled(plan.peer, policy, length, plan.priority)
             try:
                 return await self._reserve(link, caller, plan)
             except Shortage:
-                await asyncio.sleep(RETRY_S)
-        await self._end_to_end.filled(plan.peer, policy, length)
-        return await self._reserve(link, caller, plan)
+                tries += 1
+                if tries > RETRIES:
+                    raise
+            await asyncio.sleep(RETRY_S)
 
     async def get_key_with_ids(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> tuple[Key, ...]:
         """Return reserved keys to a slave: each once, all or none (clause 6.4); to a repeat, the same."""

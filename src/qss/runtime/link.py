@@ -210,12 +210,12 @@ class LinkRunner:
         """Have the bytes of a draw erased, by whichever end it was: they were `used`, or never will be."""
         self._handle(ev.DrawEnded(draw, used))
 
-    def want(self, pair: PairId, policy: str, length: int) -> None:
+    def want(self, pair: PairId, policy: str, length: int, *, urgent: bool) -> None:
         """Tell the neighbour that so many bytes are wanted on this end-to-end stream, if it is connected (Relay 2.4).
 
         `policy` has at most 1,024 characters.
         """
-        self._handle(ev.Want(pair, policy, length))
+        self._handle(ev.Want(pair, policy, length, urgent))
 
     # --- the peer -------------------------------------------------------------------------------------------------
 
@@ -334,8 +334,8 @@ class LinkRunner:
                 listener.drawn(peer, draw, stream, part, own=own)
             case ev.DrawFailed(draw, reason, own):
                 listener.undrawn(peer, draw, reason, own=own)
-            case ev.Wanted(pair, policy, length):
-                listener.wanted(peer, pair, policy, length)
+            case ev.Wanted(pair, policy, length, urgent):
+                listener.wanted(peer, pair, policy, length, urgent=urgent)
 
     async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]

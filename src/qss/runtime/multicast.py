@@ -79,11 +79,11 @@ class Multicast:
         part = Part.FIRST if site is plan else Part.FURTHER
         name = plan.name if site is plan else None
         policy = "" if site.policy is None else site.policy.text
-        ask = Reserve(reservation, plan.count, plan.key_bytes, caller, site.slaves, name, policy, part)
+        ask = Reserve(reservation, plan.count, plan.key_bytes, caller, site.slaves, name, policy, part, plan.priority)
         if site.policy is None:
             return _Leg(self._link(site), ask, None)
         length, peer, way = length_of(plan.count, plan.key_bytes, part), site.peer, site.policy
-        return _Leg(self._link(site), ask, lambda: self._end_to_end.filled(peer, way, length))
+        return _Leg(self._link(site), ask, lambda: self._end_to_end.filled(peer, way, length, plan.priority))
 
     async def _prepare(self, legs: list[_Leg]) -> None:
         """Return once there is key on all ways, as far as is known here: whatever is short burns what others have.
@@ -106,7 +106,15 @@ class Multicast:
 async def _asked(first: _Leg) -> tuple[Key, ...]:
     ask = first.ask
     return await first.link.asks.reserve(
-        ask.reservation, ask.count, ask.key_bytes, ask.master, ask.slaves, ask.name, ask.policy, ask.part
+        ask.reservation,
+        ask.count,
+        ask.key_bytes,
+        ask.master,
+        ask.slaves,
+        ask.name,
+        ask.policy,
+        ask.part,
+        ask.priority,
     )
 
 

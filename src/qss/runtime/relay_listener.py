@@ -27,6 +27,6 @@ class RelayListener(Protocol):
         """The range is not had at both ends. It may follow `drawn`: then it is to be ended as ever."""
         ...
 
-    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int) -> None:
+    def wanted(self, peer: QksId, pair: PairId, policy: str, length: int, *, urgent: bool) -> None:
         """The peer wants so many bytes to be available on this end-to-end stream. Nothing of it was checked."""
         ...

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError
 from qss.model.identifiers import QksId
+from qss.model.keys import Priority
 from qss.model.records import ReservationRecord
 from qss.wire.framing import decode_frame, fitting_runs
 
@@ -179,6 +180,8 @@ class Ask(_Message, frozen=True):
     policy: Policy
     cover: bool
     """As in Reserve."""
+    priority: Priority
+    """What it leaves to others (KRP 4.21)."""
 
 
 class Grant(_Message, frozen=True):
@@ -289,6 +292,8 @@ class Want(_Message, frozen=True):
     policy: Policy
     length: Count
     """How many bytes are to be available on it."""
+    urgent: bool
+    """Somebody waits for them; else they are to be drawn with patience."""
 
 
 Message = (

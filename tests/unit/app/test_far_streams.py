@@ -16,7 +16,7 @@ from qss.core.keyserver.warmth import IDLE_S
 from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.errors import LimitReached, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, SaeId
-from qss.model.keys import KeyIdsRequest, KeyRequest
+from qss.model.keys import KeyIdsRequest, KeyRequest, Priority
 from qss.model.records import BurnReason
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.tasks import Tasks
@@ -30,6 +30,7 @@ A, B, C = map(QksId, "ABC")
 ALICE, CAROL = SaeId("alice"), SaeId("carol")
 ROW = ((("A", "B"), ("B", "C")), {"alice": "A", "carol": "C"})
 PLAIN = RelayPolicy()
+NORMAL = Priority.NORMAL
 PAIR = pair_of(A, C, PLAIN)
 
 
@@ -179,9 +180,9 @@ async def test_what_has_only_grown_old_was_not_used(row: Row) -> None:
 async def test_there_is_a_limit_to_the_policies_of_a_pair_of_sites(row: Row) -> None:
     policies = [RelayPolicy(avoid=frozenset({QksId(f"X{number}")})) for number in range(MAX_POLICIES + 1)]
     for policy in policies[:-1]:
-        row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, 0)
+        row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, 0, urgent=True)
     with pytest.raises(LimitReached, match=f"there are {MAX_POLICIES} end-to-end streams with site C"):
-        await row.streams(A).filled(C, policies[-1], 16)
+        await row.streams(A).filled(C, policies[-1], 16, NORMAL)
     assert len(row.names(A)) == MAX_POLICIES
 
 
@@ -189,11 +190,11 @@ async def test_there_is_a_limit_to_the_policies_of_a_pair_of_sites(row: Row) -> 
 async def test_the_one_that_was_unused_for_longest_makes_room(row: Row) -> None:
     policies = [RelayPolicy(avoid=frozenset({QksId(f"X{number}")})) for number in range(MAX_POLICIES + 1)]
     for policy in policies[:-1]:
-        row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, 0)
+        row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, 0, urgent=True)
         await asyncio.sleep(1)
     await asyncio.sleep(SHORTEST_S)
-    row.streams(A).wanted(C, pair_of(A, C, policies[0]), policies[0].text, 0)
-    row.streams(A).wanted(C, pair_of(A, C, policies[-1]), policies[-1].text, 0)
+    row.streams(A).wanted(C, pair_of(A, C, policies[0]), policies[0].text, 0, urgent=True)
+    row.streams(A).wanted(C, pair_of(A, C, policies[-1]), policies[-1].text, 0, urgent=True)
     pairs = {pair for _, pair in row.streams(A)._streams}
     assert pair_of(A, C, policies[0]) in pairs
     assert pair_of(A, C, policies[-1]) in pairs
@@ -206,8 +207,8 @@ async def test_whatever_a_far_site_wants_is_bounded_and_told_once(row: Row) -> N
     policies = [RelayPolicy(avoid=frozenset({QksId(f"X{number}")})) for number in range(10_000)]
     with capture_logs() as logs:
         for policy in policies:
-            row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, (1 << 63) - 1)
-            row.streams(C).wanted(A, pair_of(A, C, policy), policy.text, (1 << 63) - 1)
+            row.streams(A).wanted(C, pair_of(A, C, policy), policy.text, (1 << 63) - 1, urgent=True)
+            row.streams(C).wanted(A, pair_of(A, C, policy), policy.text, (1 << 63) - 1, urgent=True)
     assert len(row.names(A)) == len(row.names(C)) == MAX_POLICIES
     assert len(row.sites[C].relay.offered) == MAX_POLICIES
     told = [entry for entry in logs if entry["event"] == "a far site wants key of a stream that cannot be"]
@@ -245,14 +246,14 @@ async def test_a_want_that_makes_no_sense_begins_nothing(row: Row, text: str) ->
         pairs = {pair_of(A, C, RelayPolicy.from_text(text))}
     for pair in pairs:
         for here, peer in ((A, C), (C, A)):
-            row.streams(here).wanted(peer, pair, text, 100)
+            row.streams(here).wanted(peer, pair, text, 100, urgent=True)
     assert row.names(A) == row.names(C) == set()
 
 
 @in_a_row
 async def test_more_than_a_stream_holds_is_refused_at_once(row: Row) -> None:
     with pytest.raises(LimitReached, match="ask for less at a time"):
-        await row.streams(A).filled(C, PLAIN, CAPACITY_BYTES + 1)
+        await row.streams(A).filled(C, PLAIN, CAPACITY_BYTES + 1, NORMAL)
     assert row.names(A) == set()
 
 
@@ -263,12 +264,12 @@ async def test_a_link_with_as_many_pairs_as_it_may_have_says_so_to_whoever_asks(
         for number in range(MAX_PAIRS):
             runner.sources.attach(PairId(number.to_bytes(16)), row.road(A, B).channels[0])
     with pytest.raises(LimitReached, match=f"the link has {MAX_PAIRS} device pairs"):
-        await row.streams(C).filled(A, PLAIN, 16)
+        await row.streams(C).filled(A, PLAIN, 16, NORMAL)
     assert row.names(C) == set()
     assert row.sites[C].relay.offered == {}
     row.sites[C].site.links[A].sources.detach(PairId(bytes(16)), "so that one end has room")
     with pytest.raises(Shortage, match=f"the link has {MAX_PAIRS} device pairs"):
-        await row.streams(A).filled(C, PLAIN, 16)
+        await row.streams(A).filled(C, PLAIN, 16, NORMAL)
 
 
 @in_a_row
@@ -318,7 +319,7 @@ async def test_a_site_that_is_away_is_knocked_at_ever_more_seldom(row: Row) -> N
 
     row.call_far = noted
     with pytest.raises(Shortage, match="site A cannot be reached"):
-        await row.streams(C).filled(A, PLAIN, 16)
+        await row.streams(C).filled(A, PLAIN, 16, NORMAL)
     await asyncio.sleep(60)
     pauses = [later - earlier for earlier, later in pairwise(knocks)]
     assert pauses[0] < 2 * KNOCK_S
@@ -339,6 +340,43 @@ async def test_sites_that_start_again_connect_because_of_keys_from_before(row: R
         await row.key()
 
 
+# --- who comes first ----------------------------------------------------------------------------------------------
+
+
+@in_a_row
+async def test_of_those_who_wait_the_highest_priority_is_served_first(row: Row) -> None:
+    streams = row.streams(A)
+    came: list[Priority] = []
+    await row.sites[B].crash()
+
+    async def wait(priority: Priority) -> None:
+        await streams.filled(C, PLAIN, 64, priority)
+        came.append(priority)
+        await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as waiting:
+        for priority in Priority:
+            waiting.create_task(wait(priority))
+        await asyncio.sleep(1)
+        assert came == []
+        await row.sites[B].start()
+    assert came == sorted(Priority, key=lambda priority: -priority.rank)
+
+
+@in_a_row
+async def test_who_has_gone_keeps_nobody_of_lower_priority_waiting(row: Row) -> None:
+    streams = row.streams(A)
+    await row.sites[B].crash()
+    async with asyncio.TaskGroup() as waiting:
+        high = waiting.create_task(streams.filled(C, PLAIN, 64, Priority.HIGH))
+        await asyncio.sleep(1)
+        low = waiting.create_task(streams.filled(C, PLAIN, 64, Priority.LOW))
+        await asyncio.sleep(1)
+        high.cancel()
+        await row.sites[B].start()
+        await low
+
+
 # --- what cannot be had -------------------------------------------------------------------------------------------
 
 
@@ -351,9 +389,9 @@ async def test_who_waits_in_vain_is_told_why(row: Row) -> None:
         await row.keys_until_there_are_none()
     assert row.loop.time() - began < 3 * WAIT_S
     with pytest.raises(Shortage, match="relaying to site C failed: unreachable at site A"):
-        await row.streams(A).filled(C, PLAIN, CAPACITY_BYTES)
+        await row.streams(A).filled(C, PLAIN, CAPACITY_BYTES, NORMAL)
     with pytest.raises(Shortage, match="not enough key could be relayed to site A"):
-        await row.streams(C).filled(A, PLAIN, CAPACITY_BYTES)
+        await row.streams(C).filled(A, PLAIN, CAPACITY_BYTES, NORMAL)
     await row.sites[B].start()
     await asyncio.sleep(10)
     await row.key()
@@ -366,7 +404,7 @@ async def test_after_the_stop_nothing_is_begun(row: Row) -> None:
     await streams.stop()
     await streams.stop()
     assert streams._streams == {}
-    streams.wanted(C, PAIR, PLAIN.text, 100)
+    streams.wanted(C, PAIR, PLAIN.text, 100, urgent=True)
     assert streams._streams == {}
     connection = ScriptedConnection(C)
     await streams.take(connection)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.core.keyserver.demands import NOTHING, Demand
-from qss.core.keyserver.extensions import demanded, wished
+from qss.core.keyserver.extensions import demanded, priority_of, wished
 from qss.model.errors import BadRequest
 from qss.model.identifiers import QksId
-from qss.model.keys import KeyRequest
+from qss.model.keys import KeyRequest, Priority
 from qss.model.relay_policy import Hop, Hybrid
 
 KNOWN = [
@@ -24,6 +24,8 @@ KNOWN = [
     ("qss_hybrid", "ml-kem-768", Demand(hybrid=Hybrid.ML_KEM_768)),
     ("qss_max_hops", 1, Demand(max_hops=1)),
     ("qss_max_hops", 16, NOTHING),
+    ("qss_priority", "low", NOTHING),
+    ("qss_priority", "high", NOTHING),
 ]
 WRONG = [
     ("qss_direct_only", [False, 1, "true", None], "qss_direct_only can only be true"),
@@ -39,6 +41,7 @@ WRONG = [
     ),
     ("qss_hop", ["", "AES-256-GCM", 1, None, ["one-time-pad"]], "qss_hop can only be one-time-pad or aes-256-gcm"),
     ("qss_hybrid", ["ml-kem-1024", True, None, {}], "qss_hybrid can only be ml-kem-768"),
+    ("qss_priority", ["", "LOW", 1, None, ["low"]], "qss_priority can only be low or normal or high"),
     ("qss_max_hops", [0, 17, 2**63, 4.0, False, "4", []], "qss_max_hops can only be a whole number from 1 to 16"),
 ]
 VALUES = [(name, value, text) for name, values, text in WRONG for value in values]
@@ -77,6 +80,43 @@ def test_several_are_met_together() -> None:
 def test_optional_ones_stay_apart_and_the_last_of_a_name_counts() -> None:
     optional = (("qss_max_hops", 4), ("abc", 1), ("qss_disjoint_paths", 2), ("qss_max_hops", 3), ("qss_hop", 1))
     assert wished(KeyRequest(extension_optional=optional)) == (Demand(max_hops=3), Demand(disjoint_paths=2))
+
+
+LOW, MIDDLE, HIGH = Priority
+
+
+@pytest.mark.parametrize(
+    ("mandatory", "optional", "highest", "priority"),
+    [
+        ((), (), MIDDLE, MIDDLE),
+        ((), (), HIGH, HIGH),
+        (("low",), (), HIGH, LOW),
+        (("normal",), (), HIGH, MIDDLE),
+        (("high", "normal"), (), HIGH, MIDDLE),
+        (("low",), ("normal",), HIGH, LOW),
+        ((), ("low",), MIDDLE, LOW),
+        ((), ("low", "normal"), HIGH, MIDDLE),
+        ((), ("high",), MIDDLE, MIDDLE),
+        ((), ("urgent",), LOW, LOW),
+        ((), (3,), LOW, LOW),
+    ],
+)
+def test_a_request_has_the_priority_that_it_asks_for_or_the_highest_that_it_can_have(
+    mandatory, optional, highest, priority
+) -> None:
+    request = KeyRequest(
+        extension_mandatory=tuple(("qss_priority", value) for value in mandatory),
+        extension_optional=tuple(("qss_priority", value) for value in optional),
+    )
+    assert priority_of(request, highest) is priority
+
+
+def test_a_mandatory_priority_above_what_the_rules_give_is_unmet() -> None:
+    request = KeyRequest(extension_mandatory=(("qss_priority", "high"),))
+    with pytest.raises(BadRequest) as caught:
+        priority_of(request, MIDDLE)
+    said = "qss_priority: the rules give requests of this pair normal at most"
+    assert caught.value.details == ({"extension_mandatory_unmet": said},)
 
 
 @given(st.text() | st.sampled_from(sorted({name for name, _, _ in KNOWN})), st.from_type(object) | st.lists(st.text()))

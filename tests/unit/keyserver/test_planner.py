@@ -14,7 +14,7 @@ from qss.core.keyserver.requests import FurtherSite, KeyPlan, RequestPlanner
 from qss.core.keyserver.ways import Way
 from qss.model.errors import BadRequest, QssError, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, ReservationId, SaeId
-from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
+from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest, Priority
 from qss.model.network import Edge, Graph
 from qss.model.relay_policy import Hop, Hybrid, RelayPolicy
 from qss.wire.external import Reason
@@ -209,6 +209,24 @@ def test_what_a_rule_demands_is_mandatory_for_every_slave_that_it_names() -> Non
         assert plan.policy == RelayPolicy(hybrid=Hybrid.ML_KEM_768)
     with pytest.raises(BadRequest, match="not all extension_mandatory request options could be met"):
         planner.plan_keys(ALICE, CAROL, KeyRequest(extension_mandatory=(("qss_direct_only", True),)))
+
+
+@pytest.mark.parametrize(
+    ("slaves", "optional", "priority"),
+    [
+        ((BOB,), (), Priority.HIGH),
+        ((BOB, CAROL), (), Priority.NORMAL),
+        ((BOB, CY), (), Priority.LOW),
+        ((BOB,), (("qss_priority", "low"),), Priority.LOW),
+    ],
+)
+def test_a_request_is_as_urgent_as_its_least_urgent_pair(slaves, optional, priority) -> None:
+    planner = planner_of(
+        PairRule(ALICE, frozenset({BOB}), priority=Priority.HIGH),
+        PairRule(ALICE, frozenset({CY}), priority=Priority.LOW),
+    )
+    request = KeyRequest(additional_slaves=slaves[1:], extension_optional=optional)
+    assert planner.plan_keys(ALICE, slaves[0], request).priority is priority
 
 
 # --- Get status -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from qss.core.keyserver.demands import NOTHING, Demand
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
 from qss.model.identifiers import SaeId
+from qss.model.keys import Priority
 
 SAES = [SaeId(f"sae:{name}") for name in ("alice", "bob", "carol")]
 PARTIES = st.sampled_from([*SAES, ANYONE])
@@ -58,3 +59,19 @@ def test_what_any_rule_that_names_both_demands_holds_in_its_strictest_form() -> 
     assert policy.demand(alice, carol) == NOTHING
     assert policy.demand(bob, alice) == NOTHING
     assert policy.demand(carol, bob) == Demand(direct_only=True, max_hops=4)
+
+
+def test_the_highest_priority_that_a_rule_gives_counts() -> None:
+    alice, bob, carol = SAES
+    policy = PairPolicy(
+        [
+            PairRule(alice, frozenset({bob}), priority=Priority.LOW),
+            PairRule(alice, frozenset({bob, carol})),
+            PairRule(ANYONE, frozenset({carol}), priority=Priority.NORMAL),
+            PairRule(bob, frozenset({ANYONE}), priority=Priority.HIGH),
+        ]
+    )
+    assert policy.priority(alice, bob) is Priority.LOW
+    assert policy.priority(alice, carol) is Priority.NORMAL
+    assert policy.priority(bob, carol) is Priority.HIGH
+    assert policy.priority(carol, alice) is Priority.NORMAL

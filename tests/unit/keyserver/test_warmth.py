@@ -109,3 +109,25 @@ def test_there_is_a_limit(steps: list[tuple[bool, int, float]]) -> None:
         now += passed
         (warmth.want if wants else warmth.used)(now, length)
         assert 0 <= warmth.urgent(now) <= warmth.target(now) <= MOST
+
+
+def test_what_can_wait_is_to_be_there_but_is_not_urgent() -> None:
+    warmth = Warmth(MOST)
+    warmth.want(1.0, 64, urgent=False)
+    assert warmth.urgent(1.0) == 0
+    assert warmth.target(1.0) == 64 + LEAST_BYTES
+    assert warmth.unused_s(2.0) == 0
+    warmth.want(1.0, 10)
+    assert warmth.urgent(1.0) == 10
+    assert warmth.target(1.0) == 74 + LEAST_BYTES
+    warmth.used(1.1, 30)
+    assert warmth.urgent(1.1) == 0
+    assert warmth.target(1.1) == 44 + LEAST_BYTES
+    assert warmth.target(1.2 + WAIT_S) == LEAST_BYTES
+
+
+def test_all_that_is_wanted_together_is_no_more_than_is_ever_held() -> None:
+    warmth = Warmth(MOST)
+    warmth.want(1.0, MOST)
+    warmth.want(1.0, MOST, urgent=False)
+    assert warmth.target(1.0) == MOST

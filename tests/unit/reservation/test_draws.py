@@ -569,7 +569,7 @@ def test_a_restored_store_uses_nothing_that_was_drawn_before(upstream: str, rest
     draw = pair.draw(ends(pair, upstream)[0])
     pair.settle()
     if noticed:
-        pair.handle(end, ev.Want(PAIRS[0], "{}", 1))  # whatever it says carries its commit number
+        pair.handle(end, ev.Want(PAIRS[0], "{}", 1, urgent=True))  # whatever it says carries its commit number
         pair.settle()
     other = pair.other(end)
     pair.restore(end, backup)
@@ -687,9 +687,11 @@ def test_a_stream_is_not_forgotten_while_a_relay_has_a_range_of_it() -> None:
 def test_what_one_end_wants_the_other_hears_unread(upstream: str) -> None:
     pair = LinkPair().ready()
     up, down = ends(pair, upstream)
-    pair.handle(up, ev.Want(PAIRS[1], '{"max_hops":3}', 4096))
+    pair.handle(up, ev.Want(PAIRS[1], '{"max_hops":3}', 4096, urgent=False))
     pair.settle()
-    assert [e for e in down.effects if isinstance(e, ev.Wanted)] == [ev.Wanted(PAIRS[1], '{"max_hops":3}', 4096)]
+    assert [e for e in down.effects if isinstance(e, ev.Wanted)] == [
+        ev.Wanted(PAIRS[1], '{"max_hops":3}', 4096, urgent=False)
+    ]
     assert not up.unsynced
     assert not down.unsynced
 
@@ -697,7 +699,7 @@ def test_what_one_end_wants_the_other_hears_unread(upstream: str) -> None:
 def test_what_is_wanted_without_a_connection_is_not_said_later() -> None:
     pair = LinkPair().ready()
     pair.disconnect()
-    pair.handle(pair.a, ev.Want(PAIRS[0], "{}", 1))
+    pair.handle(pair.a, ev.Want(PAIRS[0], "{}", 1, urgent=True))
     pair.connect()
     pair.rest()
     assert said(pair.a, wire.Want) == []

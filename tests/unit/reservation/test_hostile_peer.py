@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qss.core.reservation import events as ev
 from qss.core.reservation.phases import LinkPhase
 from qss.model.identifiers import ReservationId, StreamId, TransferId
+from qss.model.keys import Priority
 from qss.model.records import BurnReason
 from qss.wire import external as wire
 from support.link_pair import ALICE, BOB, CAROL, PAIRS, Disk, End, LinkPair
@@ -46,7 +47,7 @@ def test_a_peer_is_held_to_our_sizes_and_numbers(keys: int, key_bytes: int, take
     pair = LinkPair(min_key_bytes=16, max_key_bytes=32, max_keys=4).ready()
     stream = pair.b.link.streams[0].stream
     say(pair, pair.b, wire.Reserve(MINE.value, stream.value, 0, keys, key_bytes, ALICE, (BOB,), cover=False))
-    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,), "", cover=False))
+    say(pair, pair.a, wire.Ask(OTHER.value, keys, key_bytes, BOB, (ALICE,), "", cover=False, priority=Priority.NORMAL))
     for end, reservation in ((pair.b, MINE), (pair.a, OTHER)):
         assert (reservation in {row.id for row in end.link.reservations}) is taken
         said = [m for e in end.effects if isinstance(e, ev.Send) for m in e.messages]
@@ -245,7 +246,10 @@ def messages(draw: st.DrawFn) -> wire.Message:
         wire.Recall: (POSITIVE, st.lists(IDS, max_size=3).map(tuple), SAES | st.just("")),
         wire.Recalled: (POSITIVE,),
         wire.Reserve: reserve,
-        wire.Ask: (IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES), st.sampled_from(["", "{}"]), st.booleans()),
+        wire.Ask: (
+            IDS, POSITIVE, POSITIVE, SAES, st.tuples(SAES),
+            st.sampled_from(["", "{}"]), st.booleans(), st.sampled_from(Priority),
+        ),
         wire.Grant: (IDS, streams, NUMBERS, POSITIVE),
         wire.Refuse: (IDS, st.sampled_from(wire.Reason)),
         wire.Reserved: (IDS,),
@@ -254,7 +258,7 @@ def messages(draw: st.DrawFn) -> wire.Message:
         wire.Draw: (IDS, POSITIVE, st.booleans()),
         wire.Drawn: (IDS, streams, NUMBERS, POSITIVE, st.booleans()),
         wire.Undrawn: (IDS, st.sampled_from(wire.Reason)),
-        wire.Want: (st.sampled_from([pair.value for pair in PAIRS]), st.text(max_size=8), NUMBERS),
+        wire.Want: (st.sampled_from([pair.value for pair in PAIRS]), st.text(max_size=8), NUMBERS, st.booleans()),
     }.get(kind, (st.lists(IDS, max_size=3).map(tuple),))  # fmt: skip
     return kind(*(draw(member) for member in members))  # type: ignore[no-any-return]
 

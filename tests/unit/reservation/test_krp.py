@@ -16,6 +16,7 @@ from qss.model.errors import (
     Unauthorised,
 )
 from qss.model.identifiers import ReservationId
+from qss.model.keys import Priority
 from qss.model.ranges import Range
 from qss.model.records import BurnReason
 from qss.wire import external as wire
@@ -337,7 +338,7 @@ def test_used_key_is_erased_and_reserved_key_is_not() -> None:
         wire.Open(b"\0" * 16, PAIRS[0].value, 64),
         wire.Hello("B", 1, 1, 1, 1, b"", False, (), ()),
         wire.Held(()),
-        wire.Ask(b"\0" * 16, 1, 16, "sae:bob", ("sae:alice",), "", cover=False),
+        wire.Ask(b"\0" * 16, 1, 16, "sae:bob", ("sae:alice",), "", cover=False, priority=Priority.NORMAL),
     ],
 )
 def test_a_message_out_of_place_ends_the_connection(message: wire.Message) -> None:

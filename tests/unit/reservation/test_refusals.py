@@ -15,6 +15,7 @@ from qss.core.reservation.refusals import Refusals
 from qss.core.reservation.state import Pending
 from qss.model.errors import LimitReached, PeerUnavailable, Unauthorised
 from qss.model.identifiers import ReservationId, SaeId
+from qss.model.keys import Priority
 from qss.model.records import BurnReason
 from qss.wire.external import Ask, Reason
 from support.link_pair import ALICE, BOB, CAROL, End, LinkPair
@@ -104,7 +105,7 @@ def test_what_is_no_sae_is_no_pair_and_only_so_many_are_remembered() -> None:
 
     def tell(master: str) -> int:
         told.clear()
-        pairs.tell(Ask(bytes(16), 1, 32, master, ("bob",), "", cover=False))
+        pairs.tell(Ask(bytes(16), 1, 32, master, ("bob",), "", cover=False, priority=Priority.NORMAL))
         return len(told)
 
     assert tell("al ice") == tell("\x1b[1m") == 0

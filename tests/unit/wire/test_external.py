@@ -165,7 +165,7 @@ def test_the_longest_lists_are_taken() -> None:
     ids = [bytes(16)] * external.MAX_LISTED
     assert len(external.decode(in_frame(["confirm", ids])).messages[0].reservations) == external.MAX_LISTED
     slaves = ["x" * 255] * 256
-    ask = ["ask", bytes(16), 1, 1, "m", slaves, "", False]
+    ask = ["ask", bytes(16), 1, 1, "m", slaves, "", False, "low"]
     assert external.decode(in_frame(ask)).messages[0].slaves == tuple(slaves)
 
 
@@ -242,10 +242,10 @@ def test_each_member_of_the_head_is_held_to_its_limits(place) -> None:
 
 
 def test_a_text_that_is_no_utf_8_is_refused() -> None:
-    whole = in_frame(["ask", bytes(16), 1, 1, "m", ["s"], "ab", False])
+    whole = in_frame(["want", bytes(16), "ab", 1, True])
     external.decode(whole)
     with pytest.raises(RemoteProtocolError):
-        external.decode(whole[:-3] + b"\xff\xfe\xc2")
+        external.decode(whole[:-4] + b"\xff\xfe\x01\xc3")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ WORDS = {
     "ids": external.Ids,
     "boolean": bool,
     "policy": external.Policy,
+    "priority": external.Priority,
     "proof": external.Proof,
     "sealed": external.Sealed,
     "reason": get_type_hints(external.Refuse, include_extras=True)["reason"],

@@ -1,4 +1,4 @@
-"""The extensions of a 014 request that say which way its keys may come (ETSI GS QKD 014, clause 6.2).
+"""The extensions of a 014 request: which way its keys may come, and its priority (ETSI GS QKD 014, clause 6.2).
 
 What is mandatory is met, or the request refused with the standard's message. What is optional is met if it can be, and
 else ignored, as the clause allows.
@@ -10,12 +10,16 @@ from dataclasses import replace
 
 from qss.core.keyserver.demands import NOTHING, Demand, strictest
 from qss.model.errors import BadRequest, InvalidIdentifier
-from qss.model.keys import KeyRequest
+from qss.model.keys import KeyRequest, Priority
 from qss.model.relay_policy import ALLOWED, RelayPolicy
 
 _PREFIX = "qss_"
 _DIRECT_ONLY = "direct_only"
-_ALLOWED = {_PREFIX + member: words for member, words in ({_DIRECT_ONLY: "true"} | dict(ALLOWED)).items()}
+_PRIORITY = "priority"
+_ALLOWED = {
+    _PREFIX + member: words
+    for member, words in ({_DIRECT_ONLY: "true", _PRIORITY: " or ".join(Priority)} | dict(ALLOWED)).items()
+}
 """The extensions that are known, and what each can be."""
 
 _UNSUPPORTED = "not all extension_mandatory parameters are supported"
@@ -45,6 +49,21 @@ def wished(request: KeyRequest) -> tuple[Demand, ...]:
     return tuple(demand for demand in read if demand is not None)
 
 
+def priority_of(request: KeyRequest, highest: Priority) -> Priority:
+    """Return a request's priority: what it asks for, or else `highest`, which is the highest that it can have.
+
+    Raises `BadRequest` if a mandatory extension asks for more; an optional one that does is ignored. What each can be
+    was looked at before (`demanded`).
+    """
+    name = name_of(_PRIORITY)
+    must = [Priority(value) for each, value in request.extension_mandatory if each == name and isinstance(value, str)]
+    if any(priority.rank > highest.rank for priority in must):
+        raise unmet(f"{name}: the rules give requests of this pair {highest} at most")
+    wish = dict(request.extension_optional).get(name)
+    may = [Priority(wish)] if isinstance(wish, str) and wish in Priority else []
+    return min((*must, *may, highest), key=lambda priority: priority.rank)
+
+
 def unmet(*details: str) -> BadRequest:
     """Return the refusal of what is known, and cannot be met; `details` begin with the extension's name."""
     return BadRequest(_UNMET, [{"extension_mandatory_unmet": detail} for detail in details])
@@ -62,6 +81,8 @@ def _read(name: str, value: object) -> Demand | None:
     member = name.removeprefix(_PREFIX)
     if member == _DIRECT_ONLY:
         return Demand(direct_only=True) if value is True else None
+    if member == _PRIORITY:
+        return NOTHING if isinstance(value, str) and value in Priority else None
     try:
         policy = RelayPolicy.from_members({member: value})
     except InvalidIdentifier:

@@ -1,12 +1,16 @@
-"""Which SAEs may share keys, and what is demanded of the way that these come. Nobody may, unless a rule says so."""
+"""Which SAEs may share keys, what is demanded of the way that these come, and what priority their requests can have.
+
+Nobody may share any, unless a rule says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from qss.core.keyserver.demands import NOTHING, Demand, strictest
 from qss.model.identifiers import SaeId
+from qss.model.keys import Priority
 
 ANYONE = "*"
 """In a rule, in place of an SAE ID: every SAE. Never a default."""
@@ -19,6 +23,8 @@ class PairRule:
     master: str
     slaves: frozenset[str]
     demand: Demand = NOTHING
+    priority: Priority | None = None
+    """The highest that their requests can have; None: it says nothing about that."""
 
     def names(self, slave: SaeId) -> bool:
         """Whether this is one of the slaves."""
@@ -31,9 +37,10 @@ class PairPolicy:
     def __init__(self, rules: Iterable[PairRule]) -> None:
         self._slaves: dict[str, frozenset[str]] = {}
         self._demanding: dict[str, list[PairRule]] = {}
+        """Rules that say more than that there is a right."""
         for rule in rules:
             self._slaves[rule.master] = self._slaves.get(rule.master, frozenset()) | rule.slaves
-            if rule.demand != NOTHING:
+            if rule.demand != NOTHING or rule.priority is not None:
                 self._demanding.setdefault(rule.master, []).append(rule)
 
     def allows(self, master: SaeId, slave: SaeId) -> bool:
@@ -43,5 +50,13 @@ class PairPolicy:
 
     def demand(self, master: SaeId, slave: SaeId) -> Demand:
         """Return the strictest of what the rules that name both demand, member by member."""
+        return strictest(*(rule.demand for rule in self._naming(master, slave)))
+
+    def priority(self, master: SaeId, slave: SaeId) -> Priority:
+        """Return the highest priority that a rule which names both gives; normal if none says anything."""
+        given = (rule.priority for rule in self._naming(master, slave) if rule.priority is not None)
+        return max(given, key=lambda priority: priority.rank, default=Priority.NORMAL)
+
+    def _naming(self, master: SaeId, slave: SaeId) -> Iterator[PairRule]:
         rules = (*self._demanding.get(master, ()), *self._demanding.get(ANYONE, ()))
-        return strictest(*(rule.demand for rule in rules if rule.names(slave)))
+        return (rule for rule in rules if rule.names(slave))

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qss.core.keyserver.demands import strictest
-from qss.core.keyserver.extensions import demanded, wished
+from qss.core.keyserver.extensions import demanded, priority_of, wished
 from qss.core.keyserver.naming import name_of_key_ids, name_of_key_request
 from qss.core.keyserver.policy import PairPolicy
 from qss.core.keyserver.ways import Way, Ways
 from qss.model.answers import AskName
 from qss.model.errors import BadRequest, Unauthorised, Unavailable
 from qss.model.identifiers import KeyId, QksId, SaeId
-from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest
+from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest, Priority
 from qss.model.network import Graph
 from qss.model.relay_policy import RelayPolicy
 from qss.wire.external import MAX_COVERED, Reason
@@ -46,6 +46,7 @@ class KeyPlan:
     name: AskName | None = None
     policy: RelayPolicy | None = None
     further: tuple[FurtherSite, ...] = ()
+    priority: Priority = Priority.NORMAL
 
     @property
     def all_slaves(self) -> tuple[SaeId, ...]:
@@ -116,7 +117,12 @@ class RequestPlanner:
             )
         further = tuple(FurtherSite(other.peer, tuple(at[other.peer]), other.policy) for other in others)
         name = name_of_key_request(caller, slave, request)
-        return KeyPlan(way.peer, request.number, size // 8, tuple(at[way.peer]), name, way.policy, further)
+        priority = priority_of(request, min((self.priority(caller, each) for each in slaves), key=lambda it: it.rank))
+        return KeyPlan(way.peer, request.number, size // 8, tuple(at[way.peer]), name, way.policy, further, priority)
+
+    def priority(self, master: SaeId, slave: SaeId) -> Priority:
+        """Return the highest priority that the rules give a request for this pair, which is what it has."""
+        return self._policy.priority(master, slave)
 
     def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
         """Return what a slave's Get key with key IDs takes.

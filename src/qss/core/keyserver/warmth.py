@@ -44,50 +44,62 @@ class Warmth:
         self._most = most
         self._kept = min(kept, most)
         self._wants: deque[_Want] = deque()
+        self._patient: deque[_Want] = deque()
         self._lately = 0.0
         self._used_at: float | None = None
 
-    def want(self, now: float, length: int) -> None:
-        """Somebody is about to use the stream, which counts as use, and has so much to take."""
-        if not self._wants or now - self._wants[-1].at > _ALIKE_S:
-            self._wants.append(_Want(now, 0))
-        self._wants[-1].length = min(self._most, self._wants[-1].length + length)
+    def want(self, now: float, length: int, *, urgent: bool = True) -> None:
+        """Somebody is about to use the stream, which counts as use, and has so much to take.
+
+        What is not `urgent` stands back for others.
+        """
+        wants = self._wants if urgent else self._patient
+        if not wants or now - wants[-1].at > _ALIKE_S:
+            wants.append(_Want(now, 0))
+        wants[-1].length = min(self._most, wants[-1].length + length)
         self._lately, self._used_at = self._decayed(now), now
 
     def used(self, now: float, length: int) -> None:
-        """So much was taken: by whoever has waited longest."""
+        """So much was taken: by whoever has waited longest, of those that could not wait first."""
         if not length:
             return
         self._lately = self._decayed(now) + length
         self._used_at = now
-        while self._wants and length:
-            taken = min(length, self._wants[0].length)
-            self._wants[0].length -= taken
-            length -= taken
-            if not self._wants[0].length:
-                self._wants.popleft()
+        for wants in (self._wants, self._patient):
+            while wants and length:
+                taken = min(length, wants[0].length)
+                wants[0].length -= taken
+                length -= taken
+                if not wants[0].length:
+                    wants.popleft()
 
     def urgent(self, now: float) -> int:
-        """Return how much somebody waits for."""
-        while self._wants and now - self._wants[0].at > WAIT_S:
-            self._wants.popleft()
-        return min(self._most, sum(want.length for want in self._wants))
+        """Return how much somebody waits for who need not stand back for others."""
+        return self._wanted(self._wants, now)
+
+    def _wanted(self, wants: deque[_Want], now: float) -> int:
+        while wants and now - wants[0].at > WAIT_S:
+            wants.popleft()
+        return min(self._most, sum(want.length for want in wants))
+
+    def _all_wanted(self, now: float) -> int:
+        return min(self._most, self.urgent(now) + self._wanted(self._patient, now))
 
     def target(self, now: float) -> int:
         """Return how much is to be there, in bytes."""
         if self._used_at is None or now - self._used_at > IDLE_S:
-            return min(self._most, self.urgent(now) + self._kept)
-        return min(self._most, self.urgent(now) + max(LEAST_BYTES, self._kept, math.ceil(self._decayed(now))))
+            return min(self._most, self._all_wanted(now) + self._kept)
+        return min(self._most, self._all_wanted(now) + max(LEAST_BYTES, self._kept, math.ceil(self._decayed(now))))
 
     def unused_s(self, now: float) -> float:
         """Return for how many seconds nobody has used it; 0 if somebody waits, or something is to be kept."""
-        if self._kept or self.urgent(now) or self._used_at is None:
+        if self._kept or self._all_wanted(now) or self._used_at is None:
             return 0.0
         return now - self._used_at
 
     def is_idle(self, now: float) -> bool:
         """Whether nobody has used it for long, nobody waits, and nothing is to be kept."""
-        return not self._kept and not self.urgent(now) and (self._used_at is None or now - self._used_at > IDLE_S)
+        return not self._kept and not self._all_wanted(now) and (self._used_at is None or now - self._used_at > IDLE_S)
 
     def _decayed(self, now: float) -> float:
         return 0.0 if self._used_at is None else self._lately * math.exp((self._used_at - now) / LATELY_S)

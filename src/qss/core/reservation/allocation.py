@@ -1,7 +1,7 @@
 """Which bytes may be allocated, and from which stream: for either end's masters alike, and for relays.
 
-Masters leave alone what relaying needs, and relays what applications need; no end holds more reservations than it may.
-Nothing is changed here.
+Masters leave alone what relaying needs and what requests of a higher priority may need, and relays what applications
+need; no end holds more reservations than it may. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.state import LinkState
+from qss.model.keys import Priority
 
 
 def is_full(state: LinkState) -> bool:
@@ -17,9 +18,9 @@ def is_full(state: LinkState) -> bool:
     return len(state.rows) + len(state.pending) >= state.settings.max_reservations
 
 
-def ledger_with(state: LinkState, length: int, policy: str) -> StreamLedger | None:
-    """Return the stream of a policy to allocate `length` bytes for a master from."""
-    return _ledger_leaving(state, _reserve(state, policy), length, policy)
+def ledger_with(state: LinkState, length: int, policy: str, priority: Priority) -> StreamLedger | None:
+    """Return the stream of a policy to allocate `length` bytes for a master's request of this priority from."""
+    return _ledger_leaving(state, _reserve(state, policy, priority), length, policy)
 
 
 def ledger_for_draw(state: LinkState, length: int, *, urgent: bool) -> StreamLedger | None:
@@ -41,11 +42,11 @@ def _ledger_leaving(state: LinkState, least: int, length: int, policy: str) -> S
     return closed or max(fitting, key=lambda ledger: ledger.allocatable, default=None)
 
 
-def key_count(state: LinkState, key_bytes: int, policy: str) -> int:
-    """Return how many keys of this size could be reserved one by one now, from the streams of a policy."""
+def key_count(state: LinkState, key_bytes: int, policy: str, priority: Priority) -> int:
+    """Return how many keys of this size could be reserved one by one now, at this priority, of a policy's streams."""
     if not state.up:
         return 0
-    left = _reserve(state, policy)
+    left = _reserve(state, policy, priority)
     count = 0
     for ledger in sorted(_ledgers_of(state, policy), key=lambda ledger: ledger.allocatable):
         count += max(0, ledger.allocatable - left) // key_bytes
@@ -57,6 +58,15 @@ def _ledgers_of(state: LinkState, policy: str) -> Iterator[StreamLedger]:
     return (ledger for ledger in state.ledgers.values() if ledger.record.policy == policy)
 
 
-def _reserve(state: LinkState, policy: str) -> int:
-    """What applications leave: relayed key is not relayed again."""
-    return 0 if policy else state.settings.relay_reserve_bytes
+def _reserve(state: LinkState, policy: str, priority: Priority) -> int:
+    """What a request leaves of a link's own key (KRP 4.21); of relayed key nothing, which comes as it is asked for."""
+    settings = state.settings
+    if policy:
+        return 0
+    match priority:
+        case Priority.HIGH:
+            return settings.relay_reserve_bytes
+        case Priority.NORMAL:
+            return settings.relay_reserve_bytes + settings.high_priority_bytes
+        case Priority.LOW:
+            return max(settings.relay_reserve_bytes + settings.high_priority_bytes, settings.capacity_bytes // 2)

@@ -63,12 +63,14 @@ class Asking:
                     tuple(ask.slaves),
                     ask.policy,
                     ask.part is Part.FURTHER,
+                    ask.priority,
                 )
             )
 
     def objection(self, ask: Reserve) -> QssError | None:
         """Return why an ask that is no repeat would get no keys now, as far as is known here."""
-        missing = ledger_with(self._state, length_of(ask.count, ask.key_bytes, ask.part), ask.policy) is None
+        length = length_of(ask.count, ask.key_bytes, ask.part)
+        missing = ledger_with(self._state, length, ask.policy, ask.priority) is None
         return self._objection(ask) or (shortage(self._state.settings.peer, ask) if missing else None)
 
     def _objection(self, ask: Reserve) -> QssError | None:
@@ -88,7 +90,7 @@ class Asking:
     def _allocate_own(self, ask: Reserve) -> None:
         state = self._state
         length = length_of(ask.count, ask.key_bytes, ask.part)
-        ledger = ledger_with(state, length, ask.policy)
+        ledger = ledger_with(state, length, ask.policy, ask.priority)
         if ledger is None:
             state.refuse(ask.reservation, shortage(state.settings.peer, ask))
             return

@@ -27,6 +27,7 @@ from qss.core.reservation.relay_events import Wanted as Wanted
 from qss.model.answers import AnswerRecord, AskName, KeyRun
 from qss.model.errors import QssError
 from qss.model.identifiers import KeyId, PairId, ReservationId, SaeId, StreamId
+from qss.model.keys import Priority
 from qss.model.ranges import Range
 from qss.model.records import Part, PeerRecord, RecallRecord, ReservationRecord, Scope, StreamRecord
 from qss.wire.external import Frame, Message
@@ -73,6 +74,7 @@ class Reserve:
     policy: str = ""
     """Of the streams that the keys may come from (`StreamRecord.policy`)."""
     part: Part = Part.WHOLE
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)

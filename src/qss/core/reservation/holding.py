@@ -68,7 +68,7 @@ class Holding:
         if ReservationId(message.reservation) in state.rows:
             raise RemoteProtocolError("a reservation was asked for twice")
         length = length_of(message.count, message.key_bytes, _part(message))
-        ledger = ledger_with(state, length, message.policy)
+        ledger = ledger_with(state, length, message.policy, message.priority)
         reason = self._objection_to(message, message.policy)
         if reason is None and ledger is not None and is_full(state):
             reason = Reason.LIMIT

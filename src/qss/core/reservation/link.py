@@ -29,6 +29,7 @@ from qss.core.reservation.streams import Streams
 from qss.model.answers import AnswerRecord, AskName
 from qss.model.errors import LocalProtocolError, PeerUnavailable, QssError, StoreDamaged, StoreUnavailable
 from qss.model.identifiers import KeyId, PairId, ReservationId, SaeId, StreamId
+from qss.model.keys import Priority
 from qss.model.records import PeerRecord, RecallRecord, ReservationRecord, Side, StreamRecord
 from qss.wire import external as wire
 
@@ -156,8 +157,8 @@ class Link:
                 self._draws.draw(event)
             case ev.DrawEnded():
                 self._draws.end(event)
-            case ev.Want(pair, policy, length) if self._state.up:
-                self._state.send(wire.Want(pair.value, policy, length))
+            case ev.Want(pair, policy, length, urgent) if self._state.up:
+                self._state.send(wire.Want(pair.value, policy, length, urgent))
             case ev.Want():
                 pass  # said anew once the link is up
             case ev.SourceAttached(pair, policy):
@@ -228,9 +229,9 @@ class Link:
         """The reservations' rows, as they are in memory."""
         return tuple(self._state.rows.values())
 
-    def key_count(self, key_bytes: int, policy: str = "") -> int:
+    def key_count(self, key_bytes: int, policy: str = "", priority: Priority = Priority.NORMAL) -> int:
         """Keys of this size that could be reserved one by one now, from the streams of a policy."""
-        return key_count(self._state, key_bytes, policy)
+        return key_count(self._state, key_bytes, policy, priority)
 
     def objection(self, ask: ev.Reserve) -> QssError | None:
         """Why an ask that is no repeat would get no keys now, as far as is known at this end."""
@@ -346,7 +347,7 @@ class Link:
             case wire.Undrawn():
                 self._draws.undrawn(message)
             case wire.Want():
-                self._state.effect(ev.Wanted(PairId(message.pair), message.policy, message.length))
+                self._state.effect(ev.Wanted(PairId(message.pair), message.policy, message.length, message.urgent))
             case wire.Hello() | wire.Held():
                 raise LocalProtocolError("a greeting was passed on")  # the conversation keeps it to itself
             case _:

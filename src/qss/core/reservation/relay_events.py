@@ -41,6 +41,8 @@ class Want:
     pair: PairId
     policy: str
     length: int
+    urgent: bool
+    """Somebody waits for it who need not stand back for others (Relay 2.4)."""
 
 
 # --- effects ------------------------------------------------------------------------------------------------------
@@ -94,3 +96,5 @@ class Wanted:
     pair: PairId
     policy: str
     length: int
+    urgent: bool
+    """Somebody waits for it who need not stand back for others (Relay 2.4)."""

@@ -44,6 +44,8 @@ class LinkSettings:
     """How long a key stream lasts; what is left of it then is burned."""
     relay_reserve_bytes: int = 0
     """Bytes that are left for relaying: no application at either end gets them."""
+    high_priority_bytes: int = 0
+    """Bytes that are left, besides, for requests of high priority (KRP 4.21)."""
     relay_floor_bytes: int = 0
     """Bytes that relaying leaves to the applications of both ends (Relay 3.5)."""
     max_draws: int = 4096

@@ -92,9 +92,9 @@ class StreamBlocks:
 
     # --- how much -------------------------------------------------------------------------------------------------
 
-    def want(self, length: int) -> None:
-        """Somebody waits for so many bytes."""
-        self._warmth.want(self._clock(), length)
+    def want(self, length: int, *, urgent: bool = True) -> None:
+        """Somebody waits for so many bytes; if not `urgent`, until links have more than others are likely to need."""
+        self._warmth.want(self._clock(), length, urgent=urgent)
         self._news.set()
 
     def needed(self, on_their_way: int) -> int:
