@@ -17,6 +17,7 @@ from qss.model.relay_policy import RelayPolicy
 from qss.runtime.end_to_end import RETRIES, RETRY_S, EndToEnd
 from qss.runtime.link import LinkRunner
 from qss.runtime.multicast import Multicast
+from qss.runtime.turns import Turns
 
 
 class KeyServer:
@@ -43,6 +44,7 @@ class KeyServer:
         self._entropy = entropy
         self._clock = clock
         self._names = NameShares()
+        self._turns = Turns()
         self._multicast = Multicast(self._link, end_to_end)
 
     def get_status(self, caller: SaeId, slave: SaeId) -> PairStatus:
@@ -59,13 +61,18 @@ class KeyServer:
     async def get_key(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> tuple[Key, ...]:
         """Reserve fresh keys at all sites and return them to the master (clause 6.2); to a repeat, the same."""
         plan = self._planner.plan_keys(caller, slave, request)
-        answered = self._that_knows(plan.name)
-        if answered is not None:  # whichever way is the best one now
-            return await self._reserve(answered, caller, plan)
+        if plan.name is None:
+            return await self._get_fresh(caller, plan)
+        async with self._turns.of(plan.name.digest):  # until key is there, nobody else knows that this is asked for
+            answered = self._that_knows(plan.name)
+            if answered is not None:  # whichever way is the best one now
+                return await self._reserve(answered, caller, plan)
+            return await self._get_fresh(caller, plan)
+
+    async def _get_fresh(self, caller: SaeId, plan: KeyPlan) -> tuple[Key, ...]:
         link = self._link(plan)
         self._take_name(link, caller, plan.name)
-        bits, slaves = 8 * plan.count * plan.key_bytes, plan.all_slaves
-        self._quotas.take(self._clock(), caller, slaves, plan.count, bits, self._outstanding)
+        self._quotas.take(self._clock(), caller, plan.all_slaves, plan.count, plan.bits, self._outstanding)
         try:
             if plan.further:
                 return await self._multicast.reserve(self._fresh(), caller, plan)
@@ -73,7 +80,7 @@ class KeyServer:
                 return await self._reserve(link, caller, plan)
             return await self._reserve_relayed(link, caller, plan, plan.policy)
         except QssError:
-            self._quotas.give_back(caller, slaves, bits)
+            self._quotas.give_back(caller, plan.all_slaves, plan.bits)
             raise
 
     def _outstanding(self, party: Party) -> int:
@@ -102,7 +109,11 @@ class KeyServer:
         length = plan.count * plan.key_bytes
         tries = 0
         while True:
-            await self._end_to_end.filled(plan.peer, policy, length, plan.priority)
+            try:
+                await self._end_to_end.filled(plan.peer, policy, length, plan.priority)
+            except asyncio.CancelledError:  # nothing was reserved yet
+                self._quotas.give_back(caller, plan.all_slaves, plan.bits)
+                raise
             try:
                 return await self._reserve(link, caller, plan)
             except Shortage:

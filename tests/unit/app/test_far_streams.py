@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from qss.app.far_streams import KNOCK_S, LONGEST_KNOCK_S, MAX_POLICIES, SHORTEST_S, FarStreams
+from qss.core.keyserver.quotas import Quota, QuotaPlan
 from qss.core.keyserver.warmth import IDLE_S
 from qss.core.reservation.pairs import MAX_PAIRS
 from qss.model.errors import LimitReached, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, SaeId
-from qss.model.keys import KeyIdsRequest, KeyRequest, Priority
+from qss.model.keys import Key, KeyIdsRequest, KeyRequest, Priority
 from qss.model.records import BurnReason
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.tasks import Tasks
@@ -375,6 +376,38 @@ async def test_who_has_gone_keeps_nobody_of_lower_priority_waiting(row: Row) -> 
         high.cancel()
         await row.sites[B].start()
         await low
+
+
+# --- quotas -------------------------------------------------------------------------------------------------------
+
+
+def asked(row: Row, name: str | None = None) -> asyncio.Task[tuple[Key, ...]]:
+    """Have Alice ask for a key."""
+    site = row.sites[A]
+    return site.spawn(site.key_server.get_key(ALICE, CAROL, KeyRequest(1, 128, name=name)))
+
+
+@in_a_row
+async def test_a_repeat_takes_no_quota_while_the_first_waits_for_key(row: Row) -> None:
+    row.sites[A].key_server._quotas.plan = QuotaPlan(sae=Quota(bps=0.001), burst_s=2 * 128_000)
+    one, other = asked(row, "n"), asked(row, "n")
+    assert await one == await other
+    await asked(row)
+    with pytest.raises(LimitReached, match="may take"):
+        await asked(row)
+
+
+@in_a_row
+async def test_who_goes_while_waiting_for_key_has_taken_none(row: Row) -> None:
+    row.sites[A].key_server._quotas.plan = QuotaPlan(sae=Quota(bps=0.001), burst_s=128_000)
+    await row.sites[B].crash()
+    gone, repeat = asked(row, "n"), asked(row, "n")
+    await asyncio.sleep(0.1)
+    gone.cancel()
+    await row.sites[B].start()
+    assert len(await repeat) == 1
+    with pytest.raises(LimitReached, match="may take"):
+        await asked(row)
 
 
 # --- what cannot be had -------------------------------------------------------------------------------------------

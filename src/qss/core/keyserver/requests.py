@@ -49,6 +49,11 @@ class KeyPlan:
     priority: Priority = Priority.NORMAL
 
     @property
+    def bits(self) -> int:
+        """The bits of all keys together."""
+        return 8 * self.count * self.key_bytes
+
+    @property
     def all_slaves(self) -> tuple[SaeId, ...]:
         """The slaves of all sites."""
         return (*self.slaves, *(slave for site in self.further for slave in site.slaves))
