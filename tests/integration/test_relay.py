@@ -6,6 +6,7 @@ Real stores, real TLS connections, all in one process, so that a test can reach 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from qss.core.relay import events as ev
 from qss.core.reservation.relay_events import DrawFailure
-from qss.model.errors import QssError, Unavailable
+from qss.model.errors import QssError, Shortage, Unavailable
 from qss.model.identifiers import QksId
 from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyRequest
@@ -335,3 +336,43 @@ async def test_links_whose_key_runs_out_in_the_middle(tmp_path: Path, monkeypatc
         await links_work(sites)
         for one, other in ROW:
             assert sum(sites.tallies(one, other)) == sum(sites.tallies(other, one))
+
+
+# --- round a link that has too little -----------------------------------------------------------------------------
+
+
+def kept(detours: bool) -> Callable[[QksId, str], str]:
+    """Have the link of A and B leave almost all its key to requests of high priority."""
+
+    def change(name: QksId, text: str) -> str:
+        before, link, after = text.partition(f'peer = "{B if name == A else A}"')
+        if name in (A, B):
+            more = "high_priority_bits = 99_000_000\ncapacity_bits = 100_000_000"
+            after = re.sub(r"capacity_bits = \d+", more, after, count=1)
+        return f"{before}{link}{after}\n[relay]\ndetours = {str(detours).lower()}\nwait_s = 5\n"
+
+    return change
+
+
+async def test_key_with_a_neighbour_comes_round_a_link_that_has_too_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relaying_sites(tmp_path, monkeypatch, RING, kept(detours=True)) as sites:
+        await sites.until_keys((ALICE, BOB), (BOB, ALICE))
+        await sites.until_known()
+        await sites.keys(ALICE, BOB, number=5)
+        await sites.at_rest()
+        for one, other in ((A, D), (C, D), (B, C)):
+            assert sum(sites.tallies(one, other)) > 5 * 256
+        with pytest.raises(Shortage):
+            await sites.keys(ALICE, BOB, direct_only=True)
+
+
+async def test_nobody_else_sees_key_with_a_neighbour_unless_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relaying_sites(tmp_path, monkeypatch, RING, kept(detours=False)) as sites:
+        await sites.until_keys((BOB, CAROL))
+        await sites.until_known()
+        with pytest.raises(Shortage):
+            await sites.keys(ALICE, BOB)

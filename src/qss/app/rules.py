@@ -57,6 +57,7 @@ class Rules:
             frozenset(link.peer for link in configuration.links),
             lambda: routing.graph,
             network_is_known,
+            detours=configuration.relay.detours,
         )
         self.quotas = Quotas(_quota_plan(configuration))
 

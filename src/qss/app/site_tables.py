@@ -178,10 +178,14 @@ class WarmStream(Table, frozen=True, kw_only=True):
 
 
 class Relay(Table, frozen=True, kw_only=True):
-    """Key over repeaters: what each end-to-end stream may hold, and how long a request waits for a cold one."""
+    """Key over repeaters: what each end-to-end stream may hold, and how long a request waits for a cold one.
+
+    `detours`: also with neighbours, where the link between the two has too little key.
+    """
 
     capacity_bits: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 8_388_608
     wait_s: Seconds = 10.0
+    detours: bool = False
     warm: Annotated[tuple[WarmStream, ...], Meta(max_length=MAX_WARM)] = ()
 
 

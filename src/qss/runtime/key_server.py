@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from qss.core.keyserver.name_shares import NameShares
 from qss.core.keyserver.quotas import Party, Quotas
 from qss.core.keyserver.requests import FetchPlan, FurtherSite, KeyPlan, RequestPlanner
 from qss.core.keyserver.ways import Way
+from qss.core.reservation.events import Reserve
 from qss.model.answers import AskName
 from qss.model.errors import KeysNotFound, QssError, Shortage
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
@@ -70,6 +72,7 @@ class KeyServer:
             return await self._get_fresh(caller, plan)
 
     async def _get_fresh(self, caller: SaeId, plan: KeyPlan) -> tuple[Key, ...]:
+        plan = self._around(caller, plan)
         link = self._link(plan)
         self._take_name(link, caller, plan.name)
         self._quotas.take(self._clock(), caller, plan.all_slaves, plan.count, plan.bits, self._outstanding)
@@ -82,6 +85,14 @@ class KeyServer:
         except QssError:
             self._quotas.give_back(caller, plan.all_slaves, plan.bits)
             raise
+
+    def _around(self, caller: SaeId, plan: KeyPlan) -> KeyPlan:
+        """Return a plan that goes round a link which has too little key, where there is another way."""
+        if plan.detour is None:
+            return plan
+        ask = Reserve(self._fresh(), plan.count, plan.key_bytes, caller, plan.slaves, priority=plan.priority)
+        short = isinstance(self._links[plan.peer].core.objection(ask), Shortage)
+        return replace(plan, policy=plan.detour) if short else plan
 
     def _outstanding(self, party: Party) -> int:
         return sum(link.core.outstanding(party) for link in self._links.values())

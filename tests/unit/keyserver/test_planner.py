@@ -201,6 +201,15 @@ def test_what_no_link_meets_is_relayed_also_to_a_neighbour(planner) -> None:
     assert plan == KeyPlan(B, 1, 32, (BOB,), policy=RelayPolicy(disjoint_paths=2))
 
 
+def test_a_way_round_a_link_is_planned_only_where_it_is_allowed() -> None:
+    allowed = RequestPlanner(A, LIMITS, PairPolicy(RULES), HOMES.get, frozenset({B, C}), lambda: NETWORK, detours=True)
+    assert allowed.plan_keys(ALICE, BOB, KeyRequest()) == KeyPlan(B, 1, 32, (BOB,), detour=PLAIN)
+    assert allowed.plan_keys(ALICE, DAN, KeyRequest()).detour is None
+    assert allowed.plan_keys(ALICE, BOB, KeyRequest(additional_slaves=(CY,))).detour is None
+    direct = KeyRequest(extension_mandatory=(("qss_direct_only", True),))
+    assert allowed.plan_keys(ALICE, BOB, direct).detour is None
+
+
 def test_what_a_rule_demands_is_mandatory_for_every_slave_that_it_names() -> None:
     planner = planner_of(PairRule(ALICE, frozenset({CAROL}), Demand(hybrid=Hybrid.ML_KEM_768)))
     assert planner.plan_keys(ALICE, BOB, KeyRequest()).policy is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from qss.core.keyserver import ways as module
@@ -126,7 +128,10 @@ def test_no_wish_weakens_what_is_demanded() -> None:
 def test_a_network_is_looked_through_once_for_each_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
 
-    def choose_paths(graph: Graph, here: QksId, peer: QksId, policy: RelayPolicy) -> bool:
+    def choose_paths(
+        graph: Graph, here: QksId, peer: QksId, policy: RelayPolicy, *, avoid_links: Collection[tuple[QksId, QksId]]
+    ) -> bool:
+        assert avoid_links == []
         looked.append((peer, policy))
         return True
 
@@ -144,3 +149,23 @@ def test_a_network_is_looked_through_once_for_each_policy(monkeypatch: pytest.Mo
     graph = network("AD")
     ways.choose(D, NOTHING)
     assert len(looked) == 5
+
+
+@pytest.mark.parametrize(
+    ("peer", "demand", "policy"),
+    [
+        (B, NOTHING, RelayPolicy()),
+        (B, Demand(max_hops=3), RelayPolicy(max_hops=3)),
+        (B, Demand(max_hops=2), None),
+        (B, Demand(avoid=frozenset({C})), None),
+        (B, Demand(direct_only=True), None),
+    ],
+)
+def test_a_way_round_a_link_is_one_without_it(peer: QksId, demand: Demand, policy: RelayPolicy | None) -> None:
+    ways = Ways(A, frozenset({B, C}), lambda: SQUARE, lambda: True)
+    assert ways.choose(peer, demand) == Way(peer)
+    assert ways.detour(peer, demand) == policy
+
+
+def test_there_is_none_if_the_link_is_all_there_is() -> None:
+    assert Ways(A, frozenset({B}), lambda: network("AB"), lambda: True).detour(B, NOTHING) is None

@@ -47,6 +47,8 @@ class KeyPlan:
     policy: RelayPolicy | None = None
     further: tuple[FurtherSite, ...] = ()
     priority: Priority = Priority.NORMAL
+    detour: RelayPolicy | None = None
+    """Of what key it can be where the link has too little, if it is planned to be the link's."""
 
     @property
     def bits(self) -> int:
@@ -79,11 +81,15 @@ class RequestPlanner:
         links: frozenset[QksId],
         graph: Callable[[], Graph],
         network_is_known: Callable[[], bool] = lambda: True,
+        *,
+        detours: bool = False,
     ) -> None:
         """`links` are the neighbouring sites, `graph` returns the network as routing shows it now.
 
-        `network_is_known` tells whether all neighbours are heard: else somebody's home may be known soon.
+        `network_is_known` tells whether all neighbours are heard: else somebody's home may be known soon. `detours`:
+        where a link has too little key for a neighbour, other sites may relay, and so see, what nobody else would.
         """
+        self._detours = detours
         self._network_is_known = network_is_known
         self._here = here
         self._limits = limits
@@ -123,7 +129,9 @@ class RequestPlanner:
         further = tuple(FurtherSite(other.peer, tuple(at[other.peer]), other.policy) for other in others)
         name = name_of_key_request(caller, slave, request)
         priority = priority_of(request, min((self.priority(caller, each) for each in slaves), key=lambda it: it.rank))
-        return KeyPlan(way.peer, request.number, size // 8, tuple(at[way.peer]), name, way.policy, further, priority)
+        of, can_detour = tuple(at[way.peer]), self._detours and not others and way.policy is None
+        detour = self._ways.detour(way.peer, demand) if can_detour else None
+        return KeyPlan(way.peer, request.number, size // 8, of, name, way.policy, further, priority, detour)
 
     def priority(self, master: SaeId, slave: SaeId) -> Priority:
         """Return the highest priority that the rules give a request for this pair, which is what it has."""

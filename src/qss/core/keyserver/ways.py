@@ -48,7 +48,7 @@ class Ways:
         self._graph = graph
         self._network_is_known = network_is_known
         self._seen = Graph()
-        self._found: dict[tuple[QksId, RelayPolicy], bool] = {}
+        self._found: dict[tuple[QksId, RelayPolicy, bool], bool] = {}
 
     def choose(self, peer: QksId, demand: Demand, wishes: Iterable[Demand] = ()) -> Way:
         """Return the way to `peer` that meets the demand, and of the wishes, one after the other, those that it can.
@@ -65,6 +65,11 @@ class Ways:
             if better is not None:
                 way, demand = better, further
         return way
+
+    def detour(self, peer: QksId, demand: Demand) -> RelayPolicy | None:
+        """Return the policy of key that comes to a neighbour round the link between the two; None: there is no way."""
+        policy = None if demand.direct_only else self._policy(peer, demand)
+        return policy if policy is not None and self._has_paths(peer, policy, without_link=True) else None
 
     def _way(self, peer: QksId, demand: Demand) -> Way | None:
         if peer in self._links and demand.is_met_by_a_link:
@@ -99,13 +104,19 @@ class Ways:
         limits = [name for name in _LIMITS if getattr(demand, name) != getattr(NOTHING, name)]
         return unmet(*(f"{name_of(name)}: no such way leads to site {peer} now" for name in limits))
 
-    def _has_paths(self, peer: QksId, policy: RelayPolicy) -> bool:
-        """Whether the network has the paths that a policy wants, whatever key their links have left."""
+    def _has_paths(self, peer: QksId, policy: RelayPolicy, *, without_link: bool = False) -> bool:
+        """Whether the network has the paths that a policy wants, whatever key their links have left.
+
+        `without_link`: without the link between the two sites, if there is one.
+        """
         graph = self._graph()
         if graph is not self._seen:
             self._seen, self._found = graph, {}
-        if (peer, policy) not in self._found:
+        if (peer, policy, without_link) not in self._found:
             if len(self._found) >= MAX_REMEMBERED:
                 self._found.clear()
-            self._found[peer, policy] = bool(choose_paths(graph, self._here, peer, policy))
-        return self._found[peer, policy]
+            avoid = [(self._here, peer)] if without_link else []
+            self._found[peer, policy, without_link] = bool(
+                choose_paths(graph, self._here, peer, policy, avoid_links=avoid)
+            )
+        return self._found[peer, policy, without_link]

@@ -25,7 +25,7 @@ def ledger_with(state: LinkState, length: int, policy: str, priority: Priority) 
 
 def ledger_for_draw(state: LinkState, length: int, *, urgent: bool) -> StreamLedger | None:
     """Return the stream to allocate `length` bytes for a relay from (Relay 3.5): relayed key is not relayed again."""
-    floor = state.settings.relay_floor_bytes
+    floor = max(state.settings.relay_floor_bytes, state.settings.high_priority_bytes)
     return _ledger_leaving(state, floor if urgent else max(floor, state.settings.capacity_bytes // 2), length, "")
 
 
