@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from qss.app import site_tables as tables
 from qss.app.homes import Homes, read_statement
@@ -23,6 +24,8 @@ from qss.model.errors import ConfigurationError, PkiError, Unauthorised
 from qss.model.identifiers import QksId, SaeId
 from qss.model.keys import Priority
 from qss.ports.routing_table import RoutingTable
+
+_log = structlog.get_logger(__name__)
 
 CHANGEABLE = ("pairs", "saes", "quotas")
 """Tables that can change while a site runs."""
@@ -108,9 +111,11 @@ class Rules:
         self.quotas.plan = _quota_plan(changed)
         self._configuration = changed
         self._configured = {sae.id: sae.site for sae in changed.saes}
+        if before.quotas != changed.quotas:
+            _log.debug("quotas were changed", audit=True, **_fields(changed.quotas))
         return {
-            **_counts("pairs", set(before.pairs), set(changed.pairs)),
-            **_counts("saes", set(before.saes), set(changed.saes)),
+            **_changes("pairs", set(before.pairs), set(changed.pairs)),
+            **_changes("saes", set(before.saes), set(changed.saes)),
             "quotas_changed": int(before.quotas != changed.quotas),
         }
 
@@ -135,8 +140,18 @@ def read_statements(configuration: tables.SiteConfiguration, homes: Homes) -> di
     return found
 
 
-def _counts[T: msgspec.Struct](what: str, before: set[T], after: set[T]) -> dict[str, int]:
+def _changes[T: msgspec.Struct](what: str, before: set[T], after: set[T]) -> dict[str, int]:
+    """Have recorded what came and went; return how many did."""
+    for word, entries in (("removed from", before - after), ("added to", after - before)):
+        for entry in sorted(entries, key=repr):
+            _log.debug(f"an entry was {word} {what}", audit=True, **_fields(entry))
     return {f"{what}_added": len(after - before), f"{what}_removed": len(before - after)}
+
+
+def _fields(entry: msgspec.Struct) -> dict[str, object]:
+    """Return what an entry says, for people to read."""
+    said: dict[str, object] = msgspec.to_builtins(entry, enc_hook=str)
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _policy(configuration: tables.SiteConfiguration) -> PairPolicy:

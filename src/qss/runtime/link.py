@@ -290,7 +290,8 @@ class LinkRunner:
                     master=master,
                     slaves=", ".join(slaves),
                     remedy=f'if they may share keys, add [[pairs]] with master = "{master}" and slaves = '
-                    f"{json.dumps(slaves)}, and reload; and see that their homes are known here (`qss route show`)",
+                    f"{json.dumps(slaves)}, and reload; if there is such a rule, the other site must demand the same "
+                    "`relay` as it; and see that their homes are known here (`qss route show`)",
                 )
             case ev.DrawReady() | ev.DrawFailed() | ev.Wanted():
                 self._tell_relay(effect)

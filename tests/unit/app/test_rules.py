@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from qss.app.homes import Homes, state_home
 from qss.app.preparation import prepare
@@ -112,6 +113,21 @@ def test_saes_pairs_and_quotas_are_taken_over_together(place, register) -> None:
     assert rules.quotas.plan.sae.bps == 5
     assert rules.take_over(place.configuration(), Path("A.toml"))["saes_removed"] == 1
     assert not may(rules, ALICE, CAROL)
+
+
+def test_each_entry_that_comes_or_goes_is_recorded(place, register) -> None:
+    pair = f'[[pairs]]\nmaster = "{ALICE}"\nslaves = ["{CAROL}"]\nrelay = {{ disjoint_paths = 2 }}\n'
+    rules = Rules(configured(place, (ALICE, "A", ""), more=pair), register, FixedRoutes())
+    with capture_logs() as logs:
+        changed = configured(place, (ALICE, "A", ""), more=pair.replace("disjoint_paths = 2", ""))
+        rules.take_over(changed, Path("A.toml"))
+        rules.take_over(changed, Path("A.toml"))
+    assert all(entry["audit"] for entry in logs)
+    said = [(entry["event"], entry["master"], entry["slaves"], entry["relay"]["disjoint_paths"]) for entry in logs]
+    assert said == [
+        ("an entry was removed from pairs", ALICE, (CAROL,), 2),
+        ("an entry was added to pairs", ALICE, (CAROL,), 1),
+    ]
 
 
 def test_what_a_pair_demands_is_taken_over_and_judged_by_the_network(place, register) -> None:

@@ -85,7 +85,10 @@ def refusal(peer: QksId, request: Reserve | Pending, reason: Reason) -> QssError
         case Reason.SHORTAGE:
             return shortage(peer, request)
         case Reason.UNAUTHORISED:
-            return Unauthorised(f"site {peer} has no rule for this pair of SAEs: its operator must add one")
+            return Unauthorised(
+                f"site {peer} has no rule for this pair of SAEs, or one that demands another way for their keys: its "
+                "operator must add one, or both sites' rules must demand the same way (`relay` of [[pairs]])"
+            )
         case Reason.LIMIT:
             return LimitReached(
                 f"site {peer} holds as many reservations as it may; nothing was delivered; "
