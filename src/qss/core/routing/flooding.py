@@ -119,9 +119,9 @@ class Flooding:
         return reason is None
 
     def _acknowledge(self, neighbour: Neighbour, header: wire.Header) -> None:
-        """Acknowledge it (Routing 6.4): the neighbour has it, so it need not acknowledge it as well (Routing 6.3)."""
-        neighbour.unacknowledged.acknowledged(header)
-        neighbour.acks.append(header)
+        """Acknowledge it (Routing 6.4), unless the neighbour was sent the same: each copy stands for an Ack (6.3)."""
+        if not neighbour.unacknowledged.acknowledged(header):
+            neighbour.acks.append(header)
 
     def install(self, instance: Instance, but: QksId | None = None) -> None:
         """Take it into the database, and send it on to all neighbours `but` who sent it (Routing 6.1)."""

@@ -46,11 +46,16 @@ class Unacknowledged:
             wait_s = min(LONGEST_RETRANSMIT_S, 2 * before.wait_s)
         self._waiting[header.key] = _Waiting(header, now, wait_s)
 
-    def acknowledged(self, header: Header) -> None:
-        """The neighbour has this instance; a later one still has to be acknowledged."""
+    def acknowledged(self, header: Header) -> bool:
+        """The neighbour has this instance; a later one still has to be acknowledged.
+
+        Return whether it was this one that was sent.
+        """
         waiting = self._waiting.get(header.key)
-        if waiting is not None and waiting.header.version <= header.version:
-            del self._waiting[header.key]
+        if waiting is None or waiting.header.version > header.version:
+            return False
+        del self._waiting[header.key]
+        return waiting.header == header
 
     def drop(self, key: Key) -> None:
         """The LSA has passed its lifetime."""
