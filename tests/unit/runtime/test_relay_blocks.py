@@ -54,13 +54,15 @@ class FakeRelaying:
         self.contents: list[KeyMaterial] = []
         self.under_way = 0
         self.takes_s = 0.01
+        self.hangs: set[str] = set()
+        """Paths on which nothing comes to an end."""
 
     async def carry(self, begin: wire.Begin, content: KeyMaterial) -> None:
         self.begun.append(begin)
         self.contents.append(content)
         self.under_way += 1
         try:
-            await asyncio.sleep(self.takes_s)
+            await asyncio.sleep(1e6 if "".join(begin.path) in self.hangs else self.takes_s)
         finally:
             self.under_way -= 1
         failure = self.outcome(begin)
@@ -337,6 +339,20 @@ async def test_when_one_share_fails_none_is_used_again() -> None:
     assert made.content == combine(second)
     assert not any(share in second for share in first)
     assert [transfer.value for transfer in made.transfers] == [begin.transfer for begin in source.relaying.begun[2:]]
+
+
+@in_virtual_time
+async def test_when_one_share_fails_the_others_are_not_waited_for() -> None:
+    source = Source(policy=RelayPolicy(disjoint_paths=2))
+    source.blocks.want(100)
+    source.relaying.outcome = fails("ABD", B, times=1)
+    source.relaying.hangs = {"ACD"}
+    making = asyncio.create_task(source.make())
+    await asyncio.sleep(0.1)
+    assert source.relaying.under_way == 0
+    source.relaying.hangs = set()
+    await making
+    assert source.now() < 10
 
 
 @in_virtual_time

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -180,22 +180,34 @@ class StreamBlocks:
             self._ends.begin(self._entropy(_ID_BYTES), path, length, Portion(number, share, len(paths)), urgent=urgent)
             for share, path in enumerate(paths)
         ]
-        carried = await asyncio.gather(*map(self._relaying.carry, begins, shares), return_exceptions=True)
         failures = set()
-        for begin, path, outcome in zip(begins, paths, carried, strict=True):
+        for begin, path, outcome in zip(begins, paths, await self._carried(begins, shares), strict=True):
             if isinstance(outcome, TransferFailed):
                 failures.add(outcome.reason)
                 self._note_failure(TransferId(begin.transfer), path, outcome)
-            elif outcome is not None:
-                raise outcome
-            else:
+            elif outcome is None:
                 self._suspects.worked(path)
+            elif not isinstance(outcome, asyncio.CancelledError):  # of no use any more once another one has failed
+                raise outcome
         if failures:
             return None, failures
         self._paths[number] = paths
         if len(self._paths) > _REMEMBERED:
             self._paths.popitem(last=False)
         return Made(tuple(TransferId(begin.transfer) for begin in begins), combine(shares)), failures
+
+    async def _carried(
+        self, begins: Sequence[wire.Begin], shares: Sequence[KeyMaterial]
+    ) -> Sequence[BaseException | None]:
+        """Carry all shares at once, until they have arrived or one of them cannot; return what became of each."""
+        carrying = [asyncio.ensure_future(task) for task in map(self._relaying.carry, begins, shares)]
+        try:
+            await asyncio.wait(carrying, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for each in carrying:
+                each.cancel()
+            outcomes = await asyncio.gather(*carrying, return_exceptions=True)
+        return outcomes
 
     def _note_failure(self, transfer: TransferId, path: tuple[QksId, ...], failure: TransferFailed) -> None:
         self.trouble = f"relaying to site {self._ends.peer} failed: {failure}"
