@@ -83,6 +83,8 @@ class TaggedPair:
         """Whether a draw yields something."""
         self.lost_at: set[QksId] = set()
         """Sites that cannot read what is drawn."""
+        self.neighbour_first = False
+        """Whether what is drawn comes to the neighbour before it comes to who drew, and is told held before."""
         self.drawn: Counter[QksId] = Counter()
         """Ranges that each site has drawn, or tried to."""
         self.breaks: list[tuple[QksId, str]] = []
@@ -90,7 +92,8 @@ class TaggedPair:
         self.sent: list[tuple[QksId, wire.Message]] = []
         self.connected = False
         self._places = itertools.count(0, RANGE_BYTES)
-        self._on_way: deque[tuple[QksId, wire.Message]] = deque()
+        self._on_way: deque[tuple[QksId, wire.Message | None]] = deque()
+        """By whom; None: the end of the connection."""
         self.routers: dict[QksId, Router] = {}
         self.taggers: dict[QksId, BookTagger] = {}
         for site in (A, B):
@@ -211,7 +214,7 @@ class TaggedPair:
             return
         start = next(self._places)
         part = Range(start, start + RANGE_BYTES)
-        for end in (site, OTHER[site]):
+        for end in (OTHER[site], site) if self.neighbour_first else (site, OTHER[site]):
             if end not in self.lost_at:
                 self.give(end, part, own=end == site)
 
@@ -219,6 +222,7 @@ class TaggedPair:
         """Have a range come to a site."""
         self.taggers[site].known[STREAM, part, own] = None
         self.feed(site, ev.TagKeyCame(OTHER[site], STREAM, part, own))
+        self._deliver()
 
     def _deliver(self) -> None:
         while self._on_way and self.connected:

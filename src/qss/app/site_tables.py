@@ -152,10 +152,18 @@ class RoutingCosts(Table, frozen=True, kw_only=True):
     cost_trend: Annotated[float, Meta(ge=0, le=8_000_000)] = 160.0
 
 
+LinkTags = Literal["off", "offered", "required"]
+"""Whether what routing sends to a neighbour is tagged with key of the link (Routing 12.1)."""
+
+
 class Routing(RoutingCosts, frozen=True, kw_only=True):
-    """What a site's own file says besides: where its routing module is. `process` None: in the node's process."""
+    """What a site's own file says besides: where its routing module is. `process` None: in the node's process.
+
+    `link_tags` is of all neighbours whose link says nothing else.
+    """
 
     process: Address | None = None
+    link_tags: LinkTags = "off"
 
 
 class PairRelay(Table, frozen=True, kw_only=True):
@@ -307,7 +315,7 @@ class Link(Table, frozen=True, kw_only=True):
     """A neighbour, and this end of the device pairs that lead to it. `uuid` is the same at both ends.
 
     With `device`, the one pair of the link has the link's UUID. `routing` is where the neighbour's routing module
-    listens, if that is not at `address`.
+    listens, if that is not at `address`. `link_tags` None: as `routing.link_tags` says.
     """
 
     peer: QksName
@@ -321,6 +329,7 @@ class Link(Table, frozen=True, kw_only=True):
     relay_floor_bits: Annotated[int, Meta(ge=0, le=1 << 43)] | None = None
     administrative_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     routing: Address | None = None
+    link_tags: LinkTags | None = None
 
     @property
     def pairs(self) -> tuple[LinkModule, ...]:
@@ -381,6 +390,10 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
             found.append((f"links[{i}].device", link.device))
             found += [(f"links[{i}].modules[{j}].device", module.device) for j, module in enumerate(link.modules)]
         return tuple((key, device) for key, device in found if device is not None)
+
+    def tags_of(self, link: Link) -> LinkTags:
+        """Return whether what routing sends over a link is tagged."""
+        return link.link_tags or self.routing.link_tags
 
     @property
     def northbound_authority(self) -> Path:

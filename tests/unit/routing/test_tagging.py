@@ -244,6 +244,21 @@ def test_what_a_flood_costs_in_key_is_bounded() -> None:
     assert not pair.breaks
 
 
+@pytest.mark.parametrize("neighbour_first", [True, False])
+def test_it_does_not_matter_at_which_end_a_range_comes_first(neighbour_first) -> None:
+    pair = TaggedPair("required", "required")
+    pair.neighbour_first = neighbour_first
+    pair.connect()
+    pair.run(0.5)
+    assert pair.phases == ["full", "full"]
+    for number in range(100):
+        pair.tell(A, "sae:a", f"sae:{number}")
+        pair.run(1)
+    assert pair.agree()
+    assert not pair.breaks
+    assert pair.drawn[A] > 1
+
+
 def test_key_outlives_a_connection() -> None:
     pair = ready()
     for _ in range(5):

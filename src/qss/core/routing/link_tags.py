@@ -21,6 +21,8 @@ from enum import Enum, StrEnum, auto
 
 from qss.core.routing.buckets import Bucket
 from qss.core.routing.tag_key import NeighboursKey, OwnKey, TagRange
+from qss.model.identifiers import StreamId
+from qss.model.ranges import Range
 from qss.wire.routing import Tags
 
 SENT_BURST, SENT_PER_SECOND = 64, 10.0
@@ -33,6 +35,16 @@ class TagSetting(StrEnum):
     OFF = "off"
     OFFERED = "offered"
     REQUIRED = "required"
+
+
+class TagState(StrEnum):
+    """How it stands with a neighbour."""
+
+    NONE = "none"
+    """Nothing is agreed on: it is not connected, or does not tag."""
+    SHORT = "short"
+    """There is no key to tag with, or none that the neighbour would tag with."""
+    TAGGED = "tagged"
 
 
 class Leaving(Enum):
@@ -70,6 +82,12 @@ class LinkTags:
         self.said = said
         self.own.told(said.held, now)
 
+    def own_came(self, stream: StreamId, part: Range, now: float) -> None:
+        """What this end drew is here; the neighbour may have told before that it holds it."""
+        self.own.came(stream, part, now)
+        if self.said is not None:
+            self.own.told(self.said.held, now)
+
     # --- what holds -----------------------------------------------------------------------------------------------
 
     @property
@@ -90,9 +108,16 @@ class LinkTags:
         return self.agreed and self.said is not None and self.said.required
 
     @property
+    def state(self) -> TagState:
+        """How it stands."""
+        if not self.agreed:
+            return TagState.NONE
+        return TagState.TAGGED if self.own.left and self.theirs.ranges else TagState.SHORT
+
+    @property
     def is_ready(self) -> bool:
         """Whether what is demanded can be had now, both ways (Routing 12.7)."""
-        return not self.demanded or (self.agreed and self.own.left > 0 and bool(self.theirs.ranges))
+        return not self.demanded or self.state is TagState.TAGGED
 
     # --- what leaves ----------------------------------------------------------------------------------------------
 

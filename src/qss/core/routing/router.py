@@ -68,7 +68,7 @@ class Router:
         self._admission = Admission(verify, self._database)
         self._flooding = Flooding(self._shared, self._admission, self._origination, self._says_else)
         self._exchange = DatabaseExchange(self._shared, self._tell_links)
-        self._tagging = Tagging(self._shared, tagger or NoTagger(), tags or {}, self._tell_links)
+        self._tagging = Tagging(self._shared, NoTagger() if tagger is None else tagger, tags or {}, self._tell_links)
         self._full = frozenset[QksId]()
         self._originated: Counter[str] = Counter()
         self._tidied_at = 0.0

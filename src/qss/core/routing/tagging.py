@@ -113,7 +113,7 @@ class Tagging:
         if tags.setting is TagSetting.OFF or not is_range(event.part):
             self._shared.effects.append(ev.ForgetTagKey(event.peer, event.stream, event.part, event.own))
         elif event.own:
-            tags.own.came(event.stream, event.part, now)
+            tags.own_came(event.stream, event.part, now)
         else:
             tags.theirs.came(event.stream, event.part, now)
             neighbour = self._shared.neighbours.get(event.peer)
