@@ -24,6 +24,7 @@ from qss.app.site_tables import (
     SiteConfiguration,
 )
 from qss.app.table_types import ANY_SAE, MODULE_IS, PARTY_IS, PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS
+from qss.app.tag_settings import tag_faults
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
 from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module
@@ -59,7 +60,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _key_sizes(configuration)
     yield from _listeners(configuration)
     yield from cost_faults(configuration.routing)
-    yield from _link_tags(configuration)
+    yield from tag_faults(configuration)
     yield from _links(configuration)
     yield from _modules(configuration)
     yield from _devices(configuration)
@@ -126,14 +127,6 @@ def cost_faults(table: RoutingCosts) -> Iterator[Fault]:
     if table.cost_base <= least:
         allowed = f"more than cost_level and cost_trend together, which are {least:g}: no link may cost nothing"
         yield "routing.cost_base", f"{table.cost_base:g}", allowed
-
-
-def _link_tags(configuration: SiteConfiguration) -> Iterator[Fault]:
-    settings = [("routing.link_tags", configuration.routing.link_tags)]
-    settings += [(f"links[{i}].link_tags", configuration.tags_of(link)) for i, link in enumerate(configuration.links)]
-    for key, setting in settings:
-        if setting != "off" and configuration.routing.process is not None:
-            yield key, shown(setting), "off: a routing module in a process of its own (routing.process) gets no key"
 
 
 def _links(configuration: SiteConfiguration) -> Iterator[Fault]:

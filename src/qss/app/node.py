@@ -54,6 +54,7 @@ from qss.app.site_modules import SiteModules
 from qss.app.site_relay import SiteRelay
 from qss.app.site_routing import SiteRouting
 from qss.app.statement_watch import watch_statements
+from qss.app.tag_settings import tag_settings
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
 from qss.core.routing import TagSetting
@@ -141,7 +142,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.enter_context(tap.attached(audit))
         modules = SiteModules(configuration, contexts.client, defect)
         stack.push_async_callback(modules.stop)
-        tags = _tags(configuration)
+        tags = tag_settings(configuration)
         ranges = TagRanges(prepared.store, tags, os.urandom, defect)
         routing = _routing(configuration, defect, tags, ranges)
         register = SaeRegister(configuration.site.data / SAES)
@@ -259,12 +260,6 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 def _audit_log(configuration: tables.SiteConfiguration, defect: Defect) -> AuditLog:
     site, signer = configuration.site, Signer(configuration.tls.certificate, configuration.tls.key)
     return AuditLog(Scribe(site.data, site.id, signer, site.audit_bytes, _clocks), _clocks, defect)
-
-
-def _tags(configuration: tables.SiteConfiguration) -> dict[QksId, TagSetting]:
-    """Return the settings of the neighbours that routing is to be tagged with."""
-    settings = {link.peer: TagSetting(configuration.tags_of(link)) for link in configuration.links}
-    return {peer: setting for peer, setting in settings.items() if setting is not TagSetting.OFF}
 
 
 def _routing(

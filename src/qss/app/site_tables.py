@@ -19,6 +19,7 @@ from qss.app.table_types import (
     BasePath,
     CredentialName,
     KeySize,
+    LinkTags,
     ModuleName,
     Outstanding,
     Party,
@@ -150,10 +151,6 @@ class RoutingCosts(Table, frozen=True, kw_only=True):
     cost_base: Annotated[float, Meta(gt=0, le=8_000_000)] = 1024.0
     cost_level: Annotated[float, Meta(ge=0, le=8_000_000)] = 800.0
     cost_trend: Annotated[float, Meta(ge=0, le=8_000_000)] = 160.0
-
-
-LinkTags = Literal["off", "offered", "required"]
-"""Whether what routing sends to a neighbour is tagged with key of the link (Routing 12.1)."""
 
 
 class Routing(RoutingCosts, frozen=True, kw_only=True):
@@ -390,10 +387,6 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
             found.append((f"links[{i}].device", link.device))
             found += [(f"links[{i}].modules[{j}].device", module.device) for j, module in enumerate(link.modules)]
         return tuple((key, device) for key, device in found if device is not None)
-
-    def tags_of(self, link: Link) -> LinkTags:
-        """Return whether what routing sends over a link is tagged."""
-        return link.link_tags or self.routing.link_tags
 
     @property
     def northbound_authority(self) -> Path:

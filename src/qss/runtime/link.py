@@ -34,6 +34,7 @@ from qss.ports.store import (
 )
 from qss.runtime.asks import Asks
 from qss.runtime.causes import Causes
+from qss.runtime.drawers import Drawers
 from qss.runtime.outbox import Outbox
 from qss.runtime.parts import Parts
 from qss.runtime.relay_listener import DrawListener, RelayListener
@@ -87,8 +88,7 @@ class LinkRunner:
         self._restore_noticed = restore_noticed
         self._defect = defect
         self._clocks = clocks
-        self._listener = listener
-        self._tagger = tagger
+        self._drawers = Drawers(settings.peer, listener, tagger, self._handle)
         self._link: Link
         self._fence = 0
         self._tasks = Tasks(defect)
@@ -295,11 +295,8 @@ class LinkRunner:
                     remedy=f'if they may share keys, add [[pairs]] with master = "{master}" and slaves = '
                     f"{json.dumps(slaves)}, and reload; and see that their homes are known here (`qss route show`)",
                 )
-            case ev.DrawReady() | ev.DrawFailed():
-                self._tell_drawer(effect)
-            case ev.Wanted(pair, policy, length):
-                if self._listener is not None:
-                    self._listener.wanted(self._settings.peer, pair, policy, length)
+            case ev.DrawReady() | ev.DrawFailed() | ev.Wanted():
+                self._drawers.tell(effect)
             case ev.Erase(stream, parts):
                 self._erasures.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(pair, stream, chunk_bytes):
@@ -328,20 +325,6 @@ class LinkRunner:
                     self._tasks.start(self._rebuild())
             case _:
                 assert_never(effect)
-
-    def _tell_drawer(self, effect: ev.DrawReady | ev.DrawFailed) -> None:
-        """Tell whoever the range is for, and nobody else (Relay 3.9)."""
-        listener = self._tagger if effect.purpose is Purpose.TAGS else self._listener
-        peer = self._settings.peer
-        match effect:
-            case ev.DrawReady(draw) if listener is None:
-                self._handle(ev.DrawEnded(draw, used=False))
-            case _ if listener is None:
-                pass
-            case ev.DrawReady(draw, stream, part, own):
-                listener.drawn(peer, draw, stream, part, own=own)
-            case ev.DrawFailed(draw, reason, own):
-                listener.undrawn(peer, draw, reason, own=own)
 
     async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]
