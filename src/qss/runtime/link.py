@@ -205,7 +205,8 @@ class LinkRunner:
     def draw(self, draw: TransferId, length: int, *, urgent: bool, purpose: Purpose = Purpose.RELAY) -> None:
         """Have `length` bytes set aside at both ends (Relay 3); the purpose's listener hears what comes of it.
 
-        Each draw has a name of its own. What is not `urgent` leaves half of what the link may hold.
+        Each draw has a name of its own. For a relay, what is not `urgent` leaves half of what the link may
+        hold; for tags, nothing need be left.
         """
         self._handle(ev.Draw(draw, length, urgent, purpose))
 

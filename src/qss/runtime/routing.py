@@ -58,8 +58,8 @@ _OFTEN = {
 _REMEDIES = {
     ev.Happening.RESYNC: "compare `qss route lsdb` at both sites: one of them may refuse what the other has; its log "
     "and qss_routing_dropped_lsas_total say why",
-    ev.Happening.TAG_KEY_SHORT: "see that the two key servers are connected and their link has more key than "
-    "links.relay_floor_bits (Admin's /status); or demand no tags (link_tags, at both ends)",
+    ev.Happening.TAG_KEY_SHORT: "see that the two key servers are connected and their link has key (Admin's /status), "
+    "and that applications leave some (links.relay_reserve_bits); or demand no tags (link_tags, at both ends)",
     ev.Happening.OUTDONE: "end the other process that has this site's certificate: a second node, or a node with its "
     "routing module inside beside `qss routing` (then set routing.process)",
 }

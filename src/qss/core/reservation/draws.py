@@ -199,7 +199,7 @@ class Draws:
         state = self._state
         if self._full:
             return Reason.LIMIT
-        ledger = ledger_for_draw(state, length, urgent=urgent)
+        ledger = ledger_for_draw(state, length, purpose, urgent=urgent)
         if ledger is None:
             return Reason.SHORTAGE
         part = ledger.allocate(length, Bucket.RELAYED)
