@@ -351,6 +351,7 @@ def test_without_key_an_adjacency_that_demands_tags_waits_and_says_so_and_goes_o
     assert [pair.happened(site, ev.Happening.RESYNC) for site in (A, B)] == [0, 0]
     assert all(router.tags(OTHER[site]).is_short for site, router in pair.routers.items())
     assert 5 <= pair.drawn[A] <= 8
+    assert all(router._neighbours[OTHER[site]].requests.asked for site, router in pair.routers.items())
     pair.has_key = True
     pair.run(70)
     assert pair.phases == ["full", "full"]
