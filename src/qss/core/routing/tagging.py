@@ -89,10 +89,9 @@ class Tagging:
             neighbour.messages.append(wire.Tags(tags.setting is TagSetting.REQUIRED, tags.theirs.told))
 
     def take(self, peer: QksId, neighbour: Neighbour, said: wire.Tags) -> None:
-        """The neighbour has said Tags."""
-        if neighbour.tags.setting is not TagSetting.OFF:
-            neighbour.tags.take(said, self._shared.now)
-            self._tell_forgotten(peer, neighbour.tags)
+        """The neighbour has said Tags; where tags are off nothing follows."""
+        neighbour.tags.take(said, self._shared.now)
+        self._tell_forgotten(peer, neighbour.tags)
 
     def admits(self, peer: QksId, neighbour: Neighbour) -> bool:
         """Whether a Hello may count; if tags are required and were not agreed on, the connection ends (12.2)."""
