@@ -14,7 +14,7 @@ import pytest
 from qss.core.routing import events as ev
 from qss.simulation.routing import FAR_OFF
 from qss.wire import routing as wire
-from support.tagged_routers import OTHER, A, B, TaggedPair
+from support.tagged_routers import OTHER, STREAM, A, B, TaggedPair, tag_of
 
 SITES = (A, B)
 
@@ -35,7 +35,7 @@ class Weather:
     def step(self) -> None:
         happens: list[Callable[[], None]] = [
             self._tell, self._tell, self._tell, self._lose, self._cut, self._restart, self._replay, self._forge,
-            self._claim, self._lack,
+            self._claim, self._lack, self._junk,
         ]  # fmt: skip
         self.dice.choice(happens)()
         self.pair.run(self.dice.choice((0.05, 0.5, 3.0)), reconnect=True)
@@ -77,6 +77,17 @@ class Weather:
             update = wire.encode_update(wire.Update((carried,)))
             self.pair.say(by, msgspec.structs.replace(message, update=update, place=message.place + 32))
 
+    def _junk(self) -> None:
+        """A neighbour tags what breaks the protocol, as well as it can tag anything."""
+        site = self._site()
+        peer, ranges = OTHER[site], self.pair.routers[site].tags(OTHER[site]).theirs.ranges
+        if ranges and self.pair.connected:
+            place = ranges[-1].place
+            foreign = wire.Carried("C", 0, b"body", wire.Authentication("simulated", (), b""))
+            data = self.dice.choice((b"junk", wire.encode_update(wire.Update((foreign,)))))
+            text = wire.tagged_text(peer, site, STREAM.value, place, data)
+            self.pair.say(peer, wire.Tagged(STREAM.value, place, data, tag_of(STREAM.value, place, text)))
+
     def _claim(self) -> None:
         site = self._site()
         if self.pair.connected:
@@ -106,7 +117,12 @@ def test_whatever_happens_it_ends_well_once_the_weather_is_calm(ends: tuple[str,
     pair.run(150, reconnect=True)
     assert pair.phases == ["full", "full"]
     assert pair.agree()
-    assert all(len(tagger.known) <= 2 * wire.MAX_HELD for tagger in pair.taggers.values())
+    for site in SITES:
+        tags = pair.routers[site].tags(OTHER[site])
+        kept = {
+            (each.stream, each.part, ranges is tags.own) for ranges in (tags.own, tags.theirs) for each in ranges.ranges
+        }
+        assert pair.taggers[site].known.keys() == kept, "key is kept that nobody will use, or used that is not kept"
     assert pair.updates(tagged=True) > 0
     reasons = {reason for _, reason in pair.dropped if reason is not ev.Reason.EXPIRED}
     assert reasons <= {ev.Reason.TAG, ev.Reason.SIGNATURE, ev.Reason.LAST, ev.Reason.PROTOCOL}

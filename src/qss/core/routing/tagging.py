@@ -147,8 +147,9 @@ class Tagging:
         except Unauthorised as error:
             self._end(peer, neighbour, f"what came in its name is not its own, or was changed: {error}")
             return None
-        tags.theirs.accept(key, message.place)
-        self._tell_forgotten(peer, tags)
+        tags.theirs.accept(
+            key, message.place
+        )  # what is forgotten is told later: what the Update breaks may tell nothing
         self.updates[peer, Way.RECEIVED, True] += 1
         return wire.decode_update(message.update)
 
