@@ -154,10 +154,7 @@ class RoutingCosts(Table, frozen=True, kw_only=True):
 
 
 class Routing(RoutingCosts, frozen=True, kw_only=True):
-    """What a site's own file says besides: where its routing module is. `process` None: in the node's process.
-
-    `link_tags` is of all neighbours whose link says nothing else.
-    """
+    """What a site's own file says besides. `process` None: its routing module is in the node's process."""
 
     process: Address | None = None
     link_tags: LinkTags = "off"
