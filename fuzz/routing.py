@@ -2,7 +2,7 @@
 
 The module is brought to some phase, and then gets what the input says: messages that are decoded from it, if it can be,
 and else made up of a few names, so that they meet. Whatever comes, it raises nothing but `RemoteProtocolError`, keeps
-its limits, and says only what the other end can read.
+its limits, uses no piece of key for two tags, and says only what the other end can read.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import reduce
+from itertools import count
 from operator import xor
 
 from qss.core.routing import Origin, Router, RouterSettings
 from qss.core.routing import events as ev
+from qss.core.routing.link_tags import TagSetting
 from qss.core.routing.request_list import MAX_ASKED, MAX_TOLD
+from qss.core.routing.tag_key import PIECE_BYTES, RANGE_BYTES, TagRange
 from qss.model.errors import RemoteProtocolError, Unauthorised
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QksId, SaeId, StreamId
 from qss.model.network import Load
+from qss.model.ranges import Range
 from qss.simulation.routing import state_home
 from qss.wire import routing as wire
 
@@ -28,6 +32,9 @@ _NUMBERS = (1, 2, 3, wire.MAX_SEQUENCE - 1, wire.MAX_SEQUENCE)
 _GENERATIONS = (0, 1, wire.MAX_GENERATION - 1, wire.MAX_GENERATION)
 _SIGNED = wire.Authentication("simulated", (), b"signed")
 _STEPS = 30
+_STREAM = StreamId(b"the link's key  ")
+_TAG = b"a tag as it is.."
+_SETTINGS = tuple(TagSetting)
 
 
 def seeds() -> list[bytes]:
@@ -41,6 +48,8 @@ def seeds() -> list[bytes]:
         wire.Request((header.key,)),
         wire.Update(tuple(wire.Carried(LIAR, 5, wire.encode_body(body), _SIGNED) for body in bodies)),
         wire.Ack((header,)),
+        wire.Tags(required=True, held=(wire.HeldRange(_STREAM.value, 0, RANGE_BYTES),)),
+        wire.Tagged(_STREAM.value, 0, wire.encode_update(wire.Update(())), _TAG),
     )
     return [*(wire.encode([message]) for message in messages), *map(wire.encode_body, bodies)]
 
@@ -85,11 +94,11 @@ def _body_of(data: bytes) -> None:
 
 def _module(data: bytes) -> None:
     chance = random.Random(data)
-    router = _router()
+    router = _router(_SETTINGS[data[-1] % len(_SETTINGS)])
     now = 0.0
     for event in _way_to_a_phase(data[0] >> 2):
         _checked(router, event, now)
-    connected = True
+    connected, starts = True, count()
     for message in _messages(data, chance):
         if not connected:
             _checked(router, ev.Connected(LIAR), now)
@@ -97,17 +106,43 @@ def _module(data: bytes) -> None:
         if chance.random() < 0.3:
             now += chance.choice((0.0, 0.05, 1.0, 5.0, 100.0))
             _checked(router, ev.Tick(), now)
+        if chance.random() < 0.1:
+            start = RANGE_BYTES * next(starts)
+            own = chance.random() < 0.5
+            _checked(router, ev.TagKeyCame(LIAR, _STREAM, Range(start, start + RANGE_BYTES), own), now)
         if chance.random() < 0.05:
             _checked(router, ev.LinksUp({HONEST: Load(chance.randrange(1 << 20), 1 << 20)}), now)
 
 
-def _router() -> Router:
+class _Tagger:
+    """Takes one tag for good, whatever it is of, and remembers which pieces of key were used."""
+
+    def __init__(self) -> None:
+        self._used = set[tuple[bool, int]]()
+
+    def tag(self, _: QksId, key: TagRange, __: bytes) -> bytes:
+        self._use((True, key.place))
+        return _TAG
+
+    def check(self, _: QksId, key: TagRange, place: int, __: bytes, tag: bytes) -> None:
+        assert Range(place, place + PIECE_BYTES) in key.part, "a piece of key that is none"
+        if tag != _TAG:
+            raise Unauthorised("another tag")
+        self._use((False, place))
+
+    def _use(self, piece: tuple[bool, int]) -> None:
+        assert piece not in self._used, "a piece of key was used twice"
+        self._used.add(piece)
+
+
+def _router(setting: TagSetting) -> Router:
     def verify(_: QksId, __: bytes, said: wire.Authentication) -> None:
         if said != _SIGNED:
             raise Unauthorised("not signed")
 
     origin = Origin(wire.Source(HERE, "h", 1), wire.Endpoint("h", 2))
-    return Router(origin, lambda _: _SIGNED, verify, lambda *_: True, RouterSettings())
+    settings = RouterSettings()
+    return Router(origin, lambda _: _SIGNED, verify, lambda *_: True, settings, 0, _Tagger(), {LIAR: setting})
 
 
 def _way_to_a_phase(chosen: int) -> Iterator[ev.Event]:
@@ -152,13 +187,15 @@ def _look_at(router: Router) -> None:
     assert database.digest == digest.to_bytes(8), "the digest is not that of the database"
     assert len(kept["_ends"]) <= 2 * len(database) + 64, "ends are kept of what is no more"
     assert not kept["_instances"].keys() & kept["_gone"].keys()
-    assert all(count > 0 for count in kept["_lsas"].values())
+    assert all(lsas > 0 for lsas in kept["_lsas"].values())
     for neighbour in vars(router)["_neighbours"].values():
         requests = neighbour.requests
         told, headers = (getattr(requests, name) for name in ("_told", "_headers"))
         assert len(requests.asked) <= MAX_ASKED
         assert headers <= MAX_TOLD
         assert len(told) <= len(database) + len(kept["_gone"])
+    tags = router.tags(LIAR)
+    assert max(len(tags.own.ranges), len(tags.theirs.ranges)) <= wire.MAX_HELD
     assert router.calculate() is router.table
 
 
@@ -167,7 +204,7 @@ def _messages(data: bytes, chance: random.Random) -> Iterator[wire.Message]:
     with suppress(RemoteProtocolError):
         yield from wire.decode(data[1:])
     for _ in range(chance.randrange(_STEPS)):
-        match chance.randrange(7):
+        match chance.randrange(9):
             case 0:
                 heard, full = chance.random() < 0.8, chance.random() < 0.5
                 yield wire.Hello(heard, full, chance.choice((100, 4000, 600_000)), chance.randbytes(8))
@@ -177,8 +214,20 @@ def _messages(data: bytes, chance: random.Random) -> Iterator[wire.Message]:
                 yield wire.Request(tuple(_key(chance) for _ in range(3)))
             case 3:
                 yield wire.Ack((_header(chance), *_headers(chance)))
+            case 4:
+                held = (wire.HeldRange(_STREAM.value, _place(chance), RANGE_BYTES * chance.randint(1, 4)),)
+                yield wire.Tags(chance.random() < 0.3, held * chance.randrange(3))
+            case 5:
+                update = wire.Update(tuple(_carried(data, chance) for _ in range(chance.randint(1, 4))))
+                tag = _TAG if chance.random() < 0.9 else bytes(16)
+                yield wire.Tagged(_STREAM.value, _place(chance), wire.encode_update(update), tag)
             case _:
                 yield wire.Update(tuple(_carried(data, chance) for _ in range(chance.randint(1, 4))))
+
+
+def _place(chance: random.Random) -> int:
+    whole = PIECE_BYTES * chance.randrange(4 * RANGE_BYTES // PIECE_BYTES)
+    return whole if chance.random() < 0.9 else chance.randrange(1 << 63)
 
 
 def _carried(data: bytes, chance: random.Random) -> wire.Carried:

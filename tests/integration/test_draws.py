@@ -14,6 +14,7 @@ from qss.model.identifiers import PairId, QksId, StreamId, TransferId
 from qss.model.keys import KeyRequest
 from qss.model.ranges import Range
 from qss.model.records import BurnReason
+from qss.wire.external import Purpose
 from support.pki import Pki
 from support.two_sites import ALICE, BOB, OneSite, TwoSites
 
@@ -151,3 +152,33 @@ async def test_wants_are_heard_at_the_other_site(sites) -> None:
         await until(lambda: sites.a.listener.wants and sites.b.listener.wants)
         assert sites.b.listener.wants == [("A", pair, "{}", 4096, True)]
         assert sites.a.listener.wants == [("B", pair, '{"max_hops":3}', 0, False)]
+
+
+@pytest.mark.parametrize("upstream", ["a", "b"])
+async def test_what_is_drawn_for_tags_comes_to_no_relay_and_the_other_way_round(sites, upstream) -> None:
+    taggers = sites.a.tagger, sites.b.tagger = Relay(), Relay()
+    async with sites:
+        await sites.until_keys(60)
+        up = getattr(sites, upstream)
+        for_tags, for_relay = fresh(), fresh()
+        up.link.draw(for_tags, LENGTH, urgent=True, purpose=Purpose.TAGS)
+        up.link.draw(for_relay, LENGTH, urgent=True)
+        relays = sites.a.listener, sites.b.listener
+        await until(lambda: all(heard.ranges for heard in (*taggers, *relays)))
+        assert [set(heard.ranges) for heard in taggers] == [{for_tags}, {for_tags}]
+        assert [set(heard.ranges) for heard in relays] == [{for_relay}, {for_relay}]
+        too_much = fresh()
+        up.link.draw(too_much, 1 << 30, urgent=True, purpose=Purpose.TAGS)
+        await until(lambda: up.tagger.failures)
+        assert up.tagger.failures == {too_much: DrawFailure.SHORTAGE}
+        assert not up.listener.failures
+
+
+async def test_what_a_neighbour_draws_for_tags_is_given_up_where_nothing_tags(sites) -> None:
+    sites.a.tagger = Relay()
+    async with sites:
+        await sites.until_keys(60)
+        draw = fresh()
+        sites.a.link.draw(draw, LENGTH, urgent=True, purpose=Purpose.TAGS)
+        await until(lambda: draw in sites.a.tagger.ranges and bits(sites.b) == (0, 8 * LENGTH))
+        assert not sites.b.listener.ranges

@@ -9,6 +9,7 @@ from qss.core.reservation import events as ev
 from qss.core.reservation.draws import OPEN_S
 from qss.model.identifiers import QksId, StreamId, TransferId
 from qss.model.ranges import Range
+from qss.wire.external import Purpose
 
 Place = tuple[StreamId, Range]
 
@@ -19,6 +20,8 @@ class DrawBook:
 
     places: dict[tuple[QksId, TransferId], Place] = field(default_factory=dict)
     """By who drew, and the name: the range, as whichever end had it first."""
+    purposes: dict[tuple[QksId, TransferId], Purpose] = field(default_factory=dict)
+    """By the same: what it was drawn for, as whoever heard of it first was told."""
     ready: dict[QksId, dict[TransferId, tuple[Place, float]]] = field(default_factory=dict)
     """What each end has in hands, and since when."""
     failed: dict[tuple[QksId, TransferId], list[ev.DrawFailure]] = field(default_factory=dict)
@@ -27,7 +30,9 @@ class DrawBook:
 
     def note_ready(self, here: QksId, peer: QksId, effect: ev.DrawReady, now: float) -> None:
         place = effect.stream, effect.part
-        assert self.places.setdefault((here if effect.own else peer, effect.draw), place) == place, "the ends differ"
+        name = here if effect.own else peer, effect.draw
+        assert self.places.setdefault(name, place) == place, "the ends differ"
+        assert self.purposes.setdefault(name, effect.purpose) is effect.purpose, "it is for two purposes"
         mine = self.ready.setdefault(here, {})
         assert effect.draw not in mine, "given twice"
         mine[effect.draw] = place, now
@@ -35,6 +40,8 @@ class DrawBook:
 
     def note_failed(self, here: QksId, effect: ev.DrawFailed) -> None:
         self.failed.setdefault((here, effect.draw), []).append(effect.reason)
+        if effect.own:
+            assert self.purposes.get((here, effect.draw), effect.purpose) is effect.purpose, "it is for two purposes"
         if effect.reason is ev.DrawFailure.STOPPED:
             self.ready.get(here, {}).pop(effect.draw, None)
 

@@ -29,7 +29,7 @@ from qss.model.records import (
     Side,
     StreamRecord,
 )
-from qss.wire.external import Frame, Reason, decode, encode, split
+from qss.wire.external import Frame, Purpose, Reason, decode, encode, split
 from support.draw_book import DrawBook
 
 ALICE, BOB, CAROL = SaeId("sae:alice"), SaeId("sae:bob"), SaeId("sae:carol")
@@ -479,11 +479,19 @@ class LinkPair:
         self.handle(end, ev.Recall(request, scope))
         return request
 
-    def draw(self, end: End, length: int = 16, *, urgent: bool = True, draw: TransferId | None = None) -> TransferId:
-        """A relay at this end draws, under a fresh name if none is given."""
+    def draw(
+        self,
+        end: End,
+        length: int = 16,
+        *,
+        urgent: bool = True,
+        draw: TransferId | None = None,
+        purpose: Purpose = Purpose.RELAY,
+    ) -> TransferId:
+        """Somebody at this end draws, under a fresh name if none is given."""
         name = draw or TransferId(self.fresh())
         end.waiting.add(name)
-        self.handle(end, ev.Draw(name, length, urgent))
+        self.handle(end, ev.Draw(name, length, urgent, purpose))
         return name
 
     def end_draw(self, end: End, draw: TransferId, *, used: bool) -> None:

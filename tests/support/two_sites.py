@@ -27,7 +27,7 @@ from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, SealedChange, SealedStore
 from qss.runtime.connecting import keep_connected
 from qss.runtime.key_server import KeyServer
-from qss.runtime.relay_listener import RelayListener
+from qss.runtime.relay_listener import DrawListener, RelayListener
 from qss.runtime.site import LinkPlan, Site
 from qss.transport.connection import Connection
 from qss.transport.dialling import connect
@@ -82,6 +82,7 @@ class OneSite:
         self.graph = Graph()
         """The network, as this site's routing shows it."""
         self.listener: RelayListener | None = None
+        self.tagger: DrawListener | None = None
 
     async def start(self) -> None:
         limits = KeyLimits()
@@ -101,6 +102,7 @@ class OneSite:
             [LinkPlan(settings, self.sources)],
             clocks,
             listener=self.listener,
+            tagger=self.tagger,
         )
         await self.site.start()
         self.link = self.site.links[self.peer]

@@ -24,6 +24,7 @@ from qss.app.site_tables import (
     SiteConfiguration,
 )
 from qss.app.table_types import ANY_SAE, MODULE_IS, PARTY_IS, PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS
+from qss.app.tag_settings import tag_faults
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.errors import ConfigurationError, InvalidIdentifier
 from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module
@@ -59,6 +60,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _key_sizes(configuration)
     yield from _listeners(configuration)
     yield from cost_faults(configuration.routing)
+    yield from tag_faults(configuration)
     yield from _links(configuration)
     yield from _modules(configuration)
     yield from _devices(configuration)

@@ -54,13 +54,16 @@ from qss.app.site_modules import SiteModules
 from qss.app.site_relay import SiteRelay
 from qss.app.site_routing import SiteRouting
 from qss.app.statement_watch import watch_statements
+from qss.app.tag_settings import tag_settings
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.reservation import LinkSettings
+from qss.core.routing import TagSetting
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId
 from qss.pki.statements import Signer
 from qss.runtime.key_server import KeyServer
 from qss.runtime.site import LinkPlan, Site
+from qss.runtime.tag_ranges import TagRanges
 from qss.runtime.tasks import Defect, Tasks
 from qss.servers.admin import Admin
 from qss.servers.counts import RequestCounts
@@ -139,7 +142,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         stack.enter_context(tap.attached(audit))
         modules = SiteModules(configuration, contexts.client, defect)
         stack.push_async_callback(modules.stop)
-        routing = _routing(configuration, defect)
+        tags = tag_settings(configuration)
+        ranges = TagRanges(prepared.store, tags, os.urandom, defect)
+        routing = _routing(configuration, defect, tags, ranges)
         register = SaeRegister(configuration.site.data / SAES)
         rules = Rules(configuration, register, routing, lambda: routing.hears_all)
         plans = [
@@ -151,9 +156,11 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         ]
         relay = SiteRelay(configuration, prepared.store, defect)
         far = partial(_far_plan, configuration, rules.planner)
-        site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks, far, relay)
+        site = Site(prepared.store, anchor_of(configuration.site), plans, _clocks, far, relay, ranges)
         await site.start()
         stack.push_async_callback(site.stop)
+        ranges.start(site.links)
+        stack.push_async_callback(ranges.stop)
         relay.relay_over(site)
         stack.push_async_callback(relay.stop)
         audit.start()
@@ -255,12 +262,15 @@ def _audit_log(configuration: tables.SiteConfiguration, defect: Defect) -> Audit
     return AuditLog(Scribe(site.data, site.id, signer, site.audit_bytes, _clocks), _clocks, defect)
 
 
-def _routing(configuration: tables.SiteConfiguration, defect: Defect) -> SiteRouting | RemoteRouting:
+def _routing(
+    configuration: tables.SiteConfiguration, defect: Defect, tags: dict[QksId, TagSetting], ranges: TagRanges
+) -> SiteRouting | RemoteRouting:
     """Return the site's routing module: this process's own, or one in a process of its own."""
     table, here = configuration.routing, configuration.site.id
     if table.process is not None:
         return RemoteRouting(configuration, table.process, defect)
-    return SiteRouting(here, configuration.tls, table, [link.peer for link in configuration.links], defect)
+    peers = [link.peer for link in configuration.links]
+    return SiteRouting(here, configuration.tls, table, peers, defect, tags, ranges)
 
 
 def _views(routing: SiteRouting | RemoteRouting) -> dict[str, Callable[[], bytes]]:

@@ -1,7 +1,8 @@
 """A site's routing module, in its node or in its own process: what it is made of, and what it tells administrators.
 
 It speaks with the site's neighbours, signs with the site's certificate, and takes the homes of SAEs that the network's
-authority has stated. Not here: the protocol (`core.routing`), nor what the site publishes (`publishing`).
+authority has stated. In the node's process it may tag with key of the site's links. Not here: the protocol
+(`core.routing`), nor what the site publishes (`publishing`).
 """
 
 from __future__ import annotations
@@ -9,33 +10,49 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from qss.app.homes import Homes
 from qss.app.settling import GIVEN_UP_S, has_settled
 from qss.app.site_tables import RoutingCosts, Tls
-from qss.core.routing import CostWeights, Origin, Router, RouterSettings
+from qss.core.routing import CostWeights, Origin, Router, RouterSettings, TagSetting
 from qss.core.routing.events import Happening
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
 from qss.model.network import Graph, Route, SiteState
 from qss.pki.statements import Judge, Signer
 from qss.runtime.routing import RoutingModule
+from qss.runtime.tag_keeper import TagKeeper
+from qss.runtime.tag_ranges import TagRanges
 from qss.runtime.tasks import Defect
 from qss.transport.connection import Connection
 from qss.wire import routing as wire
 from qss.wire.metrics import Sample
-from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus
+from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, TagsView
 from qss.wire.routing_metrics import RoutingCounts, routing_samples
 
 
 class SiteRouting:
     """The RM of one site, a `RoutingTable`. All methods belong to the event loop's thread."""
 
-    def __init__(self, site: QksId, tls: Tls, table: RoutingCosts, neighbours: Sequence[QksId], defect: Defect) -> None:
-        """Read what is needed. Raises `PkiError`."""
+    def __init__(
+        self,
+        site: QksId,
+        tls: Tls,
+        table: RoutingCosts,
+        neighbours: Sequence[QksId],
+        defect: Defect,
+        tags: Mapping[QksId, TagSetting] | None = None,
+        ranges: TagRanges | None = None,
+    ) -> None:
+        """Read what is needed. Raises `PkiError`.
+
+        `tags` are the settings of neighbours that it tags with, for whom `ranges` has key; None: it tags with nobody.
+        """
         self._site = site
+        self._tags = dict(tags or {})
+        self._ranges = ranges
         self._table = table
         self._neighbours = tuple(sorted(neighbours))
         self._defect = defect
@@ -66,8 +83,12 @@ class SiteRouting:
             transit=table.transit,
         )
         settings = RouterSettings(weights=CostWeights(table.cost_base, table.cost_level, table.cost_trend))
-        router = Router(origin, self._sign, self._verify, self._homes.are_stated, settings, generation)
-        self._running = RoutingModule(router, self._neighbours, self._defect)
+        keeper = TagKeeper()
+        router = Router(
+            origin, self._sign, self._verify, self._homes.are_stated, settings, generation, keeper, self._tags
+        )
+        tag_key = None if self._ranges is None else (self._ranges, keeper)
+        self._running = RoutingModule(router, self._neighbours, self._defect, tag_key=tag_key)
         self._running.watch(self._settled)
         self._running.start()
         self._started_at = time.monotonic()
@@ -179,6 +200,16 @@ class SiteRouting:
                 for route in self._module.routes()
             ),
             contested={str(sae): tuple(map(str, sites)) for sae, sites in sorted(router.contested.items())},
+            tags={peer: self._tags_with(peer) for peer in sorted(self._tags)},
+        )
+
+    def _tags_with(self, peer: QksId) -> TagsView:
+        router = self._module.router
+        return TagsView(
+            setting=str(self._tags[peer]),
+            state=str(router.tags(peer).state),
+            key_bits=0 if self._ranges is None else self._ranges.bits[peer],
+            untagged=sum(count for (other, _, tagged), count in router.updates.items() if other == peer and not tagged),
         )
 
     def lsas(self) -> tuple[LsaView, ...]:
@@ -208,6 +239,8 @@ class SiteRouting:
                     "contested": len(router.contested),
                 },
                 untold=len(router.untold),
+                updates={(peer, str(way), tagged): n for (peer, way, tagged), n in router.updates.items()},
+                tag_bits={} if self._ranges is None else {peer: self._ranges.bits[peer] for peer in self._tags},
             )
         )
 

@@ -19,6 +19,7 @@ from qss.app.table_types import (
     BasePath,
     CredentialName,
     KeySize,
+    LinkTags,
     ModuleName,
     Outstanding,
     Party,
@@ -153,9 +154,10 @@ class RoutingCosts(Table, frozen=True, kw_only=True):
 
 
 class Routing(RoutingCosts, frozen=True, kw_only=True):
-    """What a site's own file says besides: where its routing module is. `process` None: in the node's process."""
+    """What a site's own file says besides. `process` None: its routing module is in the node's process."""
 
     process: Address | None = None
+    link_tags: LinkTags = "off"
 
 
 class PairRelay(Table, frozen=True, kw_only=True):
@@ -311,7 +313,7 @@ class Link(Table, frozen=True, kw_only=True):
     """A neighbour, and this end of the device pairs that lead to it. `uuid` is the same at both ends.
 
     With `device`, the one pair of the link has the link's UUID. `routing` is where the neighbour's routing module
-    listens, if that is not at `address`.
+    listens, if that is not at `address`. `link_tags` None: as `routing.link_tags` says.
     """
 
     peer: QksName
@@ -326,6 +328,7 @@ class Link(Table, frozen=True, kw_only=True):
     relay_floor_bits: Annotated[int, Meta(ge=0, le=1 << 43)] | None = None
     administrative_cost: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     routing: Address | None = None
+    link_tags: LinkTags | None = None
 
     @property
     def pairs(self) -> tuple[LinkModule, ...]:

@@ -5,7 +5,7 @@ Descriptions say, in the words of an error, what is allowed.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -55,6 +55,8 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000_000_000)]
 Outstanding = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 KeySize = Annotated[int, Meta(ge=8, le=1 << 20, multiple_of=8)]
+LinkTags = Literal["off", "offered", "required"]
+"""Whether what routing sends to a neighbour is tagged with key of the link (Routing 12.1)."""
 
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

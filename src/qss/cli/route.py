@@ -49,6 +49,12 @@ def show(asked: Asked) -> None:
     for peer, phase in seen.neighbours.items():
         if phase != "full":
             click.echo(f"the routing module of {peer} is not heard ({phase})")
+    for peer, tags in seen.tags.items():
+        how = _TAGGED.get(tags.state, tags.state)
+        click.echo(
+            f"routing with {peer} {how} (link_tags {tags.setting}): {tags.key_bits} bits were drawn for tags, "
+            f"{tags.untagged} updates had none"
+        )
     through_none = sorted({end for link in seen.links for end in link.ends} - set(seen.repeaters))
     if through_none:
         click.echo(f"no way leads through {', '.join(through_none)}: transit is off there")
@@ -122,6 +128,13 @@ def graph_(asked: Asked, form: str) -> None:
         click.echo(render_routing(seen))
         return
     click.echo(dot_of(seen) if form == "dot" else svg_of(seen), nl=False)
+
+
+_TAGGED = {
+    "tagged": "is tagged with key of the link",
+    "short": "has no key of the link to tag with",
+    "none": "is not tagged",
+}
 
 
 async def _lsas(client: AdminClient) -> tuple[LsaView, ...]:

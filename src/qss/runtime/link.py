@@ -34,14 +34,15 @@ from qss.ports.store import (
 )
 from qss.runtime.asks import Asks
 from qss.runtime.causes import Causes
+from qss.runtime.drawers import Drawers
 from qss.runtime.outbox import Outbox
 from qss.runtime.parts import Parts
-from qss.runtime.relay_listener import RelayListener
+from qss.runtime.relay_listener import DrawListener, RelayListener
 from qss.runtime.session import Session
 from qss.runtime.sources import Sources
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
-from qss.wire.external import Frame, Message, decode, encode, split, weight
+from qss.wire.external import Frame, Message, Purpose, decode, encode, split, weight
 
 HEARTBEAT_S = 1.0
 """How often the peer hears this end's commit number when there is nothing else to say."""
@@ -73,10 +74,12 @@ class LinkRunner:
         clocks: Clocks,
         recalled: Callable[[QksId, tuple[KeyId, ...]], None],
         listener: RelayListener | None = None,
+        tagger: DrawListener | None = None,
     ) -> None:
         """`recalled` hears of keys that were recalled here, and that slaves at other sites than the peer hold as well.
 
-        `listener` None: nothing at this site relays, and what the neighbour draws is given up.
+        `listener` None: nothing at this site relays, and what the neighbour draws for that is given up. `tagger` hears
+        of what is drawn for tags; None: likewise.
         """
         self._settings = settings
         self._store = store
@@ -85,7 +88,7 @@ class LinkRunner:
         self._restore_noticed = restore_noticed
         self._defect = defect
         self._clocks = clocks
-        self._listener = listener
+        self._drawers = Drawers(settings.peer, listener, tagger, self._handle)
         self._link: Link
         self._fence = 0
         self._tasks = Tasks(defect)
@@ -199,12 +202,13 @@ class LinkRunner:
 
     # --- relays ---------------------------------------------------------------------------------------------------
 
-    def draw(self, draw: TransferId, length: int, *, urgent: bool) -> None:
-        """Have `length` bytes set aside for a relay at both ends (Relay 3); the listener hears what comes of it.
+    def draw(self, draw: TransferId, length: int, *, urgent: bool, purpose: Purpose = Purpose.RELAY) -> None:
+        """Have `length` bytes set aside at both ends (Relay 3); the purpose's listener hears what comes of it.
 
-        Each draw has a name of its own. What is not `urgent` leaves half of what the link may hold.
+        Each draw has a name of its own. For a relay, what is not `urgent` leaves half of what the link may
+        hold; for tags, nothing need be left.
         """
-        self._handle(ev.Draw(draw, length, urgent))
+        self._handle(ev.Draw(draw, length, urgent, purpose))
 
     def end_draw(self, draw: TransferId, *, used: bool) -> None:
         """Have the bytes of a draw erased, by whichever end it was: they were `used`, or never will be."""
@@ -294,7 +298,7 @@ class LinkRunner:
                     "`relay` as it; and see that their homes are known here (`qss route show`)",
                 )
             case ev.DrawReady() | ev.DrawFailed() | ev.Wanted():
-                self._tell_relay(effect)
+                self._drawers.tell(effect)
             case ev.Erase(stream, parts):
                 self._erasures.start(self._erase(self._link, stream, parts))
             case ev.OpenSource(pair, stream, chunk_bytes):
@@ -323,20 +327,6 @@ class LinkRunner:
                     self._tasks.start(self._rebuild())
             case _:
                 assert_never(effect)
-
-    def _tell_relay(self, effect: ev.DrawReady | ev.DrawFailed | ev.Wanted) -> None:
-        listener, peer = self._listener, self._settings.peer
-        match effect:
-            case ev.DrawReady(draw) if listener is None:
-                self._handle(ev.DrawEnded(draw, used=False))
-            case _ if listener is None:
-                pass
-            case ev.DrawReady(draw, stream, part, own):
-                listener.drawn(peer, draw, stream, part, own=own)
-            case ev.DrawFailed(draw, reason, own):
-                listener.undrawn(peer, draw, reason, own=own)
-            case ev.Wanted(pair, policy, length, urgent):
-                listener.wanted(peer, pair, policy, length, urgent=urgent)
 
     async def _make_durable(self, link: Link, commit: ev.Commit) -> None:
         batch: list[SealedChange] = [PutStream(record) for record in commit.streams]

@@ -2,7 +2,7 @@
 
 It is the routing table that the key server asks (`ports.routing_table`). It knows nothing of who dials whom: it is
 given one connection after the other, each with the neighbour that was identified at its end. Not here: cryptography,
-which the core is given.
+which the core is given, nor the drawing of key for tags, which passes through here to whoever tags (`TagKeyTaker`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ import structlog
 
 from qss.core.routing import Router
 from qss.core.routing import events as ev
+from qss.core.routing.tag_key import RANGE_BYTES
 from qss.model.errors import RemoteProtocolError
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QksId, SaeId, StreamId
+from qss.model.key_material import KeyMaterial
 from qss.model.network import Graph, Route, SiteState
+from qss.model.ranges import Range
+from qss.ports.tag_key import TagKeySource
 from qss.runtime.outbox import Outbox
 from qss.runtime.pacing import Pace, Paced
 from qss.runtime.session import Session
+from qss.runtime.tag_keeper import TagKeeper
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
 from qss.transport.telling import TOLD_S, Telling
@@ -53,6 +58,8 @@ _OFTEN = {
 _REMEDIES = {
     ev.Happening.RESYNC: "compare `qss route lsdb` at both sites: one of them may refuse what the other has; its log "
     "and qss_routing_dropped_lsas_total say why",
+    ev.Happening.TAG_KEY_SHORT: "see that the two key servers are connected and their link has key (Admin's /status), "
+    "and that applications leave some (links.relay_reserve_bits); or demand no tags (link_tags, at both ends)",
     ev.Happening.OUTDONE: "end the other process that has this site's certificate: a second node, or a node with its "
     "routing module inside beside `qss routing` (then set routing.process)",
 }
@@ -71,10 +78,15 @@ class RoutingModule:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        tag_key: tuple[TagKeySource, TagKeeper] | None = None,
     ) -> None:
-        """Run `router`, which speaks with these neighbours and nobody else."""
+        """Run `router`, which speaks with these neighbours and nobody else.
+
+        `tag_key`: where key for tags comes from, and the router's tagger. None: it tags with nobody.
+        """
         self._router = router
         self._defect = defect
+        self._tag_key = tag_key
         self._clock = clock
         self._wall = wall
         self._defective = self._calculating = False
@@ -94,8 +106,10 @@ class RoutingModule:
     # --- life -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to count time."""
+        """Begin to count time, and to take key for tags."""
         self._tasks.start(self._tick(), "routing")
+        if self._tag_key is not None:
+            self._tag_key[0].serve(self)
 
     async def stop(self) -> None:
         """Withdraw what this site has said, end all connections, and take no further one. Can be called twice."""
@@ -174,6 +188,18 @@ class RoutingModule:
             await asyncio.sleep(TICK_S)
             self._handle(ev.Tick())
 
+    # --- key for tags -----------------------------------------------------------------------------------------------
+
+    def tag_key_came(self, peer: QksId, stream: StreamId, part: Range, key: KeyMaterial, *, own: bool) -> None:
+        """Keep a range, and let the core use it (`TagKeyTaker`)."""
+        if self._tag_key is not None:
+            self._tag_key[1].put(peer, stream, part, key, own=own)
+            self._handle(ev.TagKeyCame(peer, stream, part, own))
+
+    def no_tag_key(self, peer: QksId) -> None:
+        """None came that was to be drawn (`TagKeyTaker`)."""
+        self._handle(ev.NoTagKey(peer))
+
     # --- effects ----------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ev.Event) -> None:
@@ -204,8 +230,20 @@ class RoutingModule:
                 _tell_untold(saes)
             case ev.TableChanged():
                 self._calculate_soon()
+            case ev.DrawTagKey() | ev.ForgetTagKey():
+                self._perform_for_tags(effect)
             case _:
                 assert_never(effect)
+
+    def _perform_for_tags(self, effect: ev.DrawTagKey | ev.ForgetTagKey) -> None:
+        assert self._tag_key is not None, "a router that tags has a tagger"
+        source, keeper = self._tag_key
+        match effect:
+            case ev.DrawTagKey(peer):
+                # What comes at once would be handled amid the effects of this event, and its tags overtake theirs.
+                asyncio.get_running_loop().call_soon(source.draw, peer, RANGE_BYTES)
+            case ev.ForgetTagKey(peer, stream, part, own):
+                keeper.forget(peer, stream, part, own=own)
 
     def _calculate_soon(self) -> None:
         """Have the table calculated, once, as soon as what came together has been dealt with, and sent on."""
@@ -236,6 +274,11 @@ class RoutingModule:
                     _log.warning("routing agrees with a neighbour no more", peer=peer)
             case ev.Happening.RETRANSMISSION:
                 pass  # counted
+            case ev.Happening.TAG_KEY_SHORT:
+                if self._may_tell(peer, what):
+                    _log.warning(
+                        "routing with a neighbour waits for key to tag with", peer=peer, remedy=_REMEDIES[what]
+                    )
             case ev.Happening.RESYNC | ev.Happening.OUTDONE:
                 if self._is_often(peer, what):
                     _log.warning(_OFTEN[what], peer=peer, remedy=_REMEDIES[what])
@@ -281,5 +324,7 @@ def _tell_untold(saes: Sequence[str]) -> None:
 
 
 def _weight(message: wire.Message) -> int:
+    if isinstance(message, wire.Tagged):
+        return 64 + len(message.update)
     carried = message.carried if isinstance(message, wire.Update) else ()
     return 64 + sum(each.size for each in carried)

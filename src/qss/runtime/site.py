@@ -21,7 +21,7 @@ from qss.ports.anchor import Anchor
 from qss.ports.key_source import KeySource
 from qss.ports.store import Contents, PutPeer, RaiseCommitNumber, SealedChange, SealedStore
 from qss.runtime.link import Clocks, LinkRunner
-from qss.runtime.relay_listener import RelayListener
+from qss.runtime.relay_listener import DrawListener, RelayListener
 from qss.runtime.tasks import Tasks
 from qss.wire.external import MAX_LISTED
 
@@ -55,10 +55,12 @@ class Site:
         clocks: Clocks,
         far: Callable[[QksId], LinkPlan] | None = None,
         listener: RelayListener | None = None,
+        tagger: DrawListener | None = None,
     ) -> None:
         """`far` makes the plan for a site that is no neighbour; without it there are links with neighbours alone.
 
-        `listener` hears what the links do for relays; None: nothing here relays.
+        `listener` hears what the links do for relays; None: nothing here relays. `tagger` hears what neighbours' links
+        do for tags of routing; None: nothing here tags.
         """
         self._store = store
         self._anchor = anchor
@@ -73,6 +75,7 @@ class Site:
         self._clocks = clocks
         self._far = far
         self._listener = listener
+        self._tagger = tagger
         self.neighbours = frozenset(plan.settings.peer for plan in plans)
         self.links = {plan.settings.peer: self._runner(plan) for plan in plans}
         """By the site at the other end; those with far sites come as they are used, and stay."""
@@ -89,6 +92,7 @@ class Site:
             self._clocks,
             self._recalled,
             self._listener,
+            self._tagger if plan.settings.peer in self.neighbours else None,
         )
 
     async def start(self) -> None:

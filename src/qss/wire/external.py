@@ -87,6 +87,15 @@ class Reason(StrEnum):
     """The sender has a draw of this name open."""
 
 
+class Purpose(StrEnum):
+    """What a range is drawn for, and nothing else (Relay 3.9)."""
+
+    RELAY = "relay"
+    """A relay seals with it what it carries over the link."""
+    TAGS = "tags"
+    """A routing module tags with it what it sends to the neighbour's (Routing 12)."""
+
+
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=lambda name: name.lower(), forbid_unknown_fields=True):
     """Base of all messages: arrays that begin with the type's name in lower case."""
 
@@ -258,24 +267,26 @@ class Void(_Message, frozen=True):
 
 
 class Draw(_Message, frozen=True):
-    """The non-owner asks for a range for a relay (Relay 3.2)."""
+    """The non-owner asks for a range, for a relay or for tags (Relay 3.2 and 3.9)."""
 
     draw: Id
-    """The transfer's ID."""
+    """The transfer's ID; of a range for tags, random."""
     length: Positive
     urgent: bool
     """Whether no more is to be left than must be (Relay 3.5)."""
+    purpose: Purpose
 
 
 class Drawn(_Message, frozen=True):
-    """The owner has allocated this range for a relay (Relay 3.2)."""
+    """The owner has allocated this range, for a relay or for tags (Relay 3.2 and 3.9)."""
 
     draw: Id
     stream: Id
     start: Count
     length: Positive
     asked: bool
-    """Whether it answers a Draw. Else the range is for a relay at the owner, and a Draw of this name is another's."""
+    """Whether it answers a Draw. Else the range is one that the owner drew, and a Draw of this name is another's."""
+    purpose: Purpose
 
 
 class Undrawn(_Message, frozen=True):

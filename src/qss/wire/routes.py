@@ -30,6 +30,19 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
     length: int
 
 
+class TagsView(msgspec.Struct, frozen=True, kw_only=True):
+    """How it stands with tags from link key with one neighbour (Routing 12)."""
+
+    setting: str
+    """`offered` or `required`, by this site's configuration."""
+    state: str
+    """`tagged`; `short`, there is no key to tag with; `none`, nothing is agreed on."""
+    key_bits: int
+    """Of the link's key, what was drawn for tags, by either end, since the process began."""
+    untagged: int
+    """Updates that came or left without tag, since the process began."""
+
+
 class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One site's view."""
 
@@ -55,6 +68,8 @@ class RoutingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """SAEs with two homes or more that count, which are served at none, and these homes."""
     externals: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Where the External of each site that tells of links can be reached."""
+    tags: Mapping[str, TagsView] = msgspec.field(default_factory=dict)
+    """Of the neighbours for whom `link_tags` is not `off`."""
 
 
 def graph_of(status: RoutingStatus) -> Graph:

@@ -1,7 +1,8 @@
 """Routing, version 1: what two routing modules say to each other, as MessagePack.
 
 Held here: the shapes, their limits, bytes to messages and back. Not here: what a message means and when it is allowed
-(`core.routing`; `docs/reference/routing-protocol.md` numbers the steps), nor signatures (`pki.statements`).
+(`core.routing`; `docs/reference/routing-protocol.md` numbers the steps), nor signatures (`pki.statements`) and tags
+(`crypto.link_tags`). No message carries key material.
 
 A frame is one MessagePack array of 1 to `MAX_MESSAGES` messages; a message is an array whose first element is its
 type's name. Unknown types, missing or further members and trailing bytes are a `RemoteProtocolError`. What the messages
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from qss.model.errors import LocalProtocolError
+from qss.model.identifiers import QksId
 from qss.wire.framing import decode_frame, fitting_runs
 from qss.wire.lsa import (
     CARRIED_BYTES,
@@ -63,6 +65,7 @@ __all__ = [
     "MAX_FRAME_BYTES",
     "MAX_GENERATION",
     "MAX_HEADERS",
+    "MAX_HELD",
     "MAX_LIFETIME_S",
     "MAX_LSAS",
     "MAX_MESSAGES",
@@ -78,6 +81,7 @@ __all__ = [
     "Carried",
     "Endpoint",
     "Header",
+    "HeldRange",
     "Hello",
     "Key",
     "LinkState",
@@ -88,15 +92,20 @@ __all__ = [
     "SaeState",
     "Source",
     "Summary",
+    "Tagged",
+    "Tags",
     "Update",
     "decode",
     "decode_body",
+    "decode_update",
     "encode",
     "encode_body",
+    "encode_update",
     "frames",
     "header_digest",
     "header_of",
     "is_readable",
+    "tagged_text",
 ]
 
 SUBPROTOCOL = "qss-routing.1"
@@ -113,6 +122,14 @@ MAX_HEADERS = 2048
 
 MAX_CARRIED = 64
 """Most LSAs in one Update."""
+
+MAX_HELD = 4
+"""Most ranges of key of the neighbour's that an end holds, and tells of (Routing 12.4)."""
+
+_TAGGED_AS = b"qss-routing-tag.1\0"
+
+_StreamName = Annotated[bytes, Meta(min_length=16, max_length=16)]
+_Place = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower, forbid_unknown_fields=True):
@@ -153,7 +170,31 @@ class Ack(_Message, frozen=True):
     headers: Annotated[tuple[Header, ...], Meta(min_length=1, max_length=MAX_HEADERS)]
 
 
-Message = Hello | Summary | Request | Update | Ack
+class HeldRange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What is left of a range of key: from the place that is next, in bytes of its key stream (Routing 12.4)."""
+
+    stream: _StreamName
+    place: _Place
+    stop: _Place
+
+
+class Tags(_Message, frozen=True):
+    """I tag what I send (Routing 12.1): whether I demand that of you, and which ranges of yours I hold."""
+
+    required: bool
+    held: Annotated[tuple[HeldRange, ...], Meta(max_length=MAX_HELD)]
+
+
+class Tagged(_Message, frozen=True):
+    """An Update, and its tag under the 32 bytes of key at this place (Routing 12.5)."""
+
+    stream: _StreamName
+    place: _Place
+    update: Annotated[bytes, Meta(min_length=1, max_length=MAX_FRAME_BYTES)]
+    tag: Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+Message = Hello | Summary | Request | Update | Ack | Tags | Tagged
 
 _ARRAY_BYTES = 3
 """With how many bytes a long array begins."""
@@ -162,6 +203,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[tuple[Message, ...]] = msgspec.msgpack.Decoder(
     Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
 )
+_UPDATE_DECODER = msgspec.msgpack.Decoder(Update)
 
 
 def encode(messages: Sequence[Message]) -> bytes:
@@ -190,3 +232,18 @@ def _array_of(items: int) -> bytes:
 def decode(frame: bytes) -> tuple[Message, ...]:
     """Return the messages of `frame`, in order. Raises `RemoteProtocolError` for anything that is no Routing frame."""
     return decode_frame(_DECODER, frame, MAX_FRAME_BYTES, SUBPROTOCOL)
+
+
+def encode_update(update: Update) -> bytes:
+    """Return an Update as it travels in Tagged."""
+    return _ENCODER.encode(update)
+
+
+def decode_update(data: bytes) -> Update:
+    """Return the Update of a Tagged. Raises `RemoteProtocolError` for anything that is not one whole Update."""
+    return decode_frame(_UPDATE_DECODER, data, MAX_FRAME_BYTES, SUBPROTOCOL)
+
+
+def tagged_text(sender: QksId, receiver: QksId, stream: bytes, place: int, update: bytes) -> bytes:
+    """Return what a tag is made over (Routing 12.5)."""
+    return _TAGGED_AS + _ENCODER.encode((sender, receiver, stream, place)) + update

@@ -16,6 +16,10 @@ LINK_COST = Metric("qss_routing_link_cost", "gauge", "What this site tells of th
 CHANGED = Metric("qss_routing_table_changed_timestamp_seconds", "gauge", "When the table was made last.")
 SAES = Metric("qss_routing_saes", "gauge", "SAEs of the network, by what can be done for them.")
 SILENT = Metric("qss_routing_process_silent_seconds", "gauge", "For how long the routing module could not be asked.")
+TAG_BITS = Metric("qss_routing_tag_bits_total", "counter", "Key of the link that was drawn for tags, by either end.")
+UPDATES = Metric(
+    "qss_routing_updates_total", "counter", "Updates with the neighbour, with tag from link key or without."
+)
 UNTOLD = Metric("qss_routing_untold_saes", "gauge", "SAEs at home here that no advertisement can tell of.")
 
 
@@ -40,6 +44,10 @@ class RoutingCounts:
     saes: Mapping[str, int] = field(default_factory=dict)
     """`reachable`, `unreachable` (there is no way), `contested` (there are two homes)."""
     untold: int = 0
+    updates: Mapping[tuple[str, str, bool], int] = field(default_factory=dict)
+    """`sent` and `received`, and whether they had a tag."""
+    tag_bits: Mapping[str, int] = field(default_factory=dict)
+    """Of neighbours that it tags with."""
 
 
 def routing_samples(counts: RoutingCounts) -> Iterator[Sample]:
@@ -60,3 +68,7 @@ def routing_samples(counts: RoutingCounts) -> Iterator[Sample]:
     for what, count in counts.saes.items():
         yield Sample(SAES, (("state", what),), count)
     yield Sample(UNTOLD, (), counts.untold)
+    for (peer, way, is_tagged), count in sorted(counts.updates.items()):
+        yield Sample(UPDATES, (("peer", peer), ("direction", way), ("tagged", "yes" if is_tagged else "no")), count)
+    for peer, bits in sorted(counts.tag_bits.items()):
+        yield Sample(TAG_BITS, (("peer", peer),), bits)

@@ -29,7 +29,9 @@ from qss.app.site_tables import (
     Simulator,
     SystemdKeyRing,
 )
+from qss.app.tag_settings import tag_settings
 from qss.core.keyserver.demands import NOTHING, Demand
+from qss.core.routing import TagSetting
 from qss.model.addresses import Address
 from qss.model.errors import ConfigurationError
 from qss.model.identifiers import PairId, QksId
@@ -706,3 +708,29 @@ def test_streams_that_cannot_be_held_ready(tmp_path: Path, warm: list[dict[str, 
     error = refused(write(tmp_path, changed("relay", {"warm": warm})))
     assert error.key == key
     assert found in error.found
+
+
+def test_tags_are_of_each_link_and_else_as_routing_has_it(tmp_path: Path) -> None:
+    document = copy.deepcopy(BASE)
+    second = {**document["links"][0], "peer": "C", "uuid": OTHER_UUID}
+    document["links"].append(second)
+    assert tag_settings(load(write(tmp_path, document))) == {}
+    document["routing"] = {"link_tags": "offered"}
+    second["link_tags"] = "required"
+    assert tag_settings(load(write(tmp_path, document))) == {"B": TagSetting.OFFERED, "C": TagSetting.REQUIRED}
+    second["link_tags"] = "off"
+    assert tag_settings(load(write(tmp_path, document))) == {"B": TagSetting.OFFERED}
+
+
+@pytest.mark.parametrize("key", ["routing.link_tags", "links[0].link_tags"])
+def test_a_routing_module_of_its_own_gets_no_key_to_tag_with(tmp_path: Path, key: str) -> None:
+    document = copy.deepcopy(BASE)
+    document["routing"] = {"process": "localhost:8448"}
+    table = document["routing"] if key.startswith("routing") else document["links"][0]
+    table["link_tags"] = "off"
+    load(write(tmp_path, document))
+    for setting in ("offered", "required"):
+        table["link_tags"] = setting
+        error = refused(write(tmp_path, document))
+        assert (error.key, error.found) == (key, repr(setting))
+        assert "routing.process" in error.allowed

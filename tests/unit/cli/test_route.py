@@ -14,7 +14,7 @@ from qss.cli.asking import Asked
 from qss.cli.main import main
 from qss.cli.network_drawing import dot_of, svg_of
 from qss.client import KeyServerRefused
-from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, graph_of
+from qss.wire.routes import LinkView, LsaView, RouteView, RoutingStatus, TagsView, graph_of
 
 ODD = 'sae:"<&\\'
 """An SAE whose ID means something in every language that it is put into."""
@@ -130,6 +130,22 @@ def test_a_neighbour_that_is_not_heard_is_told(run):
     shown = run("show").output
     assert "the routing module of C is not heard (init)" in shown
     assert "not the whole network" not in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ("tagged", "is tagged with key of the link"),
+        ("short", "has no key of the link to tag with"),
+        ("none", "is not tagged"),
+        ("of a later release", "of a later release"),
+    ],
+)
+def test_how_it_stands_with_tags_is_told(run, monkeypatch, state, says):
+    tags = {"B": TagsView(setting="offered", state=state, key_bits=32_768, untagged=3)}
+    monkeypatch.setattr(Site, "routing", lambda _: answer(view(tags=tags)))
+    told = f"routing with B {says} (link_tags offered): 32768 bits were drawn for tags, 3 updates had none"
+    assert told in run("show").output.splitlines()
 
 
 def test_a_table_is_shown_in_columns_and_nothing_is_said_of_a_way_that_is_not(run):

@@ -703,3 +703,34 @@ def test_what_is_wanted_without_a_connection_is_not_said_later() -> None:
     pair.connect()
     pair.rest()
     assert said(pair.a, wire.Want) == []
+
+
+@BOTH
+@pytest.mark.parametrize("urgent", [True, False])
+def test_tags_get_the_last_of_what_is_left_and_relays_do_not(upstream: str, urgent: bool) -> None:
+    pair = LinkPair(relay_floor_bytes=CAPACITY - 8, capacity_bytes=CAPACITY).ready()
+    up, _ = ends(pair, upstream)
+    names = {purpose: pair.draw(up, purpose=purpose, urgent=urgent) for purpose in wire.Purpose}
+    pair.settle()
+    assert failures(pair, up, names[wire.Purpose.RELAY]) == [ev.DrawFailure.SHORTAGE]
+    assert place_at(pair, up, names[wire.Purpose.TAGS]) is not None
+    rest = pair.draw(up, CAPACITY - 16, purpose=wire.Purpose.TAGS, urgent=urgent)
+    pair.settle()
+    assert place_at(pair, up, rest) is not None
+    assert in_step(pair)
+
+
+@BOTH
+def test_both_ends_hear_what_a_range_is_for_and_so_does_whoever_does_not_get_it(upstream: str) -> None:
+    pair = LinkPair().ready()
+    up, down = ends(pair, upstream)
+    for purpose in wire.Purpose:
+        draw = pair.draw(up, purpose=purpose)
+        pair.settle()
+        assert place_at(pair, up, draw) == place_at(pair, down, draw) is not None
+        heard = [e.purpose for end in (up, down) for e in end.effects if isinstance(e, ev.DrawReady) and e.draw == draw]
+        assert heard == [purpose, purpose]
+        refused = pair.draw(up, 2 * CAPACITY, purpose=purpose)
+        pair.settle()
+        failed = [e for e in up.effects if isinstance(e, ev.DrawFailed) and e.draw == refused]
+        assert [(e.reason, e.purpose) for e in failed] == [(ev.DrawFailure.SHORTAGE, purpose)]

@@ -18,6 +18,7 @@ from qss.model.records import BurnReason
 from qss.wire import external as wire
 from support.link_pair import ALICE, BOB, CAROL, PAIRS, Disk, End, LinkPair
 
+RELAY = wire.Purpose.RELAY
 MINE = ReservationId.from_entropy(b"\x01" * 16)
 OTHER = ReservationId.from_entropy(b"\x02" * 16)
 
@@ -255,8 +256,8 @@ def messages(draw: st.DrawFn) -> wire.Message:
         wire.Reserved: (IDS,),
         wire.Cover: (IDS, st.binary(min_size=1, max_size=64), st.binary(min_size=16, max_size=16)),
         wire.Covered: (IDS,),
-        wire.Draw: (IDS, POSITIVE, st.booleans()),
-        wire.Drawn: (IDS, streams, NUMBERS, POSITIVE, st.booleans()),
+        wire.Draw: (IDS, POSITIVE, st.booleans(), st.sampled_from(wire.Purpose)),
+        wire.Drawn: (IDS, streams, NUMBERS, POSITIVE, st.booleans(), st.sampled_from(wire.Purpose)),
         wire.Undrawn: (IDS, st.sampled_from(wire.Reason)),
         wire.Want: (st.sampled_from([pair.value for pair in PAIRS]), st.text(max_size=8), NUMBERS, st.booleans()),
     }.get(kind, (st.lists(IDS, max_size=3).map(tuple),))  # fmt: skip
@@ -300,11 +301,12 @@ def _named(message: wire.Message, stream: StreamId) -> wire.Message:
 @pytest.mark.parametrize(
     ("victim", "asked", "lie"),
     [
-        ("a", False, wire.Drawn(MINE.value, b"open", 0, 16, False)),  # A owns the streams
-        ("b", False, wire.Draw(MINE.value, 16, True)),
-        ("b", False, wire.Drawn(MINE.value, b"open", 512, 16, False)),  # beyond the mark
-        ("b", True, wire.Drawn(MINE.value, b"open", 512, 16, True)),
-        ("b", True, wire.Drawn(MINE.value, b"open", 0, 32, True)),  # not what was asked for
+        ("a", False, wire.Drawn(MINE.value, b"open", 0, 16, False, RELAY)),  # A owns the streams
+        ("b", False, wire.Draw(MINE.value, 16, True, RELAY)),
+        ("b", False, wire.Drawn(MINE.value, b"open", 512, 16, False, RELAY)),  # beyond the mark
+        ("b", True, wire.Drawn(MINE.value, b"open", 512, 16, True, RELAY)),
+        ("b", True, wire.Drawn(MINE.value, b"open", 0, 32, True, RELAY)),  # not what was asked for
+        ("b", True, wire.Drawn(MINE.value, b"open", 0, 16, True, wire.Purpose.TAGS)),
     ],
 )
 def test_a_range_that_cannot_be_meant_ends_the_connection_and_nothing_else(
@@ -316,7 +318,7 @@ def test_a_range_that_cannot_be_meant_ends_the_connection_and_nothing_else(
         pair.draw(end, draw=TransferId(MINE.value))
     (before,) = end.link.streams
     if isinstance(lie, wire.Drawn):
-        lie = wire.Drawn(lie.draw, before.stream.value, lie.start, lie.length, lie.asked)
+        lie = wire.Drawn(lie.draw, before.stream.value, lie.start, lie.length, lie.asked, lie.purpose)
     say(pair, end, lie)
     assert not end.connected
     assert end.link.streams == (before,)
@@ -346,8 +348,8 @@ def test_a_peer_that_draws_without_end_gets_no_more_than_may_be_open(victim: str
     (stream,) = end.link.streams
     for number in range(20):
         name = number.to_bytes(16)
-        drawn = wire.Drawn(name, stream.stream.value, 8 * number, 8, False)
-        say(pair, end, wire.Draw(name, 8, True) if victim == "a" else drawn)
+        drawn = wire.Drawn(name, stream.stream.value, 8 * number, 8, False, RELAY)
+        say(pair, end, wire.Draw(name, 8, True, RELAY) if victim == "a" else drawn)
         while end.unsynced:
             pair.sync(end)
     assert end.connected

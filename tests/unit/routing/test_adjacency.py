@@ -22,6 +22,10 @@ DECLARED = {
     (Phase.EXCHANGE, Step.SILENT): Phase.ENDING,
     (Phase.LOADING, Step.SILENT): Phase.ENDING,
     (Phase.FULL, Step.SILENT): Phase.ENDING,
+    (Phase.INIT, Step.UNTAGGED): Phase.ENDING,
+    (Phase.EXCHANGE, Step.UNTAGGED): Phase.ENDING,
+    (Phase.LOADING, Step.UNTAGGED): Phase.ENDING,
+    (Phase.FULL, Step.UNTAGGED): Phase.ENDING,
     (Phase.INIT, Step.LOST): Phase.DOWN,
     (Phase.EXCHANGE, Step.LOST): Phase.DOWN,
     (Phase.LOADING, Step.LOST): Phase.DOWN,
@@ -43,8 +47,8 @@ def hello(*, heard=True, full=True, digest=MINE, dead_ms=4000):
     return Hello(heard, full, dead_ms, digest)
 
 
-def take(adjacency, said, now=0.0, *, up_to_date=True):
-    return adjacency.take_hello(said, MINE, now, up_to_date=up_to_date)
+def take(adjacency, said, now=0.0, *, up_to_date=True, waits_for_key=False):
+    return adjacency.take_hello(said, MINE, now, up_to_date=up_to_date, waits_for_key=waits_for_key)
 
 
 def due(adjacency, now):
@@ -118,6 +122,16 @@ def test_who_is_silent_is_given_up_once_and_what_still_comes_is_passed_over(phas
     assert adjacency.phase is Phase.DOWN
 
 
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DOWN])
+def test_what_is_not_tagged_as_it_has_to_be_ends_it_and_what_still_comes_is_passed_over(phase):
+    adjacency = brought_to(phase)
+    adjacency.end_untagged()
+    assert adjacency.phase is Phase.ENDING
+    assert take(adjacency, hello(), 6.0) == []
+    adjacency.lost()
+    assert adjacency.phase is Phase.DOWN
+
+
 def test_whose_dead_time_is_told_is_waited_for_so_long():
     adjacency = brought_to(Phase.INIT)
     take(adjacency, hello(dead_ms=10_000))
@@ -143,11 +157,19 @@ def test_digests_that_differ_for_long_bring_the_summaries_again_and_it_stays_ful
     assert adjacency.full
 
 
-@pytest.mark.parametrize("content", [{"said": hello()}, {"said": hello(digest=OTHER), "up_to_date": False}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"said": hello()},
+        {"said": hello(digest=OTHER), "up_to_date": False},
+        {"said": hello(digest=OTHER), "waits_for_key": True},
+        {"said": hello(full=False), "waits_for_key": True},
+    ],
+)
 def test_digests_that_agree_meanwhile_or_differ_for_a_reason_are_no_cause(content):
     adjacency = brought_to(Phase.FULL)
     take(adjacency, hello(digest=OTHER), 1.0)
-    take(adjacency, content["said"], 3.0, up_to_date=content.get("up_to_date", True))
+    take(adjacency, now=3.0, **content)
     assert compared(adjacency, 6.0, 20.0) == []
 
 

@@ -31,6 +31,7 @@ WORDS = {
     "proof": external.Proof,
     "sealed": external.Sealed,
     "reason": get_type_hints(external.Refuse, include_extras=True)["reason"],
+    "purpose": external.Purpose,
     "states": HELLO["streams"],
     "messages": FRAME["messages"],
 }

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from qss.model.errors import RemoteProtocolError
-from qss.wire.routes import LinkView, RouteView, RoutingStatus, parse_routing, render_routing
+from qss.wire.routes import LinkView, RouteView, RoutingStatus, TagsView, parse_routing, render_routing
 
 STATUS = RoutingStatus(
     version=3,
@@ -18,6 +18,7 @@ STATUS = RoutingStatus(
     lsas=4,
     settled=True,
     dropped={"B signature": 1},
+    tags={"B": TagsView(setting="required", state="tagged", key_bits=32_768, untagged=0)},
     links=(LinkView(ends=("A", "B"), cost=256, available_bits=1024),),
     routes=(
         RouteView(SAE_ID="sae:bob", next_hop="B", dest="B", cost=256, length=1),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
+from qss.model.identifiers import QksId
 from qss.wire import routing as wire
 
 DIGEST = b"12345678"
@@ -44,6 +45,8 @@ ONE_OF_EACH = (
     wire.Request((KEY,)),
     wire.Update((CARRIED,)),
     wire.Ack((HEADER,)),
+    wire.Tags(True, (wire.HeldRange(b"a stream of key!", 64, 2048),)),
+    wire.Tagged(b"a stream of key!", 96, wire.encode_update(wire.Update((CARRIED,))), b"sixteen bytes ok"),
 )
 KEY_WIRE, HEADER_WIRE = ["A", "K", 0], [["A", "K", 0], 0, 1, DIGEST]
 CARRIED_WIRE = ["B", 1500, CARRIED.body, ["ecdsa-sha256", [b"certificate"], b"signature"]]
@@ -65,6 +68,8 @@ def test_each_message_on_the_wire() -> None:
         ["request", [KEY_WIRE]],
         ["update", [CARRIED_WIRE]],
         ["ack", [HEADER_WIRE]],
+        ["tags", True, [[b"a stream of key!", 64, 2048]]],
+        ["tagged", b"a stream of key!", 96, msgspec.msgpack.encode(["update", [CARRIED_WIRE]]), b"sixteen bytes ok"],
     ]
     assert wire.decode(frame) == ONE_OF_EACH
 
@@ -132,6 +137,18 @@ def test_trailing_bytes_are_refused(trailing: bytes) -> None:
         [["update", [changed(CARRIED_WIRE, 3, ["ecdsa-sha256", [bytes(4097)], b""])]]],
         [["ack", []]],
         [["ack", [HEADER_WIRE], None]],
+        [["tags", 1, []]],
+        [["tags", True, [[bytes(16), 0, 32]] * (wire.MAX_HELD + 1)]],
+        [["tags", True, [[bytes(15), 0, 32]]]],
+        [["tags", True, [[bytes(16), -1, 32]]]],
+        [["tags", True, [[bytes(16), 0, 1 << 63]]]],
+        [["tags", True, [[bytes(16), 0]]]],
+        [["tagged", bytes(15), 0, b"update", bytes(16)]],
+        [["tagged", bytes(16), -1, b"update", bytes(16)]],
+        [["tagged", bytes(16), 1 << 63, b"update", bytes(16)]],
+        [["tagged", bytes(16), 0, b"", bytes(16)]],
+        [["tagged", bytes(16), 0, b"update", bytes(15)]],
+        [["tagged", bytes(16), 0, b"update", bytes(17)]],
         [["request", [KEY_WIRE]]] * (wire.MAX_MESSAGES + 1),
         {"request": [KEY_WIRE]},
     ],
@@ -185,6 +202,22 @@ def test_what_is_larger_than_the_limit_is_refused_unread(room: int) -> None:
         wire.decode(frame + bytes(1 + room))
     with pytest.raises(RemoteProtocolError, match="exceeds the limit"):
         wire.decode_body(bytes(wire.MAX_BODY_BYTES + 1 + room))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", wire.encode(ONE_OF_EACH[3:4]), wire.encode_update(ONE_OF_EACH[3]) + b"x", wire.encode([ONE_OF_EACH[0]])[1:]],
+    ids=["nothing", "a frame", "more than an Update", "another message"],
+)
+def test_what_is_tagged_is_one_update_and_nothing_else(data: bytes) -> None:
+    assert wire.decode_update(wire.encode_update(ONE_OF_EACH[3])) == ONE_OF_EACH[3]
+    with pytest.raises(RemoteProtocolError):
+        wire.decode_update(data)
+
+
+def test_what_a_tag_is_made_over() -> None:
+    text = wire.tagged_text(QksId("A"), QksId("B"), b"a stream of key!", 96, b"update")
+    assert text == b"qss-routing-tag.1\0\x94\xa1A\xa1B\xc4\x10a stream of key!\x60update"
 
 
 def test_an_sae_may_be_called_as_its_site_is() -> None:

@@ -17,6 +17,8 @@ def test_metrics() -> None:
         changed=12.5,
         saes={"reachable": 3, "unreachable": 1, "contested": 2},
         untold=6,
+        updates={("B", "sent", True): 9, ("B", "received", False): 2},
+        tag_bits={"B": 32_768},
     )
     text = render_metrics(routing_samples(counts)).decode()
     assert [line for line in text.splitlines() if not line.startswith("#")] == [
@@ -34,4 +36,7 @@ def test_metrics() -> None:
         'qss_routing_saes{state="unreachable"} 1',
         'qss_routing_saes{state="contested"} 2',
         "qss_routing_untold_saes 6",
+        'qss_routing_updates_total{peer="B",direction="received",tagged="no"} 2',
+        'qss_routing_updates_total{peer="B",direction="sent",tagged="yes"} 9',
+        'qss_routing_tag_bits_total{peer="B"} 32768',
     ]

@@ -1,7 +1,8 @@
 """Which bytes may be allocated, and from which stream: for either end's masters alike, and for relays.
 
 Masters leave alone what relaying needs and what requests of a higher priority may need, and relays what applications
-need; no end holds more reservations than it may. Nothing is changed here.
+need; tags, which are little and keep the link in the network, leave nothing. No end holds more reservations than it
+may. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from qss.core.reservation.ledger import StreamLedger
 from qss.core.reservation.state import LinkState
 from qss.model.keys import Priority
+from qss.wire.external import Purpose
 
 
 def is_full(state: LinkState) -> bool:
@@ -23,10 +25,14 @@ def ledger_with(state: LinkState, length: int, policy: str, priority: Priority) 
     return _ledger_leaving(state, _reserve(state, policy, priority), length, policy)
 
 
-def ledger_for_draw(state: LinkState, length: int, *, urgent: bool) -> StreamLedger | None:
-    """Return the stream to allocate `length` bytes for a relay from (Relay 3.5): relayed key is not relayed again."""
+def ledger_for_draw(state: LinkState, length: int, purpose: Purpose, *, urgent: bool) -> StreamLedger | None:
+    """Return the stream to allocate `length` bytes for a draw from (Relay 3.5): relayed key is not relayed again."""
     floor = max(state.settings.relay_floor_bytes, state.settings.high_priority_bytes)
-    return _ledger_leaving(state, floor if urgent else max(floor, state.settings.capacity_bytes // 2), length, "")
+    if purpose is Purpose.TAGS:
+        floor = 0
+    elif not urgent:
+        floor = max(floor, state.settings.capacity_bytes // 2)
+    return _ledger_leaving(state, floor, length, "")
 
 
 def _ledger_leaving(state: LinkState, least: int, length: int, policy: str) -> StreamLedger | None:

@@ -16,7 +16,7 @@ def failed(event: ev.Event, failure: QssError) -> ev.Effects:
         case ev.Recall():
             return (ev.Refused(event.request, failure),)
         case ev.Draw():
-            return (ev.DrawFailed(event.draw, ev.DrawFailure.STOPPED, own=True),)
+            return (ev.DrawFailed(event.draw, ev.DrawFailure.STOPPED, own=True, purpose=event.purpose),)
         case ev.KeyArrived() | ev.CoverOpened():
             return (ev.Discard(event.handle),)
         case ev.SourceOpened():

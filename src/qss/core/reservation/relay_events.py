@@ -1,4 +1,7 @@
-"""What relays at this end want of a link, and hear from it: events and effects, as those in `events`."""
+"""What relays at this end want of a link, and hear from it: events and effects, as those in `events`.
+
+A routing module that tags draws as a relay does, for another purpose (Relay 3.9).
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from enum import StrEnum
 
 from qss.model.identifiers import PairId, StreamId, TransferId
 from qss.model.ranges import Range
+from qss.wire.external import Purpose
 
 # --- events -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A relay at this end wants a range of `length` bytes. Answered by `DrawReady` or `DrawFailed`.
+    """Somebody at this end wants a range of `length` bytes. Answered by `DrawReady` or `DrawFailed`.
 
     It has not drawn under this name before, unless that is over.
     """
@@ -21,6 +25,7 @@ class Draw:
     draw: TransferId
     length: int
     urgent: bool
+    purpose: Purpose = Purpose.RELAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,15 @@ class DrawFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DrawReady:
-    """These bytes are a relay's, durably here. To be ended by `DrawEnded`."""
+    """These bytes are whoever's the purpose says, durably here. To be ended by `DrawEnded`."""
 
     draw: TransferId
     stream: StreamId
     part: Range
     own: bool
     """This end drew, and seals with them; else the other one did. Others choose names: go by this."""
+    purpose: Purpose
+    """What both ends have drawn them for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class DrawFailed:
     reason: DrawFailure
     own: bool
     """This end drew: two ends may have used one name."""
+    purpose: Purpose
 
 
 @dataclass(frozen=True, slots=True)

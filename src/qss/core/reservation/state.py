@@ -27,7 +27,7 @@ from qss.model.errors import QssError
 from qss.model.identifiers import ReservationId, SaeId, StreamId, TransferId
 from qss.model.ranges import Range, subtract
 from qss.model.records import Part, PeerRecord, RecallRecord, ReservationRecord, Side, length_of
-from qss.wire.external import Message
+from qss.wire.external import Message, Purpose
 
 
 @dataclass(slots=True)
@@ -51,10 +51,11 @@ class Pending:
 
 @dataclass(slots=True)
 class OpenDraw:
-    """A range that a relay at this end is to have, or has."""
+    """A range that a relay, or a routing module, at this end is to have, or has."""
 
     own: bool
     """This end drew."""
+    purpose: Purpose
     length: int
     phase: DrawPhase
     until: float = inf

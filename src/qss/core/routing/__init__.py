@@ -16,12 +16,15 @@
                        paths.py, disjoint.py           leaves out what must not be used (as `with_key`, `without`)
     10 limits          admission.py, buckets.py, and   a limit: where it is counted, and section 10
                        where things are kept
+    12 tags            tagging.py, link_tags.py,       what is tagged: `Tagging.flush` and `Router._received`; how
+                       tag_key.py                      much key is drawn: `tag_key`; what settings mean: `link_tags`
 
 `router` dispatches events to these, `shared` is what they share, `neighbour` gathers what leaves.
 """
 
 from qss.core.routing.cost import CostWeights
 from qss.core.routing.disjoint import disjoint_paths
+from qss.core.routing.link_tags import TagSetting
 from qss.core.routing.origination import Origin
 from qss.core.routing.paths import equal_paths, shortest_paths
 from qss.core.routing.router import Router
@@ -34,6 +37,7 @@ __all__ = [
     "Router",
     "RouterSettings",
     "Table",
+    "TagSetting",
     "disjoint_paths",
     "equal_paths",
     "shortest_paths",

@@ -7,11 +7,12 @@
     EXCHANGE  two-way: Summaries are on their way                  TOLD ▶ LOADING
     LOADING   the neighbour's Summaries are here, LSAs are asked   LOADED ▶ FULL
     FULL      both databases are the same, but for what is new
-    ENDING    it was silent for too long: the connection is to
-              end, and what still comes is passed over
+    ENDING    it was silent for too long, or is not tagged as it
+              has to be: the connection is to end, and what
+              still comes is passed over
 
-LOST leads from any phase but DOWN to DOWN, SILENT from any but DOWN and ENDING to ENDING. A full adjacency stays full
-when databases are compared again (4.6). Any other step is a defect and raises.
+LOST leads from any phase but DOWN to DOWN, SILENT and UNTAGGED from any but DOWN and ENDING to ENDING. A full
+adjacency stays full when databases are compared again (4.6). Any other step is a defect and raises.
 
 Held here: phases, Hellos, when to give up, and when to compare anew. Not here: what was told and asked (`exchange`),
 nor what is sent on (`flooding`). Times in seconds of a clock that never steps.
@@ -45,6 +46,7 @@ class Step(StrEnum):
     TOLD = "told"
     LOADED = "loaded"
     SILENT = "silent"
+    UNTAGGED = "untagged"
     LOST = "lost"
 
 
@@ -64,7 +66,12 @@ _AFTER: dict[tuple[Phase, Step], Phase] = {
     (Phase.INIT, Step.HEARD): Phase.EXCHANGE,
     (Phase.EXCHANGE, Step.TOLD): Phase.LOADING,
     (Phase.LOADING, Step.LOADED): Phase.FULL,
-    **{(phase, Step.SILENT): Phase.ENDING for phase in Phase if phase not in (Phase.DOWN, Phase.ENDING)},
+    **{
+        (phase, step): Phase.ENDING
+        for phase in Phase
+        if phase not in (Phase.DOWN, Phase.ENDING)
+        for step in (Step.SILENT, Step.UNTAGGED)
+    },
     **{(phase, Step.LOST): Phase.DOWN for phase in Phase if phase is not Phase.DOWN},
 }
 
@@ -111,10 +118,13 @@ class Adjacency:
         """Something has come (Routing 4.3)."""
         self._heard_at = now
 
-    def take_hello(self, hello: Hello, digest: bytes, now: float, *, up_to_date: bool) -> list[Act]:
+    def take_hello(
+        self, hello: Hello, digest: bytes, now: float, *, up_to_date: bool, waits_for_key: bool = False
+    ) -> list[Act]:
         """Take in a Hello (Routing 4.1, 4.2 and 4.6). `digest` is of this end's database.
 
-        `up_to_date`: whether the neighbour has acknowledged all that was for it.
+        `up_to_date`: whether the neighbour has acknowledged all that was for it. `waits_for_key`: nothing can be sent,
+        for want of key to tag it with, so that databases may differ (12.7).
         """
         if self.phase is Phase.ENDING:
             return []
@@ -125,7 +135,7 @@ class Adjacency:
             self._take(Step.HEARD)
             acts.append(Act.SUMMARISE)
         differs = hello.digest != digest and up_to_date
-        if not self.two_way or (hello.full and not (self.full and differs)):
+        if not self.two_way or waits_for_key or (hello.full and not (self.full and differs)):
             self._differs_since = None
         elif self._differs_since is None:
             self._differs_since = now
@@ -142,6 +152,11 @@ class Adjacency:
             return False
         self._take(Step.LOADED)
         return True
+
+    def end_untagged(self) -> None:
+        """It is not tagged as it has to be: the connection is to end (Routing 12)."""
+        if self.phase is not Phase.ENDING:
+            self._take(Step.UNTAGGED)
 
     def lost(self) -> None:
         """The connection has ended."""

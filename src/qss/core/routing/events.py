@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qss.model.identifiers import QksId, SaeId
+from qss.model.identifiers import QksId, SaeId, StreamId
 from qss.model.network import Load
+from qss.model.ranges import Range
 from qss.wire.routing import Key, Message
 
 # --- events -------------------------------------------------------------------------------------------------------
@@ -57,6 +58,23 @@ class LinksUp:
 
 
 @dataclass(frozen=True, slots=True)
+class TagKeyCame:
+    """A range of key of the link is here, to tag with (`own`), or to check what the neighbour tags (Routing 12.3)."""
+
+    peer: QksId
+    stream: StreamId
+    part: Range
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoTagKey:
+    """The range that `DrawTagKey` asked for is not had."""
+
+    peer: QksId
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The site is about to stop."""
 
@@ -66,7 +84,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Connected | Disconnected | Received | Broke | SaesAtHome | LinksUp | Leave | Tick
+Event = Connected | Disconnected | Received | Broke | SaesAtHome | LinksUp | TagKeyCame | NoTagKey | Leave | Tick
 
 # --- effects ------------------------------------------------------------------------------------------------------
 
@@ -103,6 +121,8 @@ class Reason(StrEnum):
     """Its origin has told as many LSAs, or bytes, as there is room for; or all origins together have."""
     RATE = "too-often"
     SUMMARIES = "too-many-summaries"
+    TAG = "tag"
+    """It had no tag that is good, or the neighbour does not tag: that has ended the connection (Routing 12)."""
     EXPIRED = "expired"
     LAST = "last-version"
     """It is an LSA of the receiver itself that nothing can be said after."""
@@ -128,6 +148,8 @@ class Happening(StrEnum):
     """Its database went on differing from this one, so all was told again (Routing 4.6)."""
     RETRANSMISSION = "retransmission"
     """It has not acknowledged an LSA in time (Routing 6.3)."""
+    TAG_KEY_SHORT = "tag-key-short"
+    """What has to be tagged waits for key of the link (Routing 12.7)."""
     OUTDONE = "outdone"
     """It sent an LSA of this site that this module has not said, or not in this life (Routing 7.3)."""
 
@@ -155,5 +177,22 @@ class TableChanged:
     """Ways or homes may not be what they were: have the table calculated once what is to be sent has been sent."""
 
 
-Effect = Send | Disconnect | Dropped | Untold | Happened | TableChanged
+@dataclass(frozen=True, slots=True)
+class DrawTagKey:
+    """Draw a range of the link's key to tag with; answered by `TagKeyCame` or `NoTagKey` (Routing 12.3)."""
+
+    peer: QksId
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTagKey:
+    """A range that came is not used any more: forget its key."""
+
+    peer: QksId
+    stream: StreamId
+    part: Range
+    own: bool
+
+
+Effect = Send | Disconnect | Dropped | Untold | Happened | TableChanged | DrawTagKey | ForgetTagKey
 Effects = tuple[Effect, ...]

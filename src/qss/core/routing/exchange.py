@@ -48,11 +48,12 @@ class DatabaseExchange:
                 neighbour.offer(instance)
 
     def tend(self, neighbour: Neighbour) -> None:
-        """Ask once more for what has not come, and then let it be (Routing 5.4)."""
-        neighbour.ask(neighbour.requests.overdue(self._shared.now, self._shared.settings.request_s))
+        """Ask once more for what has not come, and then let it be (Routing 5.4), unless it has to wait for key."""
+        if neighbour.tags.is_ready:
+            neighbour.ask(neighbour.requests.overdue(self._shared.now, self._shared.settings.request_s))
         self.check(neighbour)
 
     def check(self, neighbour: Neighbour) -> None:
-        """Whether all that was asked for has come (Routing 5.4)."""
-        if not neighbour.requests.asked and neighbour.adjacency.loaded():
+        """Whether all that was asked for has come (Routing 5.4), and what is new can come and go (12.7)."""
+        if not neighbour.requests.asked and neighbour.tags.is_ready and neighbour.adjacency.loaded():
             self._became_full()

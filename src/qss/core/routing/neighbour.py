@@ -4,18 +4,19 @@ Most leaves with the event at hand. LSAs leave at a bounded rate, whatever the n
 where the newest instance takes the place of the one before, and not in a queue that would end the connection.
 
 Held here: into which messages LSAs, acknowledgements and the rest are put. Not here: what is sent to whom
-(`exchange`, `flooding`).
+(`exchange`, `flooding`), nor what is tagged (`tagging`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import batched
+from itertools import batched, islice
 
 from qss.core.routing.adjacency import Adjacency
 from qss.core.routing.buckets import Bucket
 from qss.core.routing.database import Instance
+from qss.core.routing.link_tags import Leaving, LinkTags
 from qss.core.routing.request_list import RequestList
 from qss.core.routing.retransmission import Unacknowledged
 from qss.wire.framing import fitting_runs
@@ -33,6 +34,7 @@ class Neighbour:
     """One neighbour."""
 
     adjacency: Adjacency = field(default_factory=Adjacency)
+    tags: LinkTags = field(default_factory=LinkTags)
     requests: RequestList = field(default_factory=RequestList)
     unacknowledged: Unacknowledged = field(default_factory=Unacknowledged)
     updates: dict[Key, Instance] = field(default_factory=dict)
@@ -66,9 +68,12 @@ class Neighbour:
         self.updates.pop(key, None)
         self.unacknowledged.drop(key)
 
-    def flush(self, here: str, now: float) -> tuple[Message, ...]:
-        """Return what has gathered, as messages of `here`, and note what has to be acknowledged."""
-        for run in fitting_runs(self._leaving(now), lambda lsa: lsa.size, UPDATE_BYTES, MAX_CARRIED):
+    def flush(self, here: str, now: float, leaving: Leaving = Leaving.PLAIN) -> tuple[Message, ...]:
+        """Return what has gathered, as messages of `here`, and note what has to be acknowledged.
+
+        `leaving` says whether all Updates may leave, one or none.
+        """
+        for run in fitting_runs(self._leaving(now, leaving), lambda lsa: lsa.size, UPDATE_BYTES, MAX_CARRIED):
             self.messages.append(Update(tuple(instance.carried(here, now) for instance in run)))
             for instance in run:
                 self.unacknowledged.sent(instance.header, now)
@@ -78,17 +83,28 @@ class Neighbour:
         self.messages.clear()
         return messages
 
-    def _leaving(self, now: float) -> list[Instance]:
+    def _leaving(self, now: float, leaving: Leaving) -> list[Instance]:
         """Return the LSAs that may be sent now; the others go on waiting."""
-        leaving = []
-        for instance in self.updates.values():
+        if leaving is Leaving.WAITING:
+            return []
+        found = []
+        for instance in self.updates.values() if leaving is Leaving.PLAIN else self._first_update():
             if not self._sending.has_room(now):
                 break
             self._sending.add(now, instance.size)
-            leaving.append(instance)
-        if len(leaving) == len(self.updates):
+            found.append(instance)
+        if len(found) == len(self.updates):
             self.updates.clear()
         else:
-            for instance in leaving:
+            for instance in found:
                 del self.updates[instance.header.key]
-        return leaving
+        return found
+
+    def _first_update(self) -> Iterator[Instance]:
+        """Yield what one Update has room for."""
+        room = UPDATE_BYTES
+        for number, instance in enumerate(islice(self.updates.values(), MAX_CARRIED)):
+            if number and instance.size > room:
+                return
+            room -= instance.size
+            yield instance

@@ -1,7 +1,7 @@
 """The routing module's core: the one place that dispatches events, and what may be asked of it.
 
 Held here: which part of the protocol an event is for. Not here: the steps, which are the parts' own (see
-`qss.core.routing`), nor cryptography: `sign`, `verify` and `stated` come in as functions.
+`qss.core.routing`), nor cryptography: `sign`, `verify`, `stated` and a tagger come in.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from qss.core.routing.database import Instance, LinkStates
 from qss.core.routing.exchange import DatabaseExchange
 from qss.core.routing.flooding import Flooding
 from qss.core.routing.homes import Homes, Stated
+from qss.core.routing.link_tags import LinkTags, TagSetting
 from qss.core.routing.links import SiteLinks
 from qss.core.routing.neighbour import Neighbour
 from qss.core.routing.origination import Origin, Origination
 from qss.core.routing.route_calculation import RouteCalculation
 from qss.core.routing.shared import RouterSettings, Shared
 from qss.core.routing.table import Table
+from qss.core.routing.tagging import NoTagger, Tagger, Tagging, Way
 from qss.model.errors import LocalProtocolError
 from qss.model.identifiers import QksId, SaeId
 from qss.wire import routing as wire
@@ -46,11 +48,13 @@ class Router:
         stated: Stated,
         settings: RouterSettings,
         generation: int = 0,
+        tagger: Tagger | None = None,
+        tags: Mapping[QksId, TagSetting] | None = None,
     ) -> None:
         """Begin with an empty database.
 
         `stated` knows the authority's signature (Routing 3.4); `generation` is that of the first LSAs, best higher at
-        every start.
+        every start. `tags` says with which neighbours to tag (Routing 12); that is `tagger`'s.
         """
         self.here = QksId(origin.source.qks)
         self._sign = sign
@@ -64,6 +68,7 @@ class Router:
         self._admission = Admission(verify, self._database)
         self._flooding = Flooding(self._shared, self._admission, self._origination, self._says_else)
         self._exchange = DatabaseExchange(self._shared, self._tell_links)
+        self._tagging = Tagging(self._shared, NoTagger() if tagger is None else tagger, tags or {}, self._tell_links)
         self._full = frozenset[QksId]()
         self._originated: Counter[str] = Counter()
         self._tidied_at = 0.0
@@ -84,7 +89,7 @@ class Router:
         self._originate()
         for peer, neighbour in self._neighbours.items():
             if neighbour.updates or neighbour.acks or neighbour.messages:  # of most there are none at most events
-                messages = neighbour.flush(self.here, now)
+                messages = self._tagging.flush(peer, neighbour)
                 if messages:
                     shared.effects.append(ev.Send(peer, messages))
         if self._calculation.take_news(now):
@@ -109,6 +114,10 @@ class Router:
             case ev.LinksUp(loads):
                 self._links.set_up(dict(loads))
                 self._tell_links()
+            case ev.TagKeyCame():
+                self._tagging.key_came(event)
+            case ev.NoTagKey(peer):
+                self._tagging.no_key(peer)
             case ev.Leave():
                 self._origination.leave()
             case ev.Tick():
@@ -162,6 +171,15 @@ class Router:
         return Counter(self._shared.happened)
 
     @property
+    def updates(self) -> Counter[tuple[QksId, Way, bool]]:
+        """How many Updates were exchanged with each neighbour, and whether they had a tag."""
+        return Counter(self._tagging.updates)
+
+    def tags(self, peer: QksId) -> LinkTags:
+        """Return what is agreed with a neighbour on tags."""
+        return self._tagging.of(peer)
+
+    @property
     def originated(self) -> Counter[str]:
         """How many LSAs this site has told, by their type; refreshes are counted, too."""
         return Counter(self._originated)
@@ -192,8 +210,9 @@ class Router:
     # --- neighbours -----------------------------------------------------------------------------------------------
 
     def _connected(self, peer: QksId) -> None:
-        neighbour = self._neighbours.setdefault(peer, Neighbour())
+        neighbour = self._neighbours.setdefault(peer, Neighbour(tags=self._tagging.of(peer)))
         neighbour.adjacency.connected(self._shared.now, self._shared.settings.dead_s)
+        self._tagging.greet(neighbour)
         self._do(peer, neighbour, [Act.HELLO])
 
     def _disconnected(self, peer: QksId) -> None:
@@ -210,8 +229,11 @@ class Router:
         adjacency, now = neighbour.adjacency, self._shared.now
         adjacency.came(now)
         if isinstance(message, wire.Hello):
-            digest, up_to_date = self._database.digest, neighbour.up_to_date
-            self._do(peer, neighbour, adjacency.take_hello(message, digest, now, up_to_date=up_to_date))
+            if self._tagging.admits(peer, neighbour):
+                self._hello(peer, neighbour, message)
+            return
+        if isinstance(message, wire.Tags):
+            self._tagging.take(peer, neighbour, message)
             return
         if not adjacency.two_way:
             return  # Routing 4.5: the Hello before it was lost, or never said
@@ -220,14 +242,30 @@ class Router:
                 self._exchange.summary(peer, neighbour, message)
             case wire.Request(keys):
                 self._exchange.requested(neighbour, keys)
-            case wire.Update(carried):
-                for each in carried:
-                    self._flooding.update(peer, neighbour, each)
-                self._exchange.check(neighbour)
+            case wire.Update():
+                self._updated(peer, neighbour, self._tagging.plain(peer, neighbour, message))
+            case wire.Tagged():
+                self._updated(peer, neighbour, self._tagging.opened(peer, neighbour, message))
             case wire.Ack(headers):
                 self._flooding.acknowledged(neighbour, headers)
             case _:
                 assert_never(message)
+
+    def _hello(self, peer: QksId, neighbour: Neighbour, message: wire.Hello) -> None:
+        acts = neighbour.adjacency.take_hello(
+            message,
+            self._database.digest,
+            self._shared.now,
+            up_to_date=neighbour.up_to_date,
+            waits_for_key=not neighbour.tags.is_ready,
+        )
+        self._do(peer, neighbour, acts)
+
+    def _updated(self, peer: QksId, neighbour: Neighbour, update: wire.Update | None) -> None:
+        if update is not None:
+            for each in update.carried:
+                self._flooding.update(peer, neighbour, each)
+            self._exchange.check(neighbour)
 
     def _do(self, peer: QksId, neighbour: Neighbour, acts: Iterable[Act]) -> None:
         adjacency, shared = neighbour.adjacency, self._shared
@@ -301,3 +339,4 @@ class Router:
             if neighbour.adjacency.two_way:
                 self._exchange.tend(neighbour)
                 self._flooding.tend(peer, neighbour)
+                self._tagging.tend(peer, neighbour)
