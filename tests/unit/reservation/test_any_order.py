@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from qss.model.answers import AskName
 from qss.model.identifiers import PairId, ReservationId, SaeId, TransferId
 from qss.model.records import Part, ReservationRecord, Scope
+from qss.wire.external import Purpose
 from support.link_pair import ALICE, BOB, CAROL, PAIRS, LinkPair
 
 ENDS = st.sampled_from(["a", "b"])
@@ -108,16 +109,16 @@ class AnyOrder(RuleBasedStateMachine):
             named = None if name is None else ask_name((slave, name), (reservation, positions))
             self.pair.fetch(reservation, slave, positions, named)
 
-    @rule(end=ENDS, length=st.sampled_from([1, 16, 64]))
-    def draw(self, end: str, length: int) -> None:
-        self.pair.draw(getattr(self.pair, end), length)
+    @rule(end=ENDS, length=st.sampled_from([1, 16, 64]), purpose=st.sampled_from(Purpose))
+    def draw(self, end: str, length: int, purpose: Purpose) -> None:
+        self.pair.draw(getattr(self.pair, end), length, purpose=purpose)
 
     @rule(first=ENDS, length=st.sampled_from([16, 32]))
     def draw_under_one_name_at_both_ends(self, first: str, length: int) -> None:
-        """Somebody has had two transfers of one name cross."""
+        """Somebody has had two transfers of one name cross, or a transfer and a draw for tags."""
         end = getattr(self.pair, first)
         draw = self.pair.draw(end, 16)
-        self.pair.draw(self.pair.other(end), length, draw=draw)
+        self.pair.draw(self.pair.other(end), length, draw=draw, purpose=Purpose.TAGS)
 
     @rule(end=ENDS, data=st.data(), used=st.booleans())
     def end_draw(self, end: str, data: st.DataObject, used: bool) -> None:
