@@ -153,6 +153,16 @@ def test_a_network_that_is_too_slow_gives_all_up_in_time() -> None:
     at_rest(network)
 
 
+@pytest.mark.parametrize(("silent", "told"), [(B, A), (C, B), (D, C), (E, D)])
+def test_the_source_hears_where_a_silent_site_is(silent: QksId, told: QksId) -> None:
+    """Of the site before it: the link between the two is passed by then, and no other."""
+    network = line()
+    network.puppets = {silent}
+    transfer = network.start(network.begin(A, B, C, D, E))
+    network.run(5.3)
+    assert outcome(network, transfer) == ev.Failed(transfer, told, wire.Reason.LATE)
+
+
 def test_content_that_nobody_takes_is_gone_after_30_s() -> None:
     network = line()
     network.start(network.begin(A, B))

@@ -62,7 +62,7 @@ class Admission:
 
     def _take(self, begin: Begin, place: int) -> None:
         shared = self._shared
-        transfer = Transfer(begin, place, shared.now + shared.settings.give_up_s)
+        transfer = Transfer(begin, place, shared.now + shared.settings.patience_s(place, len(begin.path)))
         shared.transfers[transfer.id] = transfer
         shared.begun_by[transfer.inward or shared.here] += 1
         if transfer.inward is not None and self._early.claim(transfer.inward, transfer.id):
