@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from qss.app.far_streams import KNOCK_S, LONGEST_KNOCK_S, MAX_POLICIES, SHORTEST_S, FarStreams
+from qss.core.keyserver import warmth
 from qss.core.keyserver.quotas import Quota, QuotaPlan
 from qss.core.keyserver.warmth import IDLE_S
 from qss.core.reservation.pairs import MAX_PAIRS
@@ -22,6 +23,7 @@ from qss.model.records import BurnReason
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.tasks import Tasks
 from qss.wire.relay_pair import pair_of
+from qss.wire.relay_status import FarRelay
 from scenarios.relays import WAIT_S
 from scenarios.scenario import close
 from scenarios.world import CAPACITY_BYTES, World
@@ -408,6 +410,81 @@ async def test_who_goes_while_waiting_for_key_has_taken_none(row: Row) -> None:
     assert len(await repeat) == 1
     with pytest.raises(LimitReached, match="may take"):
         await asked(row)
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+def far(row: Row, site: QksId) -> FarRelay:
+    """Return what a site tells of relaying with the only one that it relays with."""
+    (told,) = row.streams(site).status().far
+    return told
+
+
+@in_a_row
+async def test_transfers_and_waits_are_counted_where_they_are_seen(row: Row) -> None:
+    await asyncio.sleep(30)  # so much key that none runs short
+    await row.key()
+    await row.key()
+    at_a, at_c = far(row, A), far(row, C)
+    assert (at_a.peer, at_c.peer) == (C, A)
+    assert (at_a.requests["waited"], at_a.requests["ready"], at_a.requests["in-vain"]) == (1, 1, 0)
+    arrived = at_a.transfers.pop("arrived")
+    assert arrived > 0
+    assert set(at_a.transfers.values()) == {0}
+    assert at_c.transfers["arrived"] == 0  # it is none of its own
+    (of_b, *_) = row.streams(A).status().neighbours
+    assert (of_b.peer, of_b.up, of_b.passed_on) == (B, True, 0)
+    passed_on = {each.peer: each.passed_on for each in row.streams(B).status().neighbours}
+    assert passed_on == {A: 0, C: arrived}
+    assert ([each.source for each in at_a.streams], [each.source for each in at_c.streams]) == ([True], [False])
+
+
+@in_a_row
+async def test_what_fails_is_told_with_its_site_and_what_is_passed_by(row: Row) -> None:
+    await row.key()
+    await row.sites[B].crash()
+    with pytest.raises(Shortage):
+        await row.keys_until_there_are_none()
+    status = row.streams(A).status()
+    assert [(each.up, each.security) for each in status.neighbours] == [(False, None)]
+    (told,) = status.far
+    assert told.requests["in-vain"] == 1
+    assert told.transfers["unreachable"] > 0
+    assert {(each.site, each.reason) for each in status.failures} >= {(A, "unreachable")}
+    assert sum(each.transfers for each in status.failures) == sum(told.transfers.values()) - told.transfers["arrived"]
+    assert told.avoided_links == ((A, B),)
+    assert "unreachable at site A" in told.streams[0].trouble
+    asking = row.sites[A].spawn(row.streams(A).filled(C, PLAIN, CAPACITY_BYTES, NORMAL))
+    await asyncio.sleep(1)
+    assert far(row, A).streams[0].waiting == 1
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert far(row, A).requests["given-up"] == 1
+    assert far(row, A).streams[0].waiting == 0
+    row.streams(A)._suspects[C].differed(row.loop.time(), [(A, B, C)])
+    assert far(row, A).avoided_sites == (B,)
+
+
+@pytest.mark.parametrize("site", [A, C])
+@in_a_row
+async def test_what_is_to_be_held_ready_is_whichever_end_says_so(
+    row: Row, site: QksId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how far it is from that is told, from before there is any."""
+    monkeypatch.setattr(warmth, "LEAST_BYTES", 0)  # links here hold little more
+    streams, peer = row.streams(site), C if site == A else A
+    streams._warm = {(peer, PLAIN): 4096}
+    assert [(each.bits, each.short_bits) for each in streams.status().warm] == [(8 * 4096, 8 * 4096)]
+    streams._stream(peer, PLAIN)
+    await asyncio.sleep(60)
+    (warm,) = streams.status().warm
+    assert (warm.peer, warm.policy) == (peer, PLAIN.text)
+    assert warm.short_bits <= warm.bits / 4
+    held = row.sites[C].site.links[A].core.key_count(16, PLAIN.text)
+    await asyncio.sleep(60)
+    assert row.sites[C].site.links[A].core.key_count(16, PLAIN.text) == held  # nothing more is taken of links
+    assert row.names(A) == row.names(C) == {PAIR}
 
 
 # --- what cannot be had -------------------------------------------------------------------------------------------
