@@ -15,7 +15,6 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -23,13 +22,14 @@ import structlog
 
 from qss.app.far_stream import FarStream
 from qss.app.far_waits import Waits
+from qss.app.knocking import keep_knocking
 from qss.app.relay_overview import relay_status
 from qss.core.keyserver.suspects import Suspects
 from qss.core.keyserver.warmth import Warmth
 from qss.core.module import ModuleSettings
 from qss.core.reservation import Link
 from qss.model.certificates import site_of
-from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
+from qss.model.errors import InvalidIdentifier, LimitReached, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId
 from qss.model.keys import Priority
 from qss.model.relay_policy import RelayPolicy
@@ -46,7 +46,7 @@ from qss.runtime.relay.relaying import Relaying
 from qss.runtime.site import Site
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
-from qss.transport.telling import Telling
+from qss.transport.telling import LASTS_S, Lasting, Telling
 from qss.wire.relay_pair import pair_of
 from qss.wire.relay_status import RelayStatus
 
@@ -58,12 +58,6 @@ SHORTEST_S = 10.0
 
 LOOK_S = 5.0
 """How often it is looked which streams nobody uses any more."""
-
-KNOCK_S = 0.5
-"""How soon a site that is to dial is asked to again; each time that is in vain, it is twice as long."""
-
-LONGEST_KNOCK_S = 5.0
-"""But no longer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -130,6 +124,7 @@ class FarStreams:
         self._connecting: set[QksId] = set()
         self._waits = Waits()
         self._telling = Telling()
+        self._lasting = Lasting(clock)
         self._tasks = Tasks(defect)
         self._ending = Tasks(defect)  # not to be cancelled: modules are to stop
         self._stopped = False
@@ -224,7 +219,10 @@ class FarStreams:
             return
         peer = site_of(connection.peer)
         if peer not in self._table.graph.externals:
-            raise Unauthorised(f"site {peer} is not known to routing here: nothing can be relayed to it")
+            if self._lasting.lasts(peer):
+                raise Unauthorised(f"site {peer} is not known to routing here: nothing can be relayed to it")
+            await connection.close()  # after a start, that site may be the first to hear of the other
+            return
         runner = self._site.link_to(peer)
         if peer < self._here:
             await runner.serve(connection)
@@ -305,7 +303,8 @@ class FarStreams:
             await runner.until(lambda link: link.up)
             runner.want(ends.pair, ends.policy.text, 0, urgent=True)
             if dialling is None:  # a module that is not attached yet takes no connection
-                dialling = stream.tasks.start(keep_connected(ends.peer, call, module.serve), f"Sync with {ends.peer}")
+                keeping = keep_connected(ends.peer, call, module.serve, told_after_s=LASTS_S)
+                dialling = stream.tasks.start(keeping, f"Sync with {ends.peer}")
             await runner.until(lambda link: not link.up)
 
     async def _keep_looking(self) -> None:
@@ -343,24 +342,10 @@ class FarStreams:
         runner = self._site.links[peer]
         if self._here < peer:
             call = partial(self._calls.external, peer)
-            self._tasks.start(keep_connected(peer, call, runner.serve), f"connection to {peer}")
+            keeping = keep_connected(peer, call, runner.serve, told_after_s=LASTS_S)
+            self._tasks.start(keeping, f"connection to {peer}")
         else:
-            self._tasks.start(self._knock(peer, runner), f"knocking at {peer}")
-
-    async def _knock(self, peer: QksId, runner: LinkRunner) -> None:
-        pause = KNOCK_S
-        while True:
-            await runner.until(lambda link: not link.up)
-            with suppress(QssError):
-                connection = await self._calls.external(peer)
-                await connection.close()
-            try:
-                async with asyncio.timeout(pause):
-                    await runner.until(lambda link: link.up)
-            except TimeoutError:
-                pause = min(2 * pause, LONGEST_KNOCK_S)
-            else:
-                pause = KNOCK_S
+            self._tasks.start(keep_knocking(peer, partial(self._calls.external, peer), runner), f"knocking at {peer}")
 
 
 async def _end(stream: FarStream) -> None:

@@ -187,6 +187,10 @@ class ConnectionLost(QssError):
     """A connection ended, was refused, or exceeded a limit."""
 
 
+class NothingThere(ConnectionLost):
+    """The other end answers, and has nothing at this path: it may be wrong, or too early."""
+
+
 class TransferVoid(QssError):
     """A transfer of a relay cannot go on here; another, of fresh bytes over fresh ranges, is the remedy."""
 

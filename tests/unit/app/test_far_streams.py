@@ -7,21 +7,25 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from qss.app.far_streams import KNOCK_S, LONGEST_KNOCK_S, MAX_POLICIES, SHORTEST_S, FarStreams
+from qss.app.far_streams import MAX_POLICIES, SHORTEST_S, FarStreams
+from qss.app.knocking import KNOCK_S, LONGEST_KNOCK_S
 from qss.core.keyserver import warmth
 from qss.core.keyserver.quotas import Quota, QuotaPlan
 from qss.core.keyserver.warmth import IDLE_S
 from qss.core.reservation.pairs import MAX_PAIRS
-from qss.model.errors import LimitReached, Shortage, Unauthorised
+from qss.model.errors import ConnectionLost, DeviceError, LimitReached, NothingThere, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, SaeId
+from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyIdsRequest, KeyRequest, Priority
 from qss.model.records import BurnReason
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.tasks import Tasks
+from qss.transport.telling import LASTS_S
 from qss.wire.relay_pair import pair_of
 from qss.wire.relay_status import FarRelay
 from scenarios.relays import WAIT_S
@@ -295,10 +299,56 @@ async def test_a_site_that_says_that_its_blocks_differ_has_repeaters_passed_by_o
 
 @in_a_row
 async def test_a_site_that_routing_does_not_know_is_not_served(row: Row) -> None:
+    """That is told once it lasts: after a start one of the two may hear of the other first."""
     for site in (A, C):
+        for _ in range(5):
+            connection = ScriptedConnection("stranger")
+            await row.streams(site).take(connection)
+            assert connection.closed
+            await asyncio.sleep(2.1)
         with pytest.raises(Unauthorised, match="not known to routing"):
             await row.streams(site).take(ScriptedConnection("stranger"))
         assert QksId("stranger") not in row.sites[site].site.links
+
+
+@in_a_row
+async def test_sites_that_start_together_warn_of_nothing_that_passes_by_itself(row: Row) -> None:
+    """Routing has to hear of the far site first, and that site of the stream."""
+    call_far, call_module, began = row.call_far, row.call_module, row.loop.time()
+
+    async def far(here: QksId, peer: QksId) -> object:
+        if row.loop.time() < began + 1:
+            raise ConnectionLost("routing does not know where that site is")
+        return await call_far(here, peer)
+
+    async def module(here: QksId, peer: QksId, pair: PairId) -> object:
+        if row.loop.time() < began + 3:
+            raise NothingThere("that site takes no part in this stream")
+        return await call_module(here, peer, pair)
+
+    row.call_far, row.call_module = far, module
+    with capture_logs() as logs:
+        await row.key()
+    assert row.loop.time() > began + 3
+    assert [log for log in logs if log["log_level"] == "warning"] == []
+
+
+@pytest.mark.parametrize("site", [A, C])
+@in_a_row
+async def test_a_far_site_that_stays_away_is_told_by_whoever_calls_it(row: Row, site: QksId) -> None:
+    peer = C if site == A else A
+
+    async def nobody_there(*_: object) -> object:
+        raise ConnectionLost("it is far away")
+
+    row.call_far = nobody_there
+    row.streams(site)._stream(peer, PLAIN)
+    with capture_logs() as logs:
+        await asyncio.sleep(LASTS_S - 1)
+        assert [log for log in logs if log["log_level"] == "warning"] == []
+        await asyncio.sleep(20)
+    (told,) = [log for log in logs if log["log_level"] == "warning"]
+    assert (told["event"], told["peer"], told["reason"]) == ("no connection", peer, "it is far away")
 
 
 @in_a_row
@@ -485,6 +535,27 @@ async def test_what_is_to_be_held_ready_is_whichever_end_says_so(
     await asyncio.sleep(60)
     assert row.sites[C].site.links[A].core.key_count(16, PLAIN.text) == held  # nothing more is taken of links
     assert row.names(A) == row.names(C) == {PAIR}
+
+
+@in_a_row
+async def test_what_is_logged_of_a_stream_speaks_of_no_device_and_says_why_it_ends(row: Row) -> None:
+    relaying = row.sites[C].relay.relaying
+    take, late = relaying.take, iter([True])
+
+    async def taken(*rest: Any) -> KeyMaterial:
+        if next(late, False):
+            raise DeviceError("what was relayed has not come")
+        return await take(*rest)
+
+    relaying.take = taken
+    with capture_logs() as logs:
+        await row.key()
+        await row.streams(C).stop()
+    told = {log["event"]: log.get("reason") for log in logs if log.get("role") == "responder"}
+    assert told["the end-to-end stream cannot go on"] == "what was relayed has not come"
+    assert "the end-to-end stream yields again" in told
+    assert not [log for log in logs if "device" in f"{log['event']} {log.get('reason')}"]
+    assert [log["reason"] for log in logs if log["event"] == "module detached"] == ["this site stops"]
 
 
 # --- what cannot be had -------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ from qss.model.ranges import Range
 from qss.model.relay_policy import Hop, RelayPolicy
 from qss.runtime.relay.counts import MAX_SITES, RelayCounts
 from qss.runtime.relay.ends import Portion
+from qss.runtime.relay.passed_over import tell_passed_over
 from qss.runtime.relay.relaying import TAKE_S, TransferFailed
+from qss.transport.telling import Telling
 from qss.wire import relay as wire
 from qss.wire.relay_status import ELSEWHERE
 from support.relay_row import LENGTH, A, B, C, D, Row, begin, ends, material, name_of
@@ -399,9 +401,25 @@ async def test_what_is_passed_over_is_counted_and_told_once() -> None:
                 )
             await settled()
         assert +row.relays[B].counts.dropped == {(A, ev.DropReason.UNKNOWN): 5}
-        assert len([entry for entry in logs if entry["event"].startswith("something of a relay's")]) == 1
+        (told,) = [entry for entry in logs if entry["event"].startswith("something of a neighbour's relay")]
+        assert (told["log_level"], told["peer"], told["reason"]) == ("info", A, "unknown")
+        assert "failed or ended" in told["what"]
         assert row.relays[B]._carried is None
         await row.at_rest()
+
+
+@pytest.mark.parametrize("reason", list(ev.DropReason))
+def test_each_thing_that_is_passed_over_says_what_it_is_how_bad_and_what_to_do(reason: ev.DropReason) -> None:
+    telling = Telling()
+    with capture_logs() as logs:
+        for peer in (A, B, A):
+            tell_passed_over(telling, peer, reason)
+    assert [entry["peer"] for entry in logs] == [A, B]
+    is_odd = reason in (ev.DropReason.REPEATED, ev.DropReason.LIMIT)
+    for entry in logs:
+        assert entry["log_level"] == ("warning" if is_odd else "info")
+        assert entry["what"]
+        assert "if it goes on" in entry["remedy"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from qss.runtime.link import LinkRunner
 from qss.runtime.outbox import Outbox
 from qss.runtime.relay.counts import RelayCounts
 from qss.runtime.relay.ends import Ends, Portion
+from qss.runtime.relay.passed_over import tell_passed_over
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
@@ -276,10 +277,7 @@ class Relaying:
                 self._answer(transfer, TransferFailed(site, reason))
             case ev.Dropped(peer, _, reason):
                 self.counts.dropped[peer, reason] += 1
-                if (unsaid := self._telling.unsaid((peer, reason))) is not None:
-                    _log.warning(
-                        "something of a relay's neighbour was passed over", peer=peer, reason=str(reason), unsaid=unsaid
-                    )
+                tell_passed_over(self._telling, peer, reason)
             case _:
                 assert_never(effect)
 
