@@ -34,6 +34,21 @@ class BadRequest(RequestError):
         self.details = tuple(dict(detail) for detail in details)
 
 
+class RuleUnmet(BadRequest):
+    """What a request demands could be met, and what this site's own rules demand for it cannot, as the network is now.
+
+    The operator should know: it is no fault of whoever asks. `site` is where the keys cannot come to as is demanded,
+    `slaves` are those of the request who are at home there.
+    """
+
+    def __init__(
+        self, message: str, details: Sequence[Mapping[str, str]], site: str = "", slaves: Sequence[str] = ()
+    ) -> None:
+        super().__init__(f"{message}: the rules of this site demand them, not the request", details)
+        self.site = site
+        self.slaves = tuple(slaves)
+
+
 class KeysNotFound(BadRequest):
     """The standard's literal message for any key ID that cannot be served (ETSI GS QKD 014, clause 6.4)."""
 

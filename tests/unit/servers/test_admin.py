@@ -307,6 +307,9 @@ async def test_metrics_have_the_text_format() -> None:
         'qss_requests_total{method="status",status="400"} 0\n'
         'qss_requests_total{method="status",status="401"} 0\n'
         'qss_requests_total{method="status",status="503"} 0\n'
+        "# HELP qss_rule_unmet_total Requests refused because no way was as the site's own rules demand.\n"
+        "# TYPE qss_rule_unmet_total counter\n"
+        "qss_rule_unmet_total 0\n"
     )
 
 

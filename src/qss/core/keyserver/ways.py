@@ -66,6 +66,10 @@ class Ways:
                 way, demand = better, further
         return way
 
+    def meets(self, peer: QksId, demand: Demand) -> bool:
+        """Whether there is a way to `peer` that meets the demand now."""
+        return self._way(peer, demand) is not None
+
     def _way(self, peer: QksId, demand: Demand) -> Way | None:
         if peer in self._links and demand.is_met_by_a_link:
             return Way(peer)
