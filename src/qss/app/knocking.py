@@ -26,8 +26,14 @@ LONGEST_KNOCK_S = 5.0
 _log = structlog.get_logger(__name__)
 
 
+_UNANSWERED = (
+    "it was asked to connect to this site, and does not: perhaps it does not reach this site where the network is told "
+    "that this is; see external.address here (`qss route lsdb` shows what is told), and the log there"
+)
+
+
 async def keep_knocking(peer: QksId, call: Callable[[], Awaitable[Connection]], runner: LinkRunner) -> None:
-    """Knock, for ever, while the link is not up. Why nobody is at home is told once that lasts."""
+    """Knock, for ever, while the link is not up. Why that does not help is told once it lasts."""
     loop, causes = asyncio.get_running_loop(), Causes()
     pause = KNOCK_S
     away_since = loop.time()
@@ -35,17 +41,24 @@ async def keep_knocking(peer: QksId, call: Callable[[], Awaitable[Connection]], 
         if runner.core.up:
             await runner.until(lambda link: not link.up)
             away_since = loop.time()
-        try:
-            connection = await call()
-            await connection.close()
-        except QssError as error:
-            if loop.time() - away_since >= LASTS_S and causes.is_new(peer, str(error)):
-                _log.warning("no connection", peer=peer, reason=str(error))
+        reason = await _knock(call)
         try:
             async with asyncio.timeout(pause):
                 await runner.until(lambda link: link.up)
         except TimeoutError:
             pause = min(2 * pause, LONGEST_KNOCK_S)
+            if loop.time() - away_since >= LASTS_S and causes.is_new(peer, reason):
+                _log.warning("no connection", peer=peer, reason=reason)
         else:
             pause = KNOCK_S
             causes.over(peer)
+
+
+async def _knock(call: Callable[[], Awaitable[Connection]]) -> str:
+    """Knock once; return what is wrong if the other end does not dial then."""
+    try:
+        connection = await call()
+        await connection.close()
+    except QssError as error:
+        return str(error)
+    return _UNANSWERED

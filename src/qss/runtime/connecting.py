@@ -52,7 +52,7 @@ async def keep_connected(
 ) -> None:
     """Call and serve for ever; pauses double up to five seconds, and are reset by a connection that lasted.
 
-    Why there is none is told once there has been none for `told_after_s`.
+    Why there is none is told once there has been none that lasted for `told_after_s`.
     """
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE_S
@@ -65,7 +65,6 @@ async def keep_connected(
             try:
                 await serve(connection)
             finally:
-                without_since = loop.time()
                 await connection.close()
         except (ConnectionLost, RemoteProtocolError, Unauthorised) as error:
             if loop.time() - without_since >= told_after_s and causes.is_new(peer, str(error)):
@@ -73,5 +72,6 @@ async def keep_connected(
         if loop.time() - began > _LASTING_S:
             pause = _FIRST_PAUSE_S
             causes.over(peer)
+            without_since = loop.time()
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         pause = min(2 * pause, _LONGEST_PAUSE_S)

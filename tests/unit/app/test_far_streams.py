@@ -352,6 +352,26 @@ async def test_a_far_site_that_stays_away_is_told_by_whoever_calls_it(row: Row, 
 
 
 @in_a_row
+async def test_a_site_that_is_told_to_be_elsewhere_hears_that_nobody_calls_it(row: Row) -> None:
+    """Its own knocks are heard: only the other end finds out that the address is wrong."""
+    call_far = row.call_far
+
+    async def at_a_wrong_address(here: QksId, peer: QksId) -> object:
+        if peer == C:
+            raise ConnectionLost("nobody is there")
+        return await call_far(here, peer)
+
+    row.call_far = at_a_wrong_address
+    with capture_logs() as logs:
+        with pytest.raises(Shortage, match=r"site A cannot be reached, within 6 s; .* look at external\.address"):
+            await row.streams(C).filled(A, PLAIN, 16, NORMAL)
+        await asyncio.sleep(20)
+    told = {log["peer"]: log["reason"] for log in logs if log["event"] == "no connection"}
+    assert told[C] == "nobody is there"
+    assert "external.address here" in told[A]
+
+
+@in_a_row
 async def test_the_site_with_the_lower_name_is_knocked_at_and_dials(row: Row) -> None:
     assert C not in row.sites[A].site.links
     row.streams(C)._stream(A, PLAIN)
