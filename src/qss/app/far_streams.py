@@ -220,7 +220,10 @@ class FarStreams:
         peer = site_of(connection.peer)
         if peer not in self._table.graph.externals:
             if self._lasting.lasts(peer):
-                raise Unauthorised(f"site {peer} is not known to routing here: nothing can be relayed to it")
+                raise Unauthorised(
+                    f"site {peer} is not known to routing here, so nothing can be relayed to it: no link of it is up, "
+                    "or it is none of this network (`qss route show`)"
+                )
             await connection.close()  # after a start, that site may be the first to hear of the other
             return
         runner = self._site.link_to(peer)
