@@ -12,6 +12,7 @@ from qss.model.identifiers import QksId
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.link import LinkRunner
 from qss.runtime.relay.relaying import Relaying
+from qss.wire.relay import Reason
 from qss.wire.relay_status import FailedAt, FarRelay, FarStreamStatus, NeighbourRelay, RelayStatus, WarmStream
 
 Warm = Mapping[tuple[QksId, RelayPolicy], int]
@@ -33,6 +34,7 @@ def relay_status(
         far=tuple(_far(relaying, streams, suspects, waits, now)),
         warm=tuple(_warm(warm, links)),
         failures=tuple(_failures(relaying)),
+        failed_here={str(reason): relaying.failed_here[reason] for reason in Reason},
     )
 
 

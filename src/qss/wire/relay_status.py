@@ -15,6 +15,7 @@ from qss.wire.metrics import Metric, Sample
 
 UP = Metric("qss_relay_up", "gauge", "Whether the connection with the neighbour's relay stands: 1 or 0.")
 PASSED_ON = Metric("qss_relay_passed_on_total", "counter", "Other sites' transfers passed on to the neighbour.")
+FAILED_HERE = Metric("qss_relay_failed_here_total", "counter", "Other sites' transfers that failed here, by reason.")
 DROPPED = Metric("qss_relay_dropped_total", "counter", "What was passed over of the neighbour's relay, by reason.")
 TRANSFERS = Metric("qss_relay_transfers_total", "counter", "Transfers of this site's own, by what became of them.")
 FAILURES = Metric("qss_relay_failures_total", "counter", "Failed transfers of this site's own, by site and reason.")
@@ -97,12 +98,16 @@ class RelayStatus(msgspec.Struct, frozen=True, kw_only=True):
     far: tuple[FarRelay, ...] = ()
     warm: tuple[WarmStream, ...] = ()
     failures: tuple[FailedAt, ...] = ()
+    failed_here: Mapping[str, int] = {}
+    """Transfers of other sites that could not go on at this one, by reason."""
 
 
 def relay_samples(status: RelayStatus) -> Iterator[Sample]:
     """Yield metrics."""
     for neighbour in status.neighbours:
         yield from _of_neighbour(neighbour)
+    for reason, count in status.failed_here.items():
+        yield Sample(FAILED_HERE, (("reason", reason),), count)
     for far in status.far:
         yield from _of_far(far)
     for failed in status.failures:

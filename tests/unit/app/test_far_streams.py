@@ -505,7 +505,9 @@ async def test_transfers_and_waits_are_counted_where_they_are_seen(row: Row) -> 
     assert at_c.transfers["arrived"] == 0  # it is none of its own
     (of_b, *_) = row.streams(A).status().neighbours
     assert (of_b.peer, of_b.up, of_b.passed_on) == (B, True, 0)
-    passed_on = {each.peer: each.passed_on for each in row.streams(B).status().neighbours}
+    at_b = row.streams(B).status()
+    assert set(at_b.failed_here.values()) == {0}
+    passed_on = {each.peer: each.passed_on for each in at_b.neighbours}
     assert passed_on == {A: 0, C: arrived}
     assert ([each.source for each in at_a.streams], [each.source for each in at_c.streams]) == ([True], [False])
 

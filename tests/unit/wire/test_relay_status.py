@@ -37,6 +37,7 @@ def test_metrics() -> None:
         ),
         warm=(WarmStream(peer="C", policy='{"max_hops":2}', bits=100, short_bits=40),),
         failures=(FailedAt(site=ELSEWHERE, reason="late", transfers=7),),
+        failed_here={"shortage": 6},
     )
     text = render_metrics(relay_samples(status)).decode()
     assert [line for line in text.splitlines() if not line.startswith("#")] == [
@@ -47,6 +48,7 @@ def test_metrics() -> None:
         'qss_relay_dropped_total{peer="B",reason="unknown"} 2',
         'qss_relay_dropped_total{peer="B",reason="limit"} 0',
         'qss_relay_dropped_total{peer="D",reason="unknown"} 0',
+        'qss_relay_failed_here_total{reason="shortage"} 6',
         'qss_relay_transfers_total{peer="C",outcome="arrived"} 9',
         'qss_relay_transfers_total{peer="C",outcome="shortage"} 1',
         'qss_relay_requests_total{peer="C",outcome="ready"} 5',

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -205,6 +206,11 @@ class Relaying:
     async def serve(self, peer: QksId, connection: Connection) -> None:
         """Speak Relay over this connection until it ends. A newer connection takes the place of an older one."""
         await self._sessions[peer].serve(connection)
+
+    @property
+    def failed_here(self) -> Counter[wire.Reason]:
+        """How many transfers of others could not go on at this site, by reason."""
+        return self._relay.failed_here
 
     def security(self, peer: QksId) -> str | None:
         """Return how the connection with a neighbour's relay is protected; None: there is none."""
