@@ -32,7 +32,7 @@ def test_metrics_balance_and_say_what_the_status_says(network: RunningNetwork) -
         text = network.admin(site, "/metrics", network.network.pki.site(site))[1].decode()
         states: dict[tuple[str, str], dict[str, int]] = {}
         for peer, stream, state, value in re.findall(
-            r'^qss_stream_bits\{peer="(.)",stream="([^"]+)",state="(\w+)"\} (\d+)$', text, re.MULTILINE
+            r'^qss_stream_bits\{peer="(.)",stream="([^"]+)",policy="[^}]*",state="(\w+)"\} (\d+)$', text, re.MULTILINE
         ):
             states.setdefault((peer, stream), {})[state] = int(value)
         assert states

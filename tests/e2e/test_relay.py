@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,25 @@ def test_every_relayed_bit_is_accounted_for_at_every_site(ring: RunningNetwork) 
         here, there = relayed_bits(ring, one, other), relayed_bits(ring, other, one)
         assert here == there
     assert sum(stream["delivered"] for stream in ring.streams(A, C)) >= 50 * 256
+
+
+def test_an_operator_sees_what_became_of_transfers_at_each_site_of_their_way(ring: RunningNetwork) -> None:
+    ring.get(ALICE, CAROL)
+    ring.settled()
+    relays = {site: ring.status(site)["relay"] for site in (A, B, C, D)}
+    (far,) = (far for far in relays[A]["far"] if far["peer"] == C)
+    passed_on = {
+        (site, each["peer"]): each["passed_on"] for site in relays for each in relays[site]["neighbours"] if each["up"]
+    }
+    assert set(passed_on) == {*RING, *((other, one) for one, other in RING)}
+    assert far["transfers"]["arrived"] > 0
+    assert passed_on[B, C] + passed_on[D, C] >= far["transfers"]["arrived"]
+    assert far["requests"]["ready"] + far["requests"]["waited"] > 0
+    text = ring.admin(A, "/metrics", ring.network.pki.site(A))[1].decode()
+    assert f'qss_relay_transfers_total{{peer="C",outcome="arrived"}} {far["transfers"]["arrived"]}\n' in text
+    assert 'qss_relay_up{peer="B"} 1\n' in text
+    own = re.findall(r'^qss_stream_bits\{peer="(.)",stream="[^"]+",policy="",state="available"\}', text, re.MULTILINE)
+    assert set(own) == {B, D}
 
 
 def recorded(network: RunningNetwork, site: QksId, event: str, what: str) -> list[dict[str, Any]]:

@@ -121,6 +121,22 @@ async def test_a_site_has_links_to_relay_over_before_anybody_can_connect(
 # --- a repeater that is not what it should be ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", [A, C])
+async def test_a_site_that_starts_again_is_no_trouble_that_its_far_one_warns_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: QksId
+) -> None:
+    """Each of the two hears of the other, and of the stream, in its own time."""
+    async with relaying_sites(tmp_path, monkeypatch) as sites:
+        await sites.until_keys()
+        with capture_logs() as logs:
+            await sites.stop(name)
+            await sites.start(name)
+            await sites.until_keys()
+    warned = [log for log in logs if log["log_level"] == "warning"]
+    assert [log for log in warned if log["event"] == "no connection" and "cannot connect" not in log["reason"]] == []
+    assert [log for log in warned if "path" in log] == []
+
+
 def flip(sites: RelayingSites, at: QksId) -> list[bytes]:
     """Have a repeater change a bit of what it opens; return what it makes of it."""
     relay, made = sites.relays[at].relaying, []

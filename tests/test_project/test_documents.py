@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 import qss.servers.counts
+import qss.wire.relay_status
 import qss.wire.routing_metrics
 import qss.wire.status
 from qss.app.configuration import load
+from qss.app.far_waits import Outcome as WaitOutcome
 from qss.app.module_states import OUTCOMES
+from qss.core.relay.events import DropReason
 from qss.model.records import BurnReason
 from qss.pki.folder import PkiFolder
+from qss.runtime.relay.counts import OUTCOMES as TRANSFER_OUTCOMES
 from qss.wire.metrics import Metric
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +104,7 @@ def test_section_8_of_northbound_lists_every_metric() -> None:
     """Metrics are made in `wire` and counted in `servers.counts`; a new one belongs into the page."""
     made = {
         metric.name
-        for room in (qss.wire.routing_metrics, qss.wire.status, qss.servers.counts)
+        for room in (qss.wire.relay_status, qss.wire.routing_metrics, qss.wire.status, qss.servers.counts)
         for metric in vars(room).values()
         if isinstance(metric, Metric)
     }
@@ -114,7 +118,7 @@ def test_metrics_are_made_where_the_page_is_held_to_them() -> None:
         for source in (ROOT / "src").rglob("*.py")
         if re.search(r"\bMetric\(\s*\"", source.read_text("utf-8"))
     }
-    assert makers == {"wire/routing_metrics.py", "wire/status.py", "servers/counts.py"}
+    assert makers == {"wire/relay_status.py", "wire/routing_metrics.py", "wire/status.py", "servers/counts.py"}
 
 
 def test_section_8_of_northbound_names_every_state_and_outcome() -> None:
@@ -122,6 +126,12 @@ def test_section_8_of_northbound_names_every_state_and_outcome() -> None:
     rows = dict(re.findall(r"^\| `(qss_\w+)` \|[^|]*\|(.*)\|$", section, re.MULTILINE))
     assert {state for state in qss.wire.status.STATES if f"`{state}`" not in rows["qss_stream_bits"]} == set()
     assert {outcome for outcome in OUTCOMES if f"`{outcome}`" not in rows["qss_module_bits_total"]} == set()
+    for metric, labels in (
+        ("qss_relay_transfers_total", TRANSFER_OUTCOMES),
+        ("qss_relay_requests_total", WaitOutcome),
+        ("qss_relay_dropped_total", DropReason),
+    ):
+        assert {label for label in labels if f"`{label}`" not in rows[metric]} == set()
 
 
 def test_every_page_is_in_the_index() -> None:

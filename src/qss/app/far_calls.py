@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 
 from qss.app.connecting import EXTERNAL_PATH, Spoken, sync_path, sync_route
-from qss.model.errors import ConnectionLost
+from qss.model.errors import ConnectionLost, NothingThere
 from qss.model.identifiers import PairId, QksId
 from qss.ports.routing_table import RoutingTable
 from qss.runtime.connecting import call_peer
@@ -33,7 +33,13 @@ class FarCalls:
 
     async def sync(self, peer: QksId, pair: PairId) -> Connection:
         """As `Calls.sync`."""
-        return await self._call(peer, sync_path(pair), sync)
+        try:
+            return await self._call(peer, sync_path(pair), sync)
+        except NothingThere as error:  # its path is computed, so no UUID can be wrong
+            raise NothingThere(
+                f"site {peer} takes no part in this end-to-end stream (pair {pair}): its log says why, such as that it "
+                "has as many as may be"
+            ) from error
 
     def offer_sync(self, peer: QksId, pair: PairId, module: QkdModule) -> None:
         """As `Calls.offer_sync`."""
@@ -46,6 +52,9 @@ class FarCalls:
     async def _call(self, peer: QksId, path: str, protocol: Spoken) -> Connection:
         address = self._table.graph.externals.get(peer)
         if address is None:
-            raise ConnectionLost(f"routing does not know where site {peer} is")
+            raise ConnectionLost(
+                f"routing does not know where site {peer} is: no link of it is up, or nobody on the way is heard "
+                "(`qss route show`)"
+            )
         url = f"wss://{address}{path}"
         return await call_peer(peer, url, self._context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES)

@@ -53,6 +53,18 @@ class FarStream:
         """Whether nobody of a higher priority waits."""
         return not any(count for other, count in self.waiting.items() if other.rank > priority.rank)
 
+    def why(self, waited_s: float) -> str:
+        """Return, for whoever asked, why no key has come within so many seconds, and what helps."""
+        peer, waited = self.ends.peer, f"within {waited_s:g} s; nothing was consumed; try again later"
+        if not self.runner.core.up:
+            return (
+                f"site {peer} cannot be reached, {waited}, and if that does not help, have the operators of both sites "
+                "look at external.address: `qss route lsdb` shows what the network is told"
+            )
+        if self.blocks is not None and self.blocks.trouble:
+            return f"{self.blocks.trouble}, {waited}, or ask for less"
+        return f"not enough key could be relayed to site {peer}, {waited}, or ask for less"
+
     def stock(self) -> int:
         """As `qss.runtime.relay.blocks.Stock`.
 

@@ -15,18 +15,21 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 import structlog
 
 from qss.app.far_stream import FarStream
+from qss.app.far_waits import Waits
+from qss.app.knocking import keep_knocking
+from qss.app.relay_overview import relay_status
 from qss.core.keyserver.suspects import Suspects
 from qss.core.keyserver.warmth import Warmth
 from qss.core.module import ModuleSettings
+from qss.core.reservation import Link
 from qss.model.certificates import site_of
-from qss.model.errors import InvalidIdentifier, LimitReached, QssError, Shortage, Unauthorised
+from qss.model.errors import InvalidIdentifier, LimitReached, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId
 from qss.model.keys import Priority
 from qss.model.relay_policy import RelayPolicy
@@ -43,8 +46,9 @@ from qss.runtime.relay.relaying import Relaying
 from qss.runtime.site import Site
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
-from qss.transport.telling import Telling
+from qss.transport.telling import LASTS_S, Lasting, Telling
 from qss.wire.relay_pair import pair_of
+from qss.wire.relay_status import RelayStatus
 
 MAX_POLICIES = 16
 """End-to-end streams with one site, one for each policy."""
@@ -54,12 +58,6 @@ SHORTEST_S = 10.0
 
 LOOK_S = 5.0
 """How often it is looked which streams nobody uses any more."""
-
-KNOCK_S = 0.5
-"""How soon a site that is to dial is asked to again; each time that is in vain, it is twice as long."""
-
-LONGEST_KNOCK_S = 5.0
-"""But no longer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -124,7 +122,9 @@ class FarStreams:
         """By the far site: that its blocks differ is what it says itself, and concerns no stream with others."""
         self._streams: dict[tuple[QksId, PairId], FarStream] = {}
         self._connecting: set[QksId] = set()
+        self._waits = Waits()
         self._telling = Telling()
+        self._lasting = Lasting(clock)
         self._tasks = Tasks(defect)
         self._ending = Tasks(defect)  # not to be cancelled: modules are to stop
         self._stopped = False
@@ -147,8 +147,13 @@ class FarStreams:
         self._stopped = True
         await self._tasks.cancelled()
         for key in list(self._streams):
-            self._drop(key)
+            self._drop(key, "this site stops")
         await self._ending.finished()
+
+    def status(self) -> RelayStatus:
+        """Return how it goes with relaying, for those who watch."""
+        kept = self._streams.values(), self._suspects, self._waits, self._warm
+        return relay_status(self._relaying, self._site.links, *kept, self._clock())
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -164,17 +169,19 @@ class FarStreams:
                 "nothing was consumed; ask for less at a time"
             )
         stream, text, urgent = self._stream(peer, policy), policy.text, priority is not Priority.LOW
+
+        def is_there(link: Link) -> bool:
+            return link.up and link.key_count(length, text) > 0 and stream.is_turn_of(priority)
+
         self._note_want(stream, 0, urgent=urgent)  # before the other end is reached, which may take a while
-        with stream.waiting_at(priority):
+        with stream.waiting_at(priority), self._waits.counted(peer, ready=is_there(stream.runner.core)):
             try:
                 async with asyncio.timeout(self._wait_s):
                     await stream.runner.until(lambda link: link.up)
                     self._want(stream, length, urgent=urgent)
-                    await stream.runner.until(
-                        lambda link: link.up and link.key_count(length, text) > 0 and stream.is_turn_of(priority)
-                    )
+                    await stream.runner.until(is_there)
             except TimeoutError:
-                raise Shortage(self._why(stream)) from None
+                raise Shortage(stream.why(self._wait_s)) from None
 
     def _want(self, stream: FarStream, length: int, *, urgent: bool) -> None:
         """Have the stream's source fill it; or have its other end, which may have dropped its module, take part."""
@@ -186,16 +193,6 @@ class FarStreams:
             stream.blocks.want(length, urgent=urgent)
         else:
             stream.warmth.want(self._clock(), length, urgent=urgent)
-
-    def _why(self, stream: FarStream) -> str:
-        peer = stream.ends.peer
-        if not stream.runner.core.up:
-            reason = f"site {peer} cannot be reached"
-        elif stream.blocks is not None and stream.blocks.trouble:
-            reason = stream.blocks.trouble
-        else:
-            reason = f"not enough key could be relayed to site {peer}"
-        return f"{reason}, within {self._wait_s:g} s; nothing was consumed; try again later, or ask for less"
 
     # --- the other end --------------------------------------------------------------------------------------------
 
@@ -222,7 +219,13 @@ class FarStreams:
             return
         peer = site_of(connection.peer)
         if peer not in self._table.graph.externals:
-            raise Unauthorised(f"site {peer} is not known to routing here: nothing can be relayed to it")
+            if self._lasting.lasts(peer):
+                raise Unauthorised(
+                    f"site {peer} is not known to routing here, so nothing can be relayed to it: no link of it is up, "
+                    "or it is none of this network (`qss route show`)"
+                )
+            await connection.close()  # after a start, that site may be the first to hear of the other
+            return
         runner = self._site.link_to(peer)
         if peer < self._here:
             await runner.serve(connection)
@@ -255,7 +258,7 @@ class FarStreams:
                 f"there are {MAX_POLICIES} end-to-end streams with site {peer}, which is as many as may be, and all "
                 "are in use; nothing was consumed; use a policy that is in use, or try again in a minute"
             )
-        self._drop(longest)
+        self._drop(longest, "it makes room for a stream of another policy")
 
     def _begin(self, ends: Ends, runner: LinkRunner) -> FarStream:
         is_source = ends.here < ends.peer
@@ -280,6 +283,7 @@ class FarStreams:
             entropy=self._entropy,
             clock=self._clock,
             settings=ModuleSettings(silence_s=math.inf),  # what is not needed is not owed
+            called="the end-to-end stream",
             chunk_bytes=CHUNK_BYTES,
             differed=blocks.differed if is_source else None,
         )
@@ -302,7 +306,8 @@ class FarStreams:
             await runner.until(lambda link: link.up)
             runner.want(ends.pair, ends.policy.text, 0, urgent=True)
             if dialling is None:  # a module that is not attached yet takes no connection
-                dialling = stream.tasks.start(keep_connected(ends.peer, call, module.serve), f"Sync with {ends.peer}")
+                keeping = keep_connected(ends.peer, call, module.serve, told_after_s=LASTS_S)
+                dialling = stream.tasks.start(keeping, f"Sync with {ends.peer}")
             await runner.until(lambda link: not link.up)
 
     async def _keep_looking(self) -> None:
@@ -313,14 +318,21 @@ class FarStreams:
                 stream.warmth.used(now, stream.taken())
                 if stream.warmth.is_idle(now):
                     self._drop(key)
-                elif (stream.ends.peer, stream.ends.policy) in self._warm:  # else its other end would drop it
-                    stream.runner.want(stream.ends.pair, stream.ends.policy.text, 0, urgent=True)
+                elif (stream.ends.peer, stream.ends.policy) in self._warm:
+                    self._keep_ready(stream, now)
 
-    def _drop(self, key: tuple[QksId, PairId]) -> None:
+    def _keep_ready(self, stream: FarStream, now: float) -> None:
+        """Have the other end of a stream that is to be held ready not drop it; and fill it, where it is the source."""
+        pair, text = stream.ends.pair, stream.ends.policy.text
+        stream.runner.want(pair, text, 0, urgent=True)
+        if stream.blocks is None and stream.runner.core.up and (lacking := stream.warmth.asks(now, stream.stock())):
+            stream.runner.want(pair, text, lacking, urgent=False)
+
+    def _drop(self, key: tuple[QksId, PairId], reason: str = "nobody uses its end-to-end stream") -> None:
         stream = self._streams.pop(key)
         stream.unwatch()  # first: what follows changes what is watched
         self._calls.withdraw_sync(stream.ends.pair)
-        stream.runner.sources.detach(stream.ends.pair, "nobody uses its end-to-end stream")
+        stream.runner.sources.detach(stream.ends.pair, reason)
         self._ending.start(_end(stream))
 
     # --- connections ----------------------------------------------------------------------------------------------
@@ -333,24 +345,10 @@ class FarStreams:
         runner = self._site.links[peer]
         if self._here < peer:
             call = partial(self._calls.external, peer)
-            self._tasks.start(keep_connected(peer, call, runner.serve), f"connection to {peer}")
+            keeping = keep_connected(peer, call, runner.serve, told_after_s=LASTS_S)
+            self._tasks.start(keeping, f"connection to {peer}")
         else:
-            self._tasks.start(self._knock(peer, runner), f"knocking at {peer}")
-
-    async def _knock(self, peer: QksId, runner: LinkRunner) -> None:
-        pause = KNOCK_S
-        while True:
-            await runner.until(lambda link: not link.up)
-            with suppress(QssError):
-                connection = await self._calls.external(peer)
-                await connection.close()
-            try:
-                async with asyncio.timeout(pause):
-                    await runner.until(lambda link: link.up)
-            except TimeoutError:
-                pause = min(2 * pause, LONGEST_KNOCK_S)
-            else:
-                pause = KNOCK_S
+            self._tasks.start(keep_knocking(peer, partial(self._calls.external, peer), runner), f"knocking at {peer}")
 
 
 async def _end(stream: FarStream) -> None:

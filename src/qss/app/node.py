@@ -210,7 +210,7 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
         counts = RequestCounts()
         identity = identity_of(configuration.northbound.identity)
-        overview = Overview(configuration, site, modules, prepared.certificate_expires, audit, routing)
+        overview = Overview(configuration, site, modules, prepared.certificate_expires, audit, relay.status, routing)
         tasks.start(watch_pairs(overview.status), "device pairs")
         registration = SaeRegistration(
             here,

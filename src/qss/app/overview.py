@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from qss import __version__
@@ -24,6 +24,7 @@ from qss.model.simulator_settings import SettingsChange, SimulatorSettings
 from qss.runtime.link import LinkRunner
 from qss.runtime.site import Site
 from qss.wire.metrics import Sample
+from qss.wire.relay_status import RelayStatus
 from qss.wire.status import (
     PAST,
     LinkStatus,
@@ -45,9 +46,11 @@ class Overview:
         modules: SiteModules,
         certificate_expires: datetime,
         audit: AuditLog,
+        relaying: Callable[[], RelayStatus],
         routing: SiteRouting | RemoteRouting | None = None,
     ) -> None:
-        """`routing` None: this process has no routing module."""
+        """`relaying` tells how it goes with that; `routing` None: this process has no routing module."""
+        self._relaying = relaying
         self._routing = routing
         self._configuration = configuration
         self._certificate_expires = certificate_expires
@@ -86,6 +89,7 @@ class Overview:
                 *(_link(link, self._site.links[link.peer], self._modules) for link in self._configuration.links),
                 *(_far(self._site.links[peer]) for peer in sorted(self._site.links.keys() - self._site.neighbours)),
             ),
+            relay=self._relaying(),
         )
 
     def metrics(self) -> Iterator[Sample]:
@@ -127,14 +131,15 @@ def _link(configured: Link, runner: LinkRunner, modules: SiteModules) -> LinkSta
     link = runner.core
     full = 8 * sum(record.available for record in link.streams if not record.policy) >= configured.capacity_bits
     pairs = tuple(_pair(pair, link, modules, full=full) for pair in configured.pairs)
-    return _link_status(runner, str(configured.uuid), pairs)
+    return _link_status(runner, str(configured.uuid), pairs, past="")
 
 
 def _far(runner: LinkRunner) -> LinkStatus:
-    return _link_status(runner, None, ())
+    return _link_status(runner, None, (), past=PAST)
 
 
-def _link_status(runner: LinkRunner, uuid: str | None, pairs: tuple[PairStatus, ...]) -> LinkStatus:
+def _link_status(runner: LinkRunner, uuid: str | None, pairs: tuple[PairStatus, ...], past: str) -> LinkStatus:
+    """`past` is what stands for the policy of streams that are used up."""
     link = runner.core
     burned = Counter(dict.fromkeys(BurnReason, 0))  # each reason from the start, so that rates miss none
     for tally in (link.peer.past, *(record.tally for record in link.streams)):
@@ -145,7 +150,7 @@ def _link_status(runner: LinkRunner, uuid: str | None, pairs: tuple[PairStatus, 
         up=link.up,
         security=runner.security,
         capacity_bits=8 * link.settings.capacity_bytes,
-        streams=(*map(_live, link.streams), _balance(PAST, link.peer.past_ingested, 0, link.peer.past)),
+        streams=(*map(_live, link.streams), _balance(PAST, link.peer.past_ingested, 0, link.peer.past, past)),
         burned={str(reason): bits for reason, bits in burned.items()},
         pairs=pairs,
     )

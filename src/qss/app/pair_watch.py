@@ -56,8 +56,8 @@ def trouble_of(
 
 
 def _is_full(link: LinkStatus) -> bool:
-    """Whether a link has as much key as is kept."""
-    return sum(stream.available for stream in link.streams) >= link.capacity_bits
+    """Whether a link has as much key of its own as is kept."""
+    return sum(stream.available for stream in link.streams if not stream.policy) >= link.capacity_bits
 
 
 async def watch_pairs(

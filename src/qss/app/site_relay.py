@@ -29,6 +29,7 @@ from qss.runtime.tasks import Defect
 from qss.transport.connection import Connection
 from qss.transport.listening import Listener
 from qss.wire.lsa import Authentication
+from qss.wire.relay_status import RelayStatus
 
 
 class SiteRelay:
@@ -90,6 +91,10 @@ class SiteRelay:
         if self._streams is not None:
             await self._streams.stop()
         await self.relaying.stop()
+
+    def status(self) -> RelayStatus:
+        """Return how it goes with relaying, for those who watch, once this was started."""
+        return self.streams.status()
 
     @property
     def streams(self) -> FarStreams:

@@ -29,7 +29,10 @@ def command() -> None:
 @command.command()
 @asking(ADMIN_OF_ROUTING)
 def show(asked: Asked) -> None:
-    """Show the routing table, and the links with their cost and the key that they have left."""
+    """Show the routing table, and the links with their cost and the key that they had left when that was told last.
+
+    That is told in steps, rounded down: after some use there is less, and after some rest more.
+    """
     from qss.wire.routes import render_routing
 
     seen = asked.ask_admin(lambda client: client.routing())
@@ -43,7 +46,7 @@ def show(asked: Asked) -> None:
         else:
             table.append((route.SAE_ID, route.next_hop, route.dest, route.cost, route.length))
     click.echo(in_columns(table))
-    links: list[tuple[object, ...]] = [("link", "cost", "bits left, at least")]
+    links: list[tuple[object, ...]] = [("link", "cost", "bits left when told")]
     links += [(f"{link.ends[0]}-{link.ends[1]}", link.cost, link.available_bits) for link in seen.links]
     click.echo(f"\n{in_columns(links)}")
     for peer, phase in seen.neighbours.items():
@@ -97,21 +100,27 @@ def trace(asked: Asked, to: str, bits: int, disjoint: int | None) -> None:
 @command.command()
 @asking(ADMIN_OF_ROUTING)
 def lsdb(asked: Asked) -> None:
-    """Show the link state database: all advertisements, of whom, how old they are and what they say."""
+    """Show the link state database: all advertisements, of whom, how old they are and what they say.
+
+    `external` is where other sites are told to reach that one's key server.
+    """
     from qss.wire.routes import render_lsas
 
     known = asked.ask_admin(_lsas)
     if asked.as_json:
         click.echo(render_lsas(known))
         return
-    table: list[tuple[object, ...]] = [("origin", "type", "sequence", "age, s", "lifetime, s", "algorithm", "says")]
+    table: list[tuple[object, ...]] = [
+        ("origin", "type", "sequence", "age, s", "lifetime, s", "algorithm", "external", "says")
+    ]
     for lsa in known:
         links = [f"{peer} {cost} ({bits} bits)" for peer, (cost, bits) in lsa.links.items()]
         saes = [sae if stated else f"{sae} (no statement)" for sae, stated in lsa.saes.items()]
         says = "withdrawn" if lsa.withdrawn else ", ".join(links + saes) or "nothing"
         part = f"{lsa.type}{lsa.part or ''}"
         version = f"{lsa.generation}.{lsa.sequence}"
-        table.append((lsa.origin, part, version, f"{lsa.age_s:.1f}", lsa.lifetime_s, lsa.algorithm, says))
+        age = f"{lsa.age_s:.1f}"
+        table.append((lsa.origin, part, version, age, lsa.lifetime_s, lsa.algorithm, lsa.external, says))
     click.echo(in_columns(table))
 
 
@@ -182,4 +191,4 @@ def _show_way(graph: Graph, way: Way) -> None:
     click.echo(f"{way.sites[0]} to {way.sites[-1]}: cost {way.cost}, {links}")
     for one, other in pairwise(way.sites):
         edge = graph.edges[one][other]
-        click.echo(f"  {one}-{other}  {edge.cost}  {edge.available_bits} bits left")
+        click.echo(f"  {one}-{other}  {edge.cost}  {edge.available_bits} bits left when told")

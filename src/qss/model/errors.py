@@ -34,6 +34,22 @@ class BadRequest(RequestError):
         self.details = tuple(dict(detail) for detail in details)
 
 
+class RuleUnmet(BadRequest):
+    """What a request demands could be met, and what this site's own rules demand for it cannot, as the network is now.
+
+    The operator should know: it is no fault of whoever asks. `site` is where the keys cannot come to as is demanded,
+    `slaves` are those of the request who are at home there. The standard's message stays as it is; `details` say so.
+    """
+
+    def __init__(
+        self, message: str, details: Sequence[Mapping[str, str]], site: str = "", slaves: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, [*details, {"rule": "the rules of this site demand it, not the request"}])
+        self.site = site
+        self.slaves = tuple(slaves)
+        self.missing = tuple(text for detail in details for text in detail.values())
+
+
 class KeysNotFound(BadRequest):
     """The standard's literal message for any key ID that cannot be served (ETSI GS QKD 014, clause 6.4)."""
 
@@ -185,6 +201,10 @@ class StreamEnded(DeviceError):
 
 class ConnectionLost(QssError):
     """A connection ended, was refused, or exceeded a limit."""
+
+
+class NothingThere(ConnectionLost):
+    """The other end answers, and has nothing at this path: it may be wrong, or too early."""
 
 
 class TransferVoid(QssError):

@@ -44,12 +44,20 @@ def _check_name(found: QksId | QkdmId, peer: QksId | QkdmId, url: str) -> None:
 
 
 async def keep_connected(
-    peer: QksId | QkdmId, call: Callable[[], Awaitable[Connection]], serve: Callable[[Connection], Awaitable[None]]
+    peer: QksId | QkdmId,
+    call: Callable[[], Awaitable[Connection]],
+    serve: Callable[[Connection], Awaitable[None]],
+    *,
+    told_after_s: float = 0.0,
 ) -> None:
-    """Call and serve for ever; pauses double up to five seconds, and are reset by a connection that lasted."""
+    """Call and serve for ever; pauses double up to five seconds, and are reset by a connection that lasted.
+
+    Why there is none is told once there has been none that lasted for `told_after_s`.
+    """
     loop = asyncio.get_running_loop()
     pause = _FIRST_PAUSE_S
     causes = Causes()
+    without_since = loop.time()
     while True:
         began = loop.time()
         try:
@@ -59,10 +67,11 @@ async def keep_connected(
             finally:
                 await connection.close()
         except (ConnectionLost, RemoteProtocolError, Unauthorised) as error:
-            if causes.is_new(peer, str(error)):
+            if loop.time() - without_since >= told_after_s and causes.is_new(peer, str(error)):
                 _log.warning("no connection", peer=peer, reason=str(error))
         if loop.time() - began > _LASTING_S:
             pause = _FIRST_PAUSE_S
             causes.over(peer)
+            without_since = loop.time()
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         pause = min(2 * pause, _LONGEST_PAUSE_S)

@@ -15,6 +15,9 @@ from qss.wire.etsi014.paths import Method
 from qss.wire.metrics import Metric, Sample
 
 REQUESTS = Metric("qss_requests_total", "counter", "Requests answered at the northbound interface.")
+RULE_UNMET = Metric(
+    "qss_rule_unmet_total", "counter", "Requests refused because no way was as the site's own rules demand."
+)
 CALLS = Metric("qss_southbound_calls_total", "counter", "Calls answered at a module's southbound interface.")
 
 NO_METHOD = "none"
@@ -33,6 +36,8 @@ class RequestCounts:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, int]] = Counter(dict.fromkeys(product(METHODS, STATUSES), 0))
+        self.rule_unmet = 0
+        """Requests that the site's own rules, and nothing that they ask, had refused; counted by status as well."""
 
     def add(self, method: str, status: int) -> None:
         """Count one answer. `method` comes from a closed set, never from a request."""
@@ -46,6 +51,7 @@ class RequestCounts:
         """Yield the counts."""
         for (method, status), count in sorted(self._counts.items()):
             yield Sample(REQUESTS, (("method", method), ("status", str(status))), count)
+        yield Sample(RULE_UNMET, (), self.rule_unmet)
 
 
 CALL_METHODS = ("open_connect", "get_key", "close")

@@ -12,12 +12,13 @@ from typing import Protocol
 
 import structlog
 
-from qss.model.errors import BadRequest, Unauthorised, Unavailable
+from qss.model.errors import BadRequest, RuleUnmet, Unauthorised, Unavailable
 from qss.model.identifiers import SaeId
 from qss.model.keys import Key, KeyIdsRequest, KeyRequest, PairStatus
 from qss.ports.identity import Identity
 from qss.servers.counts import NO_METHOD, RequestCounts
 from qss.servers.messages import JSON, Request, Response, error_response
+from qss.transport.telling import Telling
 from qss.wire.etsi014.answers import render_keys, render_status
 from qss.wire.etsi014.naming import agreed, parse_header
 from qss.wire.etsi014.paths import Method, parse_path, parse_segment
@@ -59,6 +60,7 @@ class Etsi014:
         self._service = service
         self._identity = identity
         self._counts = counts
+        self._telling = Telling()
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request with status 200, 400, 401 or 503 (clause 5, tables 4, 6 and 8)."""
@@ -68,6 +70,8 @@ class Etsi014:
             segment, method = parse_path(request.path)  # step 2
             response = Response(200, JSON, await self._serve(request, caller, segment, Method(method)))
         except BadRequest as error:
+            if isinstance(error, RuleUnmet):
+                self._tell_of_rule(method, caller, error)
             response = error_response(400, error.message, error.details)
         except Unauthorised as error:
             _log.warning("refused", method=str(method), caller=caller, reason=str(error))
@@ -77,6 +81,21 @@ class Etsi014:
             response = error_response(503, str(error))
         self._counts.add(str(method), response.status)
         return response
+
+    def _tell_of_rule(self, method: str, caller: SaeId | None, error: RuleUnmet) -> None:
+        """An application is out of keys for what this site's operator has demanded, and only they can see to it."""
+        self._counts.rule_unmet += 1
+        if (unsaid := self._telling.unsaid((caller, error.site, error.slaves))) is not None:
+            _log.warning(
+                "keys are refused because no way is as a rule here demands",
+                method=str(method),
+                caller=caller,
+                slaves=error.slaves,
+                peer=error.site,
+                missing=error.missing,
+                remedy="see which links are up (`qss route show`), or demand less in the relay of [[pairs]]",
+                unsaid=unsaid,
+            )
 
     def _caller(self, request: Request) -> SaeId:
         if request.identity is None:

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import aiohttp
 from aiohttp import hdrs
 
-from qss.model.errors import ConnectionLost, LocalProtocolError
+from qss.model.errors import ConnectionLost, LocalProtocolError, NothingThere
 from qss.transport.proof import peer_of, seconds_left
 from qss.transport.websocket import CLOSING_S, MAX_FRAME_BYTES, SILENCE_S, WebSocketConnection
 
 CONNECT_S = 5.0
 """How long it may take to connect if nothing else is said."""
+
+_NOT_FOUND = 404
 
 
 class _ClientSocket(aiohttp.ClientWebSocketResponse):
@@ -44,7 +46,8 @@ async def connect(
 ) -> WebSocketConnection:
     """Connect to `url` (`wss://host:port/path`), offering `subprotocols`, the preferred first.
 
-    Raises `ConnectionLost`, saying why, if no connection with a common protocol version is had within `timeout_s`.
+    Raises `ConnectionLost`, saying why, if no connection with a common protocol version is had within `timeout_s`:
+    `NothingThere` if there is nothing at that path.
     """
     if not url.startswith("wss://") or context.verify_mode is not ssl.CERT_REQUIRED:
         raise LocalProtocolError(f"{url}: connections go to wss:// addresses and demand the server's certificate")
@@ -64,7 +67,9 @@ async def connect(
         await session.close()
         # ValueError: a name that cannot be one, in the address or in what the other end answers.
         if isinstance(error, TimeoutError | OSError | ssl.SSLError | aiohttp.ClientError | ValueError):
-            raise ConnectionLost(f"{url}: {_reason(error, subprotocols, timeout_s)}") from error
+            nothing = isinstance(error, aiohttp.WSServerHandshakeError) and error.status == _NOT_FOUND
+            kind = NothingThere if nothing else ConnectionLost
+            raise kind(f"{url}: {_reason(error, subprotocols, timeout_s)}") from error
         raise
     return connection
 
@@ -123,7 +128,7 @@ def _reason(error: Exception, subprotocols: Sequence[str], timeout_s: float) -> 
                 f"no common protocol version: this end speaks {', '.join(subprotocols)}, the other end {theirs!r}; "
                 "upgrade the older one"
             )
-        case aiohttp.WSServerHandshakeError(status=404):
+        case aiohttp.WSServerHandshakeError(status=status) if status == _NOT_FOUND:
             return (
                 "the other end has nothing at this path: compare the UUIDs of links and device pairs at both ends, and "
                 "whether the QKD module, or the routing module, there is a process of its own (then name its address "

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from qss.model.errors import ConnectionLost, LocalProtocolError, QssError
 from qss.transport.accepting import Acceptor
 from qss.transport.http_connection import HttpConnection
-from qss.transport.telling import Telling
+from qss.transport.telling import Lasting, Telling
 from qss.transport.websocket import CLOSING_S, MAX_FRAME_BYTES, SILENCE_S, WebSocketConnection
 
 OPENING_S = 5.0
@@ -68,6 +68,7 @@ class Listener:
         )
         self._serving: dict[WebSocketConnection, asyncio.Task[object]] = {}
         self._telling = Telling()
+        self._lasting = Lasting()
 
     def offer(self, path: str, route: Route) -> None:
         """Have something at this path from now on."""
@@ -144,18 +145,26 @@ class Listener:
         return socket
 
     def _tell_of_no_path(self, request: web.BaseRequest, http: HttpConnection) -> None:
-        """Log it once a minute for each certificate: the path is the caller's own, and there is no end of paths."""
+        """Log it once a minute for each certificate: the path is the caller's own, and there is no end of paths.
+
+        Sites that start together may ask for what is about to be there: only if that goes on is something wrong.
+        """
         certificate = http.peer.uris if http.peer is not None else None
-        if (unsaid := self._telling.unsaid(("path", certificate))) is not None:
+        told = {"path": request.path[:_SHOWN_CHARACTERS], "address": request.remote, "certificate": certificate}
+        lasts = self._lasting.lasts(certificate)
+        if (unsaid := self._telling.unsaid(("path", certificate, lasts))) is None:
+            return
+        if lasts:
             _log.warning(
-                "somebody asked for a path that is not here",
-                path=request.path[:_SHOWN_CHARACTERS],
-                address=request.remote,
-                certificate=certificate,
+                "somebody goes on asking for a path that is not here",
+                **told,
                 remedy="if it is a neighbour: compare the UUIDs of links and device pairs at both ends, and whether a "
-                "QKD module (peer_module) or the routing module (routing) is said to be in this process",
+                "QKD module (peer_module) or the routing module (routing) is said to be in this process. If it is a "
+                "far site, and the path that of an end-to-end stream (/sync): see in this log why there is none",
                 unsaid=unsaid,
             )
+        else:
+            _log.info("somebody asked for a path that is not here, or not yet", **told, unsaid=unsaid)
 
     async def _serve(self, connection: WebSocketConnection, route: Route, path: str) -> None:
         task = asyncio.current_task()

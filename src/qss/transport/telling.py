@@ -1,4 +1,5 @@
-"""What others can make happen again and again is logged a few times a minute for each cause, not each time.
+"""What others can make happen again and again is logged a few times a minute for each cause, not each time; and what
+passes by itself as a rule is told as trouble once it has lasted.
 
 The budget of an event (`app.log_budget`) keeps all of it from filling the disk; this keeps one that repeats itself from
 using up that budget, in which others have their lines too. Not here: what is counted, which is all of it.
@@ -12,6 +13,10 @@ from dataclasses import dataclass
 
 TOLD_S = 60.0
 """After so long each cause may be told again."""
+
+LASTS_S = 10.0
+"""What has gone on for so long does not pass by itself: longer than sites that start together take to know each other,
+and than two of the pauses between calls."""
 
 MAX_CAUSES = 1000
 """Causes that are known at one time; the one that came first is forgotten for another."""
@@ -48,3 +53,23 @@ class Telling:
         told.lines += 1
         unsaid, told.unsaid = told.unsaid, 0
         return unsaid
+
+
+class Lasting:
+    """Says of each cause whether it lasts, whose calls go on and on. `clock` gives the seconds of a clock as above."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._causes: dict[Hashable, tuple[float, float]] = {}
+        """When each came up, and when it was noted last."""
+
+    def lasts(self, cause: Hashable) -> bool:
+        """Note it; return whether it has been noted for `LASTS_S`, never with a pause of `TOLD_S`."""
+        now = self._clock()
+        began, noted = self._causes.pop(cause, (now, now))
+        if now - noted >= TOLD_S:
+            began = now
+        if len(self._causes) >= MAX_CAUSES:
+            del self._causes[next(iter(self._causes))]
+        self._causes[cause] = began, now
+        return now - began >= LASTS_S

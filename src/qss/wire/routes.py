@@ -13,7 +13,10 @@ from qss.wire.answers import parse_answer
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
-    """A link that both ends tell: the higher of both costs, the lower of both bits of key left (told in steps)."""
+    """A link that both ends tell: the higher of both costs, the lower of both bits of key left.
+
+    These are as they were told last, in steps (Routing 8.3): there may be less now, or more.
+    """
 
     ends: tuple[str, str]
     cost: int

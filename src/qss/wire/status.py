@@ -12,6 +12,7 @@ import msgspec
 
 from qss.wire.etsi014.json import decode_json
 from qss.wire.metrics import Metric, Sample
+from qss.wire.relay_status import RelayStatus, relay_samples
 
 READY = Metric("qss_ready", "gauge", "Whether the site takes requests: 1 or 0.")
 CERTIFICATE_EXPIRY = Metric(
@@ -71,7 +72,10 @@ class StreamBalance(msgspec.Struct, frozen=True, kw_only=True):
     relayed: int
     burned: int
     policy: str = ""
-    """How its key comes: empty for device pairs' own, else the policy that it is relayed by."""
+    """How its key comes: empty for device pairs' own, else the policy that it is relayed by.
+
+    Of streams that are used up nobody knows that any more: empty at a neighbour, `PAST` at a far site.
+    """
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +140,10 @@ class PairStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One neighbour, or far site. `security` says how External is protected, `burned` bits by reason."""
+    """One neighbour, or far site. `up` and `security` are External's, which has a connection of its own.
+
+    `burned` are bits by reason.
+    """
 
     peer: str
     uuid: str | None
@@ -170,6 +177,7 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     audit_checkpoint: str | None
     """Its last checkpoint, to be noted: number and hash; None if this process has written none yet."""
     links: tuple[LinkStatus, ...]
+    relay: RelayStatus = RelayStatus()
 
 
 def render_status(status: SiteStatus) -> bytes:
@@ -198,10 +206,11 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
             yield from _pair_samples(peer, pair)
         for balance in link.streams:
             for state in STATES:
-                labels = (peer, ("stream", balance.stream), ("state", state))
+                labels = (peer, ("stream", balance.stream), ("policy", balance.policy), ("state", state))
                 yield Sample(STREAM_BITS, labels, getattr(balance, state))
         for reason, bits in link.burned.items():
             yield Sample(BURNED_BITS, (peer, ("reason", reason)), bits)
+    yield from relay_samples(status.relay)
 
 
 def _pair_samples(peer: tuple[str, str], status: PairStatus) -> Iterator[Sample]:

@@ -7,21 +7,27 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from qss.app.far_streams import KNOCK_S, LONGEST_KNOCK_S, MAX_POLICIES, SHORTEST_S, FarStreams
+from qss.app.far_streams import MAX_POLICIES, SHORTEST_S, FarStreams
+from qss.app.knocking import KNOCK_S, LONGEST_KNOCK_S
+from qss.core.keyserver import warmth
 from qss.core.keyserver.quotas import Quota, QuotaPlan
 from qss.core.keyserver.warmth import IDLE_S
 from qss.core.reservation.pairs import MAX_PAIRS
-from qss.model.errors import LimitReached, Shortage, Unauthorised
+from qss.model.errors import ConnectionLost, DeviceError, LimitReached, NothingThere, Shortage, Unauthorised
 from qss.model.identifiers import PairId, QksId, SaeId
+from qss.model.key_material import KeyMaterial
 from qss.model.keys import Key, KeyIdsRequest, KeyRequest, Priority
 from qss.model.records import BurnReason
 from qss.model.relay_policy import RelayPolicy
 from qss.runtime.tasks import Tasks
+from qss.transport.telling import LASTS_S
 from qss.wire.relay_pair import pair_of
+from qss.wire.relay_status import FarRelay
 from scenarios.relays import WAIT_S
 from scenarios.scenario import close
 from scenarios.world import CAPACITY_BYTES, World
@@ -293,10 +299,76 @@ async def test_a_site_that_says_that_its_blocks_differ_has_repeaters_passed_by_o
 
 @in_a_row
 async def test_a_site_that_routing_does_not_know_is_not_served(row: Row) -> None:
+    """That is told once it lasts: after a start one of the two may hear of the other first."""
     for site in (A, C):
+        for _ in range(5):
+            connection = ScriptedConnection("stranger")
+            await row.streams(site).take(connection)
+            assert connection.closed
+            await asyncio.sleep(2.1)
         with pytest.raises(Unauthorised, match="not known to routing"):
             await row.streams(site).take(ScriptedConnection("stranger"))
         assert QksId("stranger") not in row.sites[site].site.links
+
+
+@in_a_row
+async def test_sites_that_start_together_warn_of_nothing_that_passes_by_itself(row: Row) -> None:
+    """Routing has to hear of the far site first, and that site of the stream."""
+    call_far, call_module, began = row.call_far, row.call_module, row.loop.time()
+
+    async def far(here: QksId, peer: QksId) -> object:
+        if row.loop.time() < began + 1:
+            raise ConnectionLost("routing does not know where that site is")
+        return await call_far(here, peer)
+
+    async def module(here: QksId, peer: QksId, pair: PairId) -> object:
+        if row.loop.time() < began + 3:
+            raise NothingThere("that site takes no part in this stream")
+        return await call_module(here, peer, pair)
+
+    row.call_far, row.call_module = far, module
+    with capture_logs() as logs:
+        await row.key()
+    assert row.loop.time() > began + 3
+    assert [log for log in logs if log["log_level"] == "warning"] == []
+
+
+@pytest.mark.parametrize("site", [A, C])
+@in_a_row
+async def test_a_far_site_that_stays_away_is_told_by_whoever_calls_it(row: Row, site: QksId) -> None:
+    peer = C if site == A else A
+
+    async def nobody_there(*_: object) -> object:
+        raise ConnectionLost("it is far away")
+
+    row.call_far = nobody_there
+    row.streams(site)._stream(peer, PLAIN)
+    with capture_logs() as logs:
+        await asyncio.sleep(LASTS_S - 1)
+        assert [log for log in logs if log["log_level"] == "warning"] == []
+        await asyncio.sleep(20)
+    (told,) = [log for log in logs if log["log_level"] == "warning"]
+    assert (told["event"], told["peer"], told["reason"]) == ("no connection", peer, "it is far away")
+
+
+@in_a_row
+async def test_a_site_that_is_told_to_be_elsewhere_hears_that_nobody_calls_it(row: Row) -> None:
+    """Its own knocks are heard: only the other end finds out that the address is wrong."""
+    call_far = row.call_far
+
+    async def at_a_wrong_address(here: QksId, peer: QksId) -> object:
+        if peer == C:
+            raise ConnectionLost("nobody is there")
+        return await call_far(here, peer)
+
+    row.call_far = at_a_wrong_address
+    with capture_logs() as logs:
+        with pytest.raises(Shortage, match=r"site A cannot be reached, within 6 s; .* look at external\.address"):
+            await row.streams(C).filled(A, PLAIN, 16, NORMAL)
+        await asyncio.sleep(20)
+    told = {log["peer"]: log["reason"] for log in logs if log["event"] == "no connection"}
+    assert told[C] == "nobody is there"
+    assert "external.address here" in told[A]
 
 
 @in_a_row
@@ -408,6 +480,104 @@ async def test_who_goes_while_waiting_for_key_has_taken_none(row: Row) -> None:
     assert len(await repeat) == 1
     with pytest.raises(LimitReached, match="may take"):
         await asked(row)
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+def far(row: Row, site: QksId) -> FarRelay:
+    """Return what a site tells of relaying with the only one that it relays with."""
+    (told,) = row.streams(site).status().far
+    return told
+
+
+@in_a_row
+async def test_transfers_and_waits_are_counted_where_they_are_seen(row: Row) -> None:
+    await asyncio.sleep(30)  # so much key that none runs short
+    await row.key()
+    await row.key()
+    at_a, at_c = far(row, A), far(row, C)
+    assert (at_a.peer, at_c.peer) == (C, A)
+    assert (at_a.requests["waited"], at_a.requests["ready"], at_a.requests["in-vain"]) == (1, 1, 0)
+    arrived = at_a.transfers.pop("arrived")
+    assert arrived > 0
+    assert set(at_a.transfers.values()) == {0}
+    assert at_c.transfers["arrived"] == 0  # it is none of its own
+    (of_b, *_) = row.streams(A).status().neighbours
+    assert (of_b.peer, of_b.up, of_b.passed_on) == (B, True, 0)
+    at_b = row.streams(B).status()
+    assert set(at_b.failed_here.values()) == {0}
+    passed_on = {each.peer: each.passed_on for each in at_b.neighbours}
+    assert passed_on == {A: 0, C: arrived}
+    assert ([each.source for each in at_a.streams], [each.source for each in at_c.streams]) == ([True], [False])
+
+
+@in_a_row
+async def test_what_fails_is_told_with_its_site_and_what_is_passed_by(row: Row) -> None:
+    await row.key()
+    await row.sites[B].crash()
+    with pytest.raises(Shortage):
+        await row.keys_until_there_are_none()
+    status = row.streams(A).status()
+    assert [(each.up, each.security) for each in status.neighbours] == [(False, None)]
+    (told,) = status.far
+    assert told.requests["in-vain"] == 1
+    assert told.transfers["unreachable"] > 0
+    assert {(each.site, each.reason) for each in status.failures} >= {(A, "unreachable")}
+    assert sum(each.transfers for each in status.failures) == sum(told.transfers.values()) - told.transfers["arrived"]
+    assert told.avoided_links == ((A, B),)
+    assert "unreachable at site A" in told.streams[0].trouble
+    asking = row.sites[A].spawn(row.streams(A).filled(C, PLAIN, CAPACITY_BYTES, NORMAL))
+    await asyncio.sleep(1)
+    assert far(row, A).streams[0].waiting == 1
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert far(row, A).requests["given-up"] == 1
+    assert far(row, A).streams[0].waiting == 0
+    row.streams(A)._suspects[C].differed(row.loop.time(), [(A, B, C)])
+    assert far(row, A).avoided_sites == (B,)
+
+
+@pytest.mark.parametrize("site", [A, C])
+@in_a_row
+async def test_what_is_to_be_held_ready_is_whichever_end_says_so(
+    row: Row, site: QksId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how far it is from that is told, from before there is any."""
+    monkeypatch.setattr(warmth, "LEAST_BYTES", 0)  # links here hold little more
+    streams, peer = row.streams(site), C if site == A else A
+    streams._warm = {(peer, PLAIN): 4096}
+    assert [(each.bits, each.short_bits) for each in streams.status().warm] == [(8 * 4096, 8 * 4096)]
+    streams._stream(peer, PLAIN)
+    await asyncio.sleep(60)
+    (warm,) = streams.status().warm
+    assert (warm.peer, warm.policy) == (peer, PLAIN.text)
+    assert warm.short_bits <= warm.bits / 4
+    held = row.sites[C].site.links[A].core.key_count(16, PLAIN.text)
+    await asyncio.sleep(60)
+    assert row.sites[C].site.links[A].core.key_count(16, PLAIN.text) == held  # nothing more is taken of links
+    assert row.names(A) == row.names(C) == {PAIR}
+
+
+@in_a_row
+async def test_what_is_logged_of_a_stream_speaks_of_no_device_and_says_why_it_ends(row: Row) -> None:
+    relaying = row.sites[C].relay.relaying
+    take, late = relaying.take, iter([True])
+
+    async def taken(*rest: Any) -> KeyMaterial:
+        if next(late, False):
+            raise DeviceError("what was relayed has not come")
+        return await take(*rest)
+
+    relaying.take = taken
+    with capture_logs() as logs:
+        await row.key()
+        await row.streams(C).stop()
+    told = {log["event"]: log.get("reason") for log in logs if log.get("role") == "responder"}
+    assert told["the end-to-end stream cannot go on"] == "what was relayed has not come"
+    assert "the end-to-end stream yields again" in told
+    assert not [log for log in logs if "device" in f"{log['event']} {log.get('reason')}"]
+    assert [log["reason"] for log in logs if log["event"] == "module detached"] == ["this site stops"]
 
 
 # --- what cannot be had -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
 from qss.wire import qrp
 from qss.wire.audit import Position
+from qss.wire.relay_status import NeighbourRelay, RelayStatus
 from qss.wire.status import PAST, STATES
 
 A, B = QksId("A"), QksId("B")
@@ -44,6 +45,7 @@ BEHIND = replace(LIVE, stream=StreamId(b"2" * 16), head=0, mark=2000, tally=Tall
 PEER = PeerRecord(
     B, past=Tally(delivered=100, relayed=20, burned={RESTORED: 3}), past_ingested=123
 )  # fmt: skip
+RELAYING = RelayStatus(neighbours=(NeighbourRelay(peer="B", up=True, security="TLS", passed_on=1, dropped={}),))
 HERE, ELSEWHERE = UUID(int=2), UUID(int=3)
 """Device pairs: of one the module is in this process, of the other in one of its own."""
 EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
@@ -104,7 +106,7 @@ async def overview(site):
         here={PairId.from_uuid(HERE): module}, registration=known.get, exchange_is_on=lambda pair: pair not in known
     )
     audit = SimpleNamespace(writable=False, lost=5, checkpoint=Position("0" * 32, 7, "f" * 64))
-    return Overview(configuration, site, modules, EXPIRES, audit)
+    return Overview(configuration, site, modules, EXPIRES, audit, lambda: RELAYING)
 
 
 def balances(overview):
@@ -202,6 +204,28 @@ async def test_metrics_say_what_the_status_says(overview):
         for labels in [dict(sample.labels)]
     }
     assert streams == {(stream, state): bits[state] for stream, bits in shown.items() for state in STATES}
+
+
+async def test_own_key_of_a_link_is_told_apart_from_what_was_relayed(overview, site):
+    """So that a sum over what has no policy is of links alone, and is there where a link has no stream left."""
+    relayed = replace(LIVE, stream=StreamId(b"4" * 16), policy="{}")
+    far = Link(LinkSettings(A, QksId("C"), lambda *_: True), 1, streams=(replace(relayed, peer=QksId("C")),))
+    site.links[QksId("C")] = SimpleNamespace(core=far, security=None)
+    site.links[B].core = Link(LinkSettings(A, B, lambda *_: True), 1, streams=(LIVE, relayed), peer=PEER)
+    own = Counter()
+    for sample in overview.metrics():
+        labels = dict(sample.labels)
+        if sample.metric.name == "qss_stream_bits" and labels["state"] == "available" and not labels["policy"]:
+            own[labels["peer"]] += sample.value
+    assert own == {"B": 8 * LIVE.available}
+    (link, far_link) = overview.status().links
+    assert [stream.policy for stream in link.streams] == ["", "{}", ""]
+    assert [stream.policy for stream in far_link.streams] == ["{}", PAST]
+
+
+async def test_it_tells_of_relaying(overview):
+    assert overview.status().relay == RELAYING
+    assert {sample.metric.name for sample in overview.metrics()} >= {"qss_relay_up", "qss_relay_passed_on_total"}
 
 
 async def test_it_is_ready_while_it_serves_and_alive_until_the_site_has_failed(overview, site):

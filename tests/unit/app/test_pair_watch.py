@@ -45,8 +45,10 @@ def test_what_is_wrong_with_a_pair(changed, told):
     assert bool(told) is bool(trouble)
 
 
-def site(*, up=False, exchange=True, available=0):
-    balance = StreamBalance(stream="s", ingested=0, available=available, reserved=0, delivered=0, relayed=0, burned=0)
+def site(*, up=False, exchange=True, available=0, policy=""):
+    balance = StreamBalance(
+        stream="s", ingested=0, available=available, reserved=0, delivered=0, relayed=0, burned=0, policy=policy
+    )
     pair = PairStatus(
         uuid="p", name="A/1", registered=True, release=None, southbound=None, exchange=exchange, attached=True, up=up,
         stream=None, trouble="why", module=None,
@@ -88,6 +90,7 @@ WARNED, MENDED = ("warning", "why"), ("info", None)
         ([site(exchange=False)] * 9, []),
         ([site(available=100)] * 9, []),
         ([site(available=99)] * 9, [WARNED]),
+        ([site(available=100, policy="{}")] * 9, [WARNED]),
     ],
 )
 async def test_a_pair_without_a_key_stream_is_told_after_a_minute_and_once(looks, logged):

@@ -80,11 +80,11 @@ def test_a_trace_shows_every_link_of_all_ways_that_cost_the_same(run):
     assert shown.exit_code == 0, shown.output
     assert shown.output.splitlines() == [
         "A to D: cost 128, 2 links",
-        "  A-B  64  1048576 bits left",
-        "  B-D  64  1048576 bits left",
+        "  A-B  64  1048576 bits left when told",
+        "  B-D  64  1048576 bits left when told",
         "A to D: cost 128, 2 links",
-        "  A-C  64  1048576 bits left",
-        "  C-D  64  1048576 bits left",
+        "  A-C  64  1048576 bits left when told",
+        "  C-D  64  1048576 bits left when told",
     ]
     assert run("trace", ODD).output == shown.output
     ways = json.loads(run("trace", "E", "--json").output)
@@ -120,7 +120,7 @@ def test_where_there_is_no_way(run, words, told):
 
 def test_the_database(run):
     lines = [re.split("  +", line) for line in run("lsdb").output.splitlines()]
-    assert lines[1] == ["B", "K", "7.3", "1.2", "90", "ecdsa-sha256", "A 64 (1024 bits)"]
+    assert lines[1] == ["B", "K", "7.3", "1.2", "90", "ecdsa-sha256", "b:1", "A 64 (1024 bits)"]
     assert lines[2][1] == "S1"
     assert lines[2][-1] == "sae:bob, sae:new (no statement)"
     assert json.loads(run("lsdb", "--json").output)[0]["generation"] == 7
@@ -151,7 +151,7 @@ def test_how_it_stands_with_tags_is_told(run, monkeypatch, state, says):
 def test_a_table_is_shown_in_columns_and_nothing_is_said_of_a_way_that_is_not(run):
     lines = run("show").output.splitlines()
     assert lines[1:3] == [f"{ODD}  B         D     128   2", "sae:far   no way    Z"]
-    assert lines[4:6] == ["link  cost  bits left, at least", "A-B   64    1048576"]
+    assert lines[4:6] == ["link  cost  bits left when told", "A-B   64    1048576"]
 
 
 def test_a_view_that_is_not_whole_yet_is_said_to_be_so(run, monkeypatch):

@@ -12,7 +12,7 @@ from qss.core.keyserver.demands import Demand
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
 from qss.core.keyserver.requests import FurtherSite, KeyPlan, RequestPlanner
 from qss.core.keyserver.ways import Way
-from qss.model.errors import BadRequest, QssError, Unauthorised, Unavailable
+from qss.model.errors import BadRequest, QssError, RuleUnmet, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, ReservationId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest, Priority
 from qss.model.network import Edge, Graph
@@ -218,6 +218,32 @@ def test_what_a_rule_demands_is_mandatory_for_every_slave_that_it_names() -> Non
         assert plan.policy == RelayPolicy(hybrid=Hybrid.ML_KEM_768)
     with pytest.raises(BadRequest, match="not all extension_mandatory request options could be met"):
         planner.plan_keys(ALICE, CAROL, KeyRequest(extension_mandatory=(("qss_direct_only", True),)))
+
+
+def test_it_is_said_whether_the_request_or_the_rule_demands_what_there_is_not() -> None:
+    """An operator can mend a rule alone, and the application nothing at all."""
+    planner = planner_of(PairRule(ALICE, frozenset({DAN}), Demand(disjoint_paths=3)))
+    for refused in (
+        lambda: planner.plan_keys(ALICE, DAN, KeyRequest()),
+        lambda: planner.plan_keys(ALICE, BOB, KeyRequest(additional_slaves=(DAN,))),
+        lambda: planner.plan_keys(ALICE, DAN, KeyRequest(extension_mandatory=(("qss_disjoint_paths", 2),))),
+        lambda: planner.plan_status(ALICE, DAN),
+    ):
+        with pytest.raises(RuleUnmet, match=r"could be met$") as caught:
+            refused()
+        assert caught.value.details[-1] == {"rule": "the rules of this site demand it, not the request"}
+        assert caught.value.details[0]["extension_mandatory_unmet"].startswith("qss_disjoint_paths: no such way")
+        assert caught.value.site in (B, D)
+    with pytest.raises(BadRequest, match=r"could be met$") as both:
+        planner.plan_keys(ALICE, DAN, KeyRequest(extension_mandatory=(("qss_max_hops", 1),)))
+    assert not isinstance(both.value, RuleUnmet)
+
+
+def test_a_rule_and_a_request_that_contradict_each_other_are_no_trouble_of_the_rule() -> None:
+    planner = planner_of(PairRule(ALICE, frozenset({BOB}), Demand(disjoint_paths=2)))
+    with pytest.raises(BadRequest) as caught:
+        planner.plan_keys(ALICE, BOB, KeyRequest(extension_mandatory=(("qss_direct_only", True),)))
+    assert not isinstance(caught.value, RuleUnmet)
 
 
 @pytest.mark.parametrize(

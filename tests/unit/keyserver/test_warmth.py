@@ -131,3 +131,13 @@ def test_all_that_is_wanted_together_is_no_more_than_is_ever_held() -> None:
     warmth.want(1.0, MOST)
     warmth.want(1.0, MOST, urgent=False)
     assert warmth.target(1.0) == MOST
+
+
+def test_the_other_end_is_asked_for_all_that_is_to_be_kept_while_there_is_clearly_less() -> None:
+    warmth = Warmth(MOST, 1000)
+    assert warmth.asks(1.0, 750) == 0
+    assert warmth.asks(1.0, 749) == 1000
+    assert warmth.asks(1.0 + WAIT_S, 0) == 0  # what was asked for counts there still
+    assert warmth.asks(1.1 + WAIT_S, 0) == 1000
+    assert Warmth(MOST).asks(1.0, 0) == 0
+    assert Warmth(500, 1000).asks(1.0, 0) == 500

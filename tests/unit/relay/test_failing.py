@@ -43,6 +43,30 @@ def settled(one: OneRelay) -> list[ev.EndDraw]:
     return ended
 
 
+# --- what is counted --------------------------------------------------------------------------------------------------
+
+
+def test_a_site_counts_what_of_others_could_not_go_on_there_and_nothing_else() -> None:
+    one = OneRelay()
+    one.gathering(B)
+    one.said(D, failed(D))  # it failed beyond
+    assert one.core.failed_here == {}
+    again, stranger, lost = begin(number=1), begin(S, R, "Y", number=2), begin(number=3)
+    one.gathering(again)
+    one.denied(D, again)
+    one.gathering(stranger)
+    one(ev.Disconnected(D))
+    one.gathering(lost)
+    assert one.core.failed_here == {Reason.SHORTAGE: 1, Reason.REFUSED: 1, Reason.UNREACHABLE: 1}
+
+
+def test_a_source_counts_no_transfer_of_its_own_as_others() -> None:
+    one = OneRelay(S)
+    one.gathering(B)
+    one.denied(R, B)
+    assert one.core.failed_here == {}
+
+
 # --- 4.8: who is told, and what is given up ---------------------------------------------------------------------------
 
 

@@ -22,9 +22,9 @@ async def no_service(connection):
     raise AssertionError("there is no connection to serve")
 
 
-async def running_for(seconds, call, serve=no_service):
+async def running_for(seconds, call, serve=no_service, **options):
     """Keep connected for so long."""
-    keeping = asyncio.create_task(keep_connected(B, call, serve))
+    keeping = asyncio.create_task(keep_connected(B, call, serve, **options))
     await asyncio.sleep(seconds)
     keeping.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -89,6 +89,25 @@ async def test_a_cause_is_told_once_until_another_one_comes_or_a_connection_last
         await running_for(60, call, serve)
     assert [log["reason"] for log in logs] == ["nobody answers", "another site", "another site"]
     assert {log["peer"] for log in logs} == {B}
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(39, []), (60, ["it is not there now"])])
+@in_virtual_time
+async def test_what_may_pass_by_itself_is_told_once_it_has_not(seconds, told):
+    """Each time anew: a connection that stood for a while, and is lost, may come back at once as well."""
+    loop = asyncio.get_running_loop()
+
+    async def call():
+        if loop.time() < 4 or loop.time() > 30:
+            raise ConnectionLost("it is not there now")
+        return ScriptedConnection()
+
+    async def serve(connection):
+        await asyncio.sleep(30.1 - loop.time())
+
+    with capture_logs() as logs:
+        await running_for(seconds, call, serve, told_after_s=10)
+    assert [log["reason"] for log in logs] == told
 
 
 @pytest.mark.parametrize("error", [ConnectionLost("cut"), RemoteProtocolError("nonsense"), None])

@@ -10,13 +10,17 @@ from structlog.testing import capture_logs
 from qss.core.relay import events as ev
 from qss.core.reservation.relay_events import DrawFailure
 from qss.model.errors import DeviceError, StoreUnavailable
-from qss.model.identifiers import TransferId
+from qss.model.identifiers import QksId, TransferId
 from qss.model.key_material import KeyMaterial
 from qss.model.ranges import Range
 from qss.model.relay_policy import Hop, RelayPolicy
+from qss.runtime.relay.counts import MAX_SITES, RelayCounts
 from qss.runtime.relay.ends import Portion
+from qss.runtime.relay.passed_over import tell_passed_over
 from qss.runtime.relay.relaying import TAKE_S, TransferFailed
+from qss.transport.telling import Telling
 from qss.wire import relay as wire
+from qss.wire.relay_status import ELSEWHERE
 from support.relay_row import LENGTH, A, B, C, D, Row, begin, ends, material, name_of
 from support.virtual_time import in_virtual_time, settled
 
@@ -339,6 +343,51 @@ async def test_content_that_is_forgotten_in_the_moment_it_came_is_not_there() ->
         await row.at_rest()
 
 
+# --- what is counted ----------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_own_transfers_are_counted_by_what_became_of_them_and_others_where_they_went_on() -> None:
+    async with Row() as row:
+        await row.relays[A].carry(begin(A, B, C, D), material())
+        row.links[C, D].refuses = DrawFailure.SHORTAGE
+        assert await failure(row.carry(begin(A, B, C, D, number=1), material())) == (C, "shortage")
+        row.links[C, D].refuses = None
+        row.pads[B].readable.clear()
+        leaving = row.carry(begin(A, B, C, D, number=2), material())
+        await until_reading(row, B)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        row.pads[B].readable.set()
+        of_a, of_b = row.relays[A].counts, row.relays[B].counts
+        assert +of_a.transfers[D] == {"arrived": 1, "shortage": 1, "given-up": 1}
+        assert of_a.failures == {(C, wire.Reason.SHORTAGE): 1}
+        assert +of_a.passed_on == {}
+        assert +of_b.passed_on == {C: 2}  # the second, too: it failed beyond
+        assert (of_b.transfers, of_b.failures) == ({}, {})
+        await row.at_rest()
+
+
+def test_sites_at_which_transfers_fail_take_bounded_room() -> None:
+    counts = RelayCounts([B])
+    for number in range(3 * MAX_SITES):
+        counts.failed(D, QksId(f"S{number}"), wire.Reason.LATE)
+    counts.failed(D, QksId("S0"), wire.Reason.LATE)
+    assert len(counts.failures) == MAX_SITES + 1
+    assert counts.failures["S0", wire.Reason.LATE] == 2
+    assert counts.failures[ELSEWHERE, wire.Reason.LATE] == 2 * MAX_SITES
+    assert counts.transfers[D]["late"] == 3 * MAX_SITES + 1
+
+
+@in_virtual_time
+async def test_the_connection_with_a_neighbours_relay_is_told_for_itself() -> None:
+    async with Row() as row:
+        assert row.relays[A].security(B) is not None
+        row.connections[A, B].cut()
+        await settled()
+        assert row.relays[A].security(B) is None
+
+
 # --- what neighbours say ------------------------------------------------------------------------------------------
 
 
@@ -351,10 +400,26 @@ async def test_what_is_passed_over_is_counted_and_told_once() -> None:
                     wire.encode([wire.Carry(bytes(15) + bytes([number]), b"c" * LENGTH, b"t" * 16)])
                 )
             await settled()
-        assert row.relays[B].dropped == {(A, ev.DropReason.UNKNOWN): 5}
-        assert len([entry for entry in logs if entry["event"].startswith("something of a relay's")]) == 1
+        assert +row.relays[B].counts.dropped == {(A, ev.DropReason.UNKNOWN): 5}
+        (told,) = [entry for entry in logs if entry["event"].startswith("something of a neighbour's relay")]
+        assert (told["log_level"], told["peer"], told["reason"]) == ("info", A, "unknown")
+        assert "failed or ended" in told["what"]
         assert row.relays[B]._carried is None
         await row.at_rest()
+
+
+@pytest.mark.parametrize("reason", list(ev.DropReason))
+def test_each_thing_that_is_passed_over_says_what_it_is_how_bad_and_what_to_do(reason: ev.DropReason) -> None:
+    telling = Telling()
+    with capture_logs() as logs:
+        for peer in (A, B, A):
+            tell_passed_over(telling, peer, reason)
+    assert [entry["peer"] for entry in logs] == [A, B]
+    is_odd = reason in (ev.DropReason.REPEATED, ev.DropReason.LIMIT)
+    for entry in logs:
+        assert entry["log_level"] == ("warning" if is_odd else "info")
+        assert entry["what"]
+        assert "if it goes on" in entry["remedy"]
 
 
 @pytest.mark.parametrize(

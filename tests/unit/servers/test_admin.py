@@ -280,12 +280,12 @@ async def test_metrics_have_the_text_format() -> None:
         'qss_device_health_failures_total{peer="B",pair="p",test="cycle"} 2\n'
         "# HELP qss_stream_bits Bits of a key stream at this end, by what became of them.\n"
         "# TYPE qss_stream_bits gauge\n"
-        'qss_stream_bits{peer="B",stream="s",state="ingested"} 100\n'
-        'qss_stream_bits{peer="B",stream="s",state="available"} 40\n'
-        'qss_stream_bits{peer="B",stream="s",state="reserved"} 30\n'
-        'qss_stream_bits{peer="B",stream="s",state="delivered"} 15\n'
-        'qss_stream_bits{peer="B",stream="s",state="relayed"} 10\n'
-        'qss_stream_bits{peer="B",stream="s",state="burned"} 5\n'
+        'qss_stream_bits{peer="B",stream="s",policy="",state="ingested"} 100\n'
+        'qss_stream_bits{peer="B",stream="s",policy="",state="available"} 40\n'
+        'qss_stream_bits{peer="B",stream="s",policy="",state="reserved"} 30\n'
+        'qss_stream_bits{peer="B",stream="s",policy="",state="delivered"} 15\n'
+        'qss_stream_bits{peer="B",stream="s",policy="",state="relayed"} 10\n'
+        'qss_stream_bits{peer="B",stream="s",policy="",state="burned"} 5\n'
         "# HELP qss_burned_bits_total Bits given up, by reason.\n"
         "# TYPE qss_burned_bits_total counter\n"
         'qss_burned_bits_total{peer="B",reason="expired"} 5\n'
@@ -307,6 +307,9 @@ async def test_metrics_have_the_text_format() -> None:
         'qss_requests_total{method="status",status="400"} 0\n'
         'qss_requests_total{method="status",status="401"} 0\n'
         'qss_requests_total{method="status",status="503"} 0\n'
+        "# HELP qss_rule_unmet_total Requests refused because no way was as the site's own rules demand.\n"
+        "# TYPE qss_rule_unmet_total counter\n"
+        "qss_rule_unmet_total 0\n"
     )
 
 

@@ -16,13 +16,14 @@ from qss.model.errors import (
     BadRequest,
     LimitReached,
     PeerUnavailable,
+    RuleUnmet,
     Sealed,
     Shortage,
     StoreUnavailable,
     Unauthorised,
 )
 from qss.model.keys import KeyLimits
-from qss.servers.counts import RequestCounts
+from qss.servers.counts import REQUESTS, RULE_UNMET, RequestCounts
 from qss.servers.etsi014 import Etsi014
 from qss.servers.messages import Request, Response
 from support.northbound import ALICE, BOB, CAROL, MALLORY, FakeKeyService, certificate_of
@@ -252,6 +253,31 @@ async def test_details_come_through() -> None:
     assert json.loads(response.body) == {"message": failure.message, "details": details}
 
 
+async def test_an_outage_by_the_sites_own_rule_is_logged_counted_and_said() -> None:
+    missing = "qss_disjoint_paths: no such way leads to site B now"
+    failure = RuleUnmet("it is not met", [{"extension_mandatory_unmet": missing}], "B", (BOB,))
+    site = Site(FakeKeyService(failure=failure))
+    with structlog.testing.capture_logs() as log:
+        for caller in (ALICE, ALICE, CAROL):
+            told = json.loads((await site.send("POST", f"{BOB}/enc_keys", caller=caller)).body)
+    assert told["message"] == "it is not met"
+    assert told["details"][1:] == [{"rule": "the rules of this site demand it, not the request"}]
+    assert [(line["log_level"], line["caller"], line["slaves"], line["missing"]) for line in log] == [
+        ("warning", ALICE, (BOB,), (missing,)),
+        ("warning", CAROL, (BOB,), (missing,)),
+    ]
+    assert "demand less" in log[0]["remedy"]
+    assert [sample.value for sample in site.counts.samples() if sample.metric is RULE_UNMET] == [3]
+
+
+async def test_a_bad_request_is_no_trouble_of_the_site() -> None:
+    site = Site(FakeKeyService(failure=BadRequest("not all could be met")))
+    with structlog.testing.capture_logs() as log:
+        message(await site.send("POST", f"{BOB}/enc_keys"))
+    assert log == []
+    assert [sample.value for sample in site.counts.samples() if sample.metric is RULE_UNMET] == [0]
+
+
 async def test_form_is_looked_at_before_the_pair() -> None:
     site = Site(FakeKeyService(strangers=frozenset({MALLORY})))
     assert message(await site.send("POST", f"{BOB}/enc_keys", {"size": 1}, caller=MALLORY))
@@ -273,7 +299,8 @@ async def test_answers_are_counted_by_method_and_status() -> None:
     for verb, path in [("GET", f"{BOB}/enc_keys"), ("GET", f"{BOB}/enc_keys"), ("GET", "x"), ("PUT", f"{BOB}/status")]:
         await site.send(verb, path)
     await site.send("GET", f"{BOB}/status", caller=MALLORY)
-    counted = {tuple(value for _, value in sample.labels): sample.value for sample in site.counts.samples()}
+    samples = [sample for sample in site.counts.samples() if sample.metric is REQUESTS]
+    counted = {tuple(value for _, value in sample.labels): sample.value for sample in samples}
     assert set(counted) == set(product(("status", "enc_keys", "dec_keys", "none"), ("200", "400", "401", "503")))
     assert {labels: count for labels, count in counted.items() if count} == {
         ("enc_keys", "200"): 1,

@@ -17,7 +17,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from qss.model.certificates import site_of
-from qss.model.errors import ConnectionLost, ListenError, LocalProtocolError, Unauthorised
+from qss.model.errors import ConnectionLost, ListenError, LocalProtocolError, NothingThere, Unauthorised
 from qss.transport import listening
 from qss.transport.accepting import SPARE_CONNECTIONS
 from qss.transport.dialling import connect
@@ -705,8 +705,25 @@ async def test_a_caller_that_is_refused_again_and_again_is_a_line(pki) -> None:
                     await lost(connection.receive())
                     await connection.close()
     told = [log["event"] for log in logs]
-    assert told.count("somebody asked for a path that is not here") == 2
+    assert told.count("somebody asked for a path that is not here, or not yet") == 2
     assert told.count("connection ended") == 2
+
+
+async def test_a_path_that_somebody_goes_on_asking_for_is_a_warning_with_a_remedy(pki, monkeypatch) -> None:
+    monkeypatch.setattr("qss.transport.telling.LASTS_S", 0.0)
+    with capture_logs() as logs:
+        async with listening_at(pki, {}) as listener:
+            await lost(dial(pki, listener, "/sync/x"))
+    assert [(log["log_level"], log["event"]) for log in logs] == [
+        ("warning", "somebody goes on asking for a path that is not here")
+    ]
+    assert "compare the UUIDs" in logs[0]["remedy"]
+
+
+async def test_that_there_is_nothing_at_a_path_is_told_apart(pki) -> None:
+    async with listening_at(pki, {}) as listener:
+        with pytest.raises(NothingThere):
+            await dial(pki, listener, "/sync/x")
 
 
 async def test_a_long_path_is_cut_in_the_log(pki) -> None:

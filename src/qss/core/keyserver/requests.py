@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qss.core.keyserver.demands import strictest
+from qss.core.keyserver.demands import NOTHING, Demand, strictest
 from qss.core.keyserver.extensions import demanded, priority_of, wished
 from qss.core.keyserver.naming import name_of_key_ids, name_of_key_request
 from qss.core.keyserver.policy import PairPolicy
 from qss.core.keyserver.ways import Way, Ways
 from qss.model.answers import AskName
-from qss.model.errors import BadRequest, Unauthorised, Unavailable
+from qss.model.errors import BadRequest, RuleUnmet, Unauthorised, Unavailable
 from qss.model.identifiers import KeyId, QksId, SaeId
 from qss.model.keys import KeyIdsRequest, KeyLimits, KeyRequest, Priority
 from qss.model.network import Graph
@@ -104,7 +104,7 @@ class RequestPlanner:
     def plan_status(self, caller: SaeId, slave: SaeId) -> Way:
         """Return where the keys with `slave` come from if nothing more is asked, for a master's Get status."""
         self._authorise(caller, (slave,))
-        return self._ways.choose(self._site_of(slave), self._policy.demand(caller, slave))
+        return self._choose(self._site_of(slave), (slave,), NOTHING, self._policy.demand(caller, slave))
 
     def plan_keys(self, caller: SaeId, slave: SaeId, request: KeyRequest) -> KeyPlan:
         """Return what a master's Get key reserves.
@@ -115,12 +115,12 @@ class RequestPlanner:
         self._authorise(caller, slaves)
         size = self._limits.key_size if request.size is None else request.size
         self._check_limits(request, size)
-        demand = strictest(demanded(request), *(self._policy.demand(caller, each) for each in slaves))
+        asked, ruled = demanded(request), strictest(*(self._policy.demand(caller, each) for each in slaves))
         at: dict[QksId, list[SaeId]] = {}
         for each in slaves:
             at.setdefault(self._site_of(each), []).append(each)
         wishes = tuple(wished(request))
-        way, *others = [self._ways.choose(site, demand, wishes) for site in at]
+        way, *others = [self._choose(site, tuple(its), asked, ruled, wishes) for site, its in at.items()]
         if others and request.number * size > 8 * MAX_COVERED:
             raise BadRequest(
                 f"{request.number} keys of {size} bits are asked for with slaves at {len(at)} sites: at most "
@@ -130,8 +130,19 @@ class RequestPlanner:
         name = name_of_key_request(caller, slave, request)
         priority = priority_of(request, min((self.priority(caller, each) for each in slaves), key=lambda it: it.rank))
         of, can_detour = tuple(at[way.peer]), self._detours and not others and way.policy is None
-        detour = self._ways.detour(way.peer, demand) if can_detour else None
+        detour = self._ways.detour(way.peer, strictest(asked, ruled)) if can_detour else None
         return KeyPlan(way.peer, request.number, size // 8, of, name, way.policy, further, priority, detour)
+
+    def _choose(
+        self, site: QksId, slaves: tuple[SaeId, ...], asked: Demand, ruled: Demand, wishes: tuple[Demand, ...] = ()
+    ) -> Way:
+        """Return the way to the site of these slaves. Raises `RuleUnmet` if only the rules are to blame for none."""
+        try:
+            return self._ways.choose(site, strictest(asked, ruled), wishes)
+        except BadRequest as error:
+            if self._ways.meets(site, asked) and not self._ways.meets(site, ruled):
+                raise RuleUnmet(error.message, error.details, site, slaves) from error
+            raise
 
     def priority(self, master: SaeId, slave: SaeId) -> Priority:
         """Return the highest priority that the rules give a request for this pair, which is what it has."""

@@ -47,6 +47,7 @@ class Warmth:
         self._patient: deque[_Want] = deque()
         self._lately = 0.0
         self._used_at: float | None = None
+        self._asked_at: float | None = None
 
     def want(self, now: float, length: int, *, urgent: bool = True) -> None:
         """Somebody is about to use the stream, which counts as use, and has so much to take.
@@ -90,6 +91,16 @@ class Warmth:
         if self._used_at is None or now - self._used_at > IDLE_S:
             return min(self._most, self._all_wanted(now) + self._kept)
         return min(self._most, self._all_wanted(now) + max(LEAST_BYTES, self._kept, math.ceil(self._decayed(now))))
+
+    def asks(self, now: float, there: int) -> int:
+        """Return how much the other end, if that fills the stream, is to be asked to hold ready now; 0: nothing.
+
+        What it was asked for counts there for `WAIT_S`, and what is short by less than a quarter is not filled.
+        """
+        if there >= self._kept * 3 / 4 or (self._asked_at is not None and now - self._asked_at <= WAIT_S):
+            return 0
+        self._asked_at = now
+        return self._kept
 
     def unused_s(self, now: float) -> float:
         """Return for how many seconds nobody has used it; 0 if somebody waits, or something is to be kept."""

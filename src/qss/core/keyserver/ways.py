@@ -71,6 +71,10 @@ class Ways:
         policy = None if demand.direct_only else self._policy(peer, demand)
         return policy if policy is not None and self._has_paths(peer, policy, without_link=True) else None
 
+    def meets(self, peer: QksId, demand: Demand) -> bool:
+        """Whether there is a way to `peer` that meets the demand now."""
+        return self._way(peer, demand) is not None
+
     def _way(self, peer: QksId, demand: Demand) -> Way | None:
         if peer in self._links and demand.is_met_by_a_link:
             return Way(peer)

@@ -357,7 +357,7 @@ class Module:
 
     def _device_failed(self, reason: str) -> None:
         self._running("the device failed")
-        self._close(f"the device cannot go on: {reason}")
+        self._close(f"no more comes of it: {reason}")
 
     def _frame_came(self, handle: int) -> None:
         """Sync 5.1."""

@@ -48,7 +48,7 @@ class Admission:
             return
         shared.drop(peer, transfer, ev.DropReason.LIMIT if objection is Reason.LIMIT else ev.DropReason.REFUSED)
         self._early.give_up(peer, transfer)
-        shared.send(peer, Failed(begin.transfer, shared.here, objection))
+        self._refuse(peer, begin, objection)
 
     def _begun_again(self, peer: QksId, known: Transfer) -> None:
         """Relay 4.11: a name that is in use is refused. Whoever sent the first one as well has forgotten that."""
@@ -58,7 +58,12 @@ class Admission:
         if known.live and peer == known.inward:
             self._ending.fail(known, Reason.REFUSED)
         else:
-            shared.send(peer, Failed(known.begin.transfer, shared.here, Reason.REFUSED))
+            self._refuse(peer, known.begin, Reason.REFUSED)
+
+    def _refuse(self, peer: QksId, begin: Begin, reason: Reason) -> None:
+        """Say to a neighbour that what it begins does not go on from here."""
+        self._shared.failed_here[reason] += 1
+        self._shared.send(peer, Failed(begin.transfer, self._shared.here, reason))
 
     def _take(self, begin: Begin, place: int) -> None:
         shared = self._shared

@@ -27,6 +27,8 @@ class Ending:
 
     def fail(self, transfer: Transfer, reason: Reason) -> None:
         """It cannot go on here: tell both neighbours."""
+        if transfer.inward is not None:
+            self._shared.failed_here[reason] += 1
         self._void(transfer, self._shared.here, reason, told_by=None)
 
     def failed(self, transfer: Transfer, peer: QksId, said: Failed) -> None:

@@ -90,6 +90,11 @@ class Relay:
         return Counter(transfer.phase for transfer in self._shared.transfers.values())
 
     @property
+    def failed_here(self) -> Counter[Reason]:
+        """How many transfers of others could not go on at this site since it started, by reason."""
+        return Counter(self._shared.failed_here)
+
+    @property
     def early(self) -> int:
         """How many draws of neighbours are known whose Begin has not come."""
         return len(self._early)

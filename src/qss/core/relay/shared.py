@@ -13,7 +13,7 @@ from qss.core.relay.phases import KeyPhase, KeyStep
 from qss.core.relay.settings import RelaySettings
 from qss.core.relay.transfer import Transfer
 from qss.model.identifiers import QksId, TransferId
-from qss.wire.relay import Message
+from qss.wire.relay import Message, Reason
 
 
 @dataclass(slots=True)
@@ -27,6 +27,8 @@ class Shared:
     transfers: dict[TransferId, Transfer] = field(default_factory=dict)
     begun_by: Counter[QksId] = field(default_factory=Counter)
     """How many of these each neighbour has begun here, and this site itself."""
+    failed_here: Counter[Reason] = field(default_factory=Counter)
+    """Transfers of others that could not go on at this site, by the reason that it gave."""
     leaving: bool = False
     now: float = 0.0
     effects: list[ev.Effect] = field(default_factory=list)

@@ -64,11 +64,12 @@ class QkdModule:
         clock: Callable[[], float] = time.monotonic,
         chunk_bytes: int | None = None,
         differed: Callable[[int], None] | None = None,
+        called: str = "the device",
     ) -> None:
         """Wrap `device`; `role` is `INITIATOR` at the site with the lower ID. `entropy` names streams.
 
         `peer` is the site at the other end, for the log; `chunk_bytes` None: what fits the device's rate; `differed`
-        hears the number of each block that the ends have found to differ.
+        hears the number of each block that the ends have found to differ; `called` is what the log calls the device.
         """
         self._device = device
         self._role = role
@@ -90,7 +91,7 @@ class QkdModule:
         self._handles = itertools.count()
         self._log = _log.bind(peer=peer, role=role.value)
         self._blocks = Checking(role, self._log)
-        self._trouble = Trouble(self._log)
+        self._trouble = Trouble(self._log, called)
         self._session = Session[sync.Message](
             lambda connection: Outbox(connection, _frames, MAX_WAITING),
             self._connected,

@@ -28,7 +28,9 @@ from qss.model.ranges import Range
 from qss.model.relay_policy import Hop
 from qss.runtime.link import LinkRunner
 from qss.runtime.outbox import Outbox
+from qss.runtime.relay.counts import RelayCounts
 from qss.runtime.relay.ends import Ends, Portion
+from qss.runtime.relay.passed_over import tell_passed_over
 from qss.runtime.session import Session
 from qss.runtime.tasks import Defect, Tasks
 from qss.transport.connection import Connection
@@ -106,8 +108,7 @@ class Relaying:
         self._takers: dict[tuple[PairId, TransferId], asyncio.Future[None]] = {}
         self._defective = False
         self._telling = Telling()
-        self.dropped: Counter[tuple[QksId, ev.DropReason]] = Counter()
-        """What was passed over of neighbours, and why."""
+        self.counts = RelayCounts(neighbours)
         self._tasks = Tasks(defect)
         self._passes = Tasks(defect)  # not to be cancelled: each has ranges to end
         self._sessions = {peer: self._session(peer) for peer in neighbours}
@@ -136,13 +137,20 @@ class Relaying:
 
     async def carry(self, begin: wire.Begin, content: KeyMaterial) -> None:
         """Have `content` carried to the end of the path; return when it is there. Raises `TransferFailed`."""
-        transfer = TransferId(begin.transfer)
+        transfer, end = TransferId(begin.transfer), QksId(begin.path[-1])
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked[transfer] = future
         self._contents[transfer] = content
         try:
             self._handle(ev.Start(begin))
             await future
+            self.counts.arrived(end)
+        except TransferFailed as failure:
+            self.counts.failed(end, failure.site, failure.reason)
+            raise
+        except asyncio.CancelledError:
+            self.counts.given_up(end)
+            raise
         finally:
             del self._asked[transfer]
             if not future.done() or future.cancelled():
@@ -198,6 +206,15 @@ class Relaying:
     async def serve(self, peer: QksId, connection: Connection) -> None:
         """Speak Relay over this connection until it ends. A newer connection takes the place of an older one."""
         await self._sessions[peer].serve(connection)
+
+    @property
+    def failed_here(self) -> Counter[wire.Reason]:
+        """How many transfers of others could not go on at this site, by reason."""
+        return self._relay.failed_here
+
+    def security(self, peer: QksId) -> str | None:
+        """Return how the connection with a neighbour's relay is protected; None: there is none."""
+        return self._sessions[peer].security
 
     def _session(self, peer: QksId) -> Session[wire.Message]:
         return Session[wire.Message](
@@ -265,11 +282,8 @@ class Relaying:
             case ev.Failed(transfer, site, reason):
                 self._answer(transfer, TransferFailed(site, reason))
             case ev.Dropped(peer, _, reason):
-                self.dropped[peer, reason] += 1
-                if (unsaid := self._telling.unsaid((peer, reason))) is not None:
-                    _log.warning(
-                        "something of a relay's neighbour was passed over", peer=peer, reason=str(reason), unsaid=unsaid
-                    )
+                self.counts.dropped[peer, reason] += 1
+                tell_passed_over(self._telling, peer, reason)
             case _:
                 assert_never(effect)
 
@@ -297,8 +311,11 @@ class Relaying:
                 carry = await self._covered(effect, outward, drawn, content)
                 if transfer in self._passing:
                     self._sessions[outward].send((carry,))
-                    told = "key was relayed from here" if effect.inward is None else "key was relayed on"
-                    _tell_audit(told, effect.begin)
+                    if effect.inward is None:
+                        _tell_audit("key was relayed from here", effect.begin)
+                    else:
+                        self.counts.passed_on[outward] += 1
+                        _tell_audit("key was relayed on", effect.begin)
         except TransferVoid as void:
             if (unsaid := self._telling.unsaid(("tampered", effect.inward))) is not None:
                 _log.warning(
