@@ -42,6 +42,9 @@ from qss.wire.etsi004.framing import MAX_KEY_BYTES
 from qss.wire.etsi014.paths import PREFIX
 from qss.wire.external import MAX_LISTED, MAX_SLAVES
 
+FLOOR_BITS = 262_144
+"""What relaying leaves of a link at most, if nobody says: a tenth of a large one would be hours without relaying."""
+
 MAX_WARM = 256
 """Streams that are held ready, one for each site and way."""
 
@@ -338,7 +341,7 @@ class Link(Table, frozen=True, kw_only=True):
     @property
     def floor_bits(self) -> int:
         """Key that relaying leaves to applications: of a link whose operator has not thought of it, a tenth."""
-        return self.capacity_bits // 10 if self.relay_floor_bits is None else self.relay_floor_bits
+        return min(self.capacity_bits // 10, FLOOR_BITS) if self.relay_floor_bits is None else self.relay_floor_bits
 
     def far_end(self, pair: LinkModule) -> QksId | QkdmId:
         """Who is at the other end of a pair: a module that is a process of its own, or the site whose node has it."""

@@ -26,12 +26,39 @@ def command() -> None:
 @click.option("--number", type=click.IntRange(min=1), default=1, show_default=True, help="How many keys.")
 @click.option("--size", type=click.IntRange(min=1), help="Bits of each key; the server's default if not given.")
 @click.option("--also", metavar="SAE", multiple=True, help="Another SAE that can take the same keys; can be repeated.")
+@click.option(
+    "--demand",
+    "demands",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="What the keys must be like, such as disjoint_paths=2, hybrid=ml-kem-768 or avoid=B,C; can be repeated.",
+)
 @_named
 @asking(KEY_SERVER)
-def get(asked: Asked, slave: str, number: int, size: int | None, also: tuple[str, ...], name: str | None) -> None:
+def get(
+    asked: Asked,
+    slave: str,
+    number: int,
+    size: int | None,
+    also: tuple[str, ...],
+    demands: tuple[str, ...],
+    name: str | None,
+) -> None:
     """Get fresh keys to share with the SAE SLAVE: each key's ID and the key in base64, a line each."""
+    mandatory = tuple(map(_extension, demands))
     with asked.key_server() as client:
-        _print_keys(client.get_keys(slave, number, size, also, name=name), as_json=asked.as_json)
+        _print_keys(client.get_keys(slave, number, size, also, mandatory, name=name), as_json=asked.as_json)
+
+
+def _extension(demand: str) -> tuple[str, object]:
+    """Return the extension of a request that demands this; what its value can be, the key server judges."""
+    name, is_one, value = demand.partition("=")
+    if not (name and is_one):
+        raise click.UsageError(f"--demand {demand}: say NAME=VALUE, such as --demand disjoint_paths=2")
+    if name == "avoid":
+        return f"qss_{name}", value.split(",")
+    plain: dict[str, object] = {"true": True, "false": False}
+    return f"qss_{name}", int(value) if value.isdecimal() else plain.get(value, value)
 
 
 @command.command("take")

@@ -420,9 +420,9 @@ def test_no_link_may_cost_nothing(tmp_path: Path, base: float, good: bool) -> No
 
 @pytest.mark.parametrize(
     ("said", "bits", "floor_bytes"),
-    [(None, 10_000_000, 1_250_000), (0, 0, 0), (12_345, 12_345, 1544), (10**8, 10**8, 12_500_000)],
+    [(None, 262_144, 32_768), (0, 0, 0), (12_345, 12_345, 1544), (10**8, 10**8, 12_500_000)],
 )
-def test_relaying_leaves_a_tenth_of_a_link_unless_another_floor_is_said(
+def test_relaying_leaves_a_thousand_keys_of_a_link_unless_another_floor_is_said(
     tmp_path: Path, said: int | None, bits: int, floor_bytes: int
 ) -> None:
     document = BASE if said is None else changed("links[0].relay_floor_bits", said)

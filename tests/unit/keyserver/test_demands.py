@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +73,24 @@ def test_more_sites_than_a_policy_can_avoid_make_none() -> None:
 @pytest.mark.parametrize("demand", [Demand(disjoint_paths=2), Demand(hybrid=Hybrid.ML_KEM_768)])
 def test_a_link_has_one_path_and_is_not_hybrid(demand) -> None:
     assert not demand.is_met_by_a_link
+
+
+STRICTER = {
+    "avoid": frozenset({C}),
+    "disjoint_paths": 2,
+    "hop": Hop.ONE_TIME_PAD,
+    "hybrid": Hybrid.ML_KEM_768,
+    "max_hops": 3,
+}
+"""Of each member of a policy what is more than the least."""
+
+
+def test_each_member_of_a_policy_can_be_demanded_and_then_holds() -> None:
+    assert STRICTER.keys() == {member.name for member in fields(RelayPolicy) if member.init}
+    least = RelayPolicy(hop=Hop.AES_256_GCM)
+    for member, value in STRICTER.items():
+        demand = strictest(NOTHING, Demand(**{member: value}), NOTHING)
+        policy = demand.policy(ENDS)
+        assert getattr(policy, member) == value
+        assert demand.is_met_by(policy, ENDS)
+        assert not demand.is_met_by(least, ENDS)

@@ -39,7 +39,7 @@ def parse_path(path: str) -> tuple[str, Method]:
     if head or not slash or last not in Method:
         raise BadRequest(
             "there is nothing at this path: use /api/v1/keys/{SAE_ID}/status, …/enc_keys or …/dec_keys, "
-            "with the SAE ID percent-encoded"
+            "with the SAE ID percent-encoded; what administrators ask is answered at the address of admin.listen"
         )
     return segment, Method(last)
 
