@@ -69,8 +69,8 @@ class Scribe:
 
     def due_in(self) -> float | None:
         """Return in how many seconds a page is due even if there are no records for it; None: never."""
-        if self._standing is None:
-            return 0.0
+        if self._standing is None or self._preface or not self._standing.seq:
+            return 0.0  # a start is told, and a chain signed, at once; or a disk has refused that, and is to be tried
         if self._unsigned_since is None:
             return None
         return max(0.0, self._unsigned_since + CHECKPOINT_S - self._clocks()[0])
@@ -110,17 +110,17 @@ class Scribe:
         if self._pen.size >= SEGMENT_BYTES:
             standing = self._next_segment(standing)
         old = self._old_ones()
-        page = Page(standing, self._signer, self._now())
-        starting = bool(self._preface)
-        if starting and standing.seq and (standing.unsigned or not standing.signed):
+        at = self._now()  # one time, or a checkpoint would be older than what it signs
+        page = Page(standing, self._signer, at)
+        if self._preface and standing.seq and (standing.unsigned or not standing.signed):
             page.sign()  # how many records were written since the last checkpoint may show in earlier segments only
         for record in (*self._preface, *records):
             page.add(record)
         if old:
-            page.add(wire.Removed(at=self._now(), before=old[-1] + 1))
+            page.add(wire.Removed(at=at, before=old[-1] + 1))
         if stopping:
-            page.add(wire.Stop(at=self._now()))
-        if starting or stopping or (page.standing.unsigned and self.due_in() == 0.0):
+            page.add(wire.Stop(at=at))
+        if stopping or ((page.standing.unsigned or not page.standing.signed) and self.due_in() == 0.0):
             page.sign()
         if page.content:
             self._pen.add(page.content)
@@ -149,7 +149,7 @@ class Scribe:
         if found.unbegun is not None:
             segment_file(self.folder, found.unbegun).unlink()
         if isinstance(found, Cannot):
-            standing, clean = self._begin(found.segment, found.because, found.follows), found.because == "first"
+            standing, clean = self._begin(found.segment, found.because, found.follows), True
             if found.reason:
                 _log.error("the audit log cannot be gone on with: a new chain has begun", reason=found.reason)
         else:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,19 @@ def test_a_start_and_a_stop_are_told_and_signed(site: AuditedSite) -> None:
     assert site.kinds()[5:] == ["start", "checkpoint"]
     assert [record.clean for record in site.records() if isinstance(record, wire.Start)] == [True, True]
     assert site.verify().crashes == 0
+
+
+def test_no_record_of_a_page_is_later_than_its_checkpoint(site: AuditedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scribes, "SEGMENT_BYTES", 1)
+    site.keep_bytes = 1
+    seconds = count()
+    monkeypatch.setattr(site.start(), "_clocks", lambda: (site.clock[0], site.clock[1] + next(seconds)))
+    for number in range(3):
+        site.write(str(number))
+    site.stop()
+    times = [record.at for record in site.records()]
+    assert {"removed", "stop"} <= set(site.kinds())
+    assert times == sorted(times)
 
 
 def test_a_checkpoint_comes_ten_seconds_after_the_first_record_and_not_before(site: AuditedSite) -> None:
@@ -311,6 +324,7 @@ def test_damage_stays_as_it_is_and_a_chain_begins_that_says_so(site: AuditedSite
     assert (second.because, second.segment, second.follows) == ("damaged", 2, last_good)
     with pytest.raises(AuditLogDamaged, match=r"000001\.jsonl, line 6: its hash does not fit"):
         site.verify()
+    assert [record.clean for record in site.records()[-5:] if isinstance(record, wire.Start)] == [True]
     site.write("five")
     site.stop()
     path.rename(site.folder / "put aside")
@@ -372,11 +386,24 @@ def test_files_that_are_changed_while_the_site_runs_are_noticed(site: AuditedSit
     if how == "replaced":  # by the same
         assert site.verify().began == [begin]
     if left is None:
-        assert site.events() == ["two"]
+        assert site.kinds() == ["begin", "event", "checkpoint", "stop", "checkpoint"]
         assert site.verify().began == [begin]
     if how in {"cut", "added"}:
         with pytest.raises(AuditLogDamaged):
             site.verify()
+
+
+def test_a_chain_that_begins_while_the_site_runs_is_signed_at_once(site: AuditedSite) -> None:
+    """Also where a checkpoint alone was due; until then nobody can tell whose it is."""
+    site.write("one")
+    site.write("two")
+    site.clock[0] += CHECKPOINT_S
+    shutil.rmtree(site.log)
+    site.write()
+    assert site.kinds() == ["begin", "checkpoint"]
+    assert site.scribe is not None
+    assert site.scribe.due_in() is None
+    assert len(site.verify().began) == 1
 
 
 def test_nothing_is_made_where_a_data_folder_was(site: AuditedSite) -> None:
