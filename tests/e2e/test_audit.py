@@ -79,7 +79,7 @@ def test_what_administrators_do_is_in_the_log_while_the_site_runs(two: RunningNe
     ran = verify(two, data(two, A))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("The audit log of site A is whole:\n")
-    assert re.search(r"last checkpoint  \d+:[0-9a-f]{64}\n +of 20\S+Z; the site's\n", ran.stdout)
+    assert re.search(r"last checkpoint  \d+:[0-9a-f]{64}\n +of 20\S+Z, signed by the site\n", ran.stdout)
     assert two.status(A)["audit_writable"] is True
     noted = two.status(A)["audit_checkpoint"]
     findings(two, A, "--noted", noted)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from qss.app.audit.findings import Findings
 from qss.app.audit.scribe import Scribe
 from qss.app.audit.segments import AUDIT, segment_file, segments_in
-from qss.app.audit.verification import Findings, verify
+from qss.app.audit.verification import verify
 from qss.model.identifiers import QksId
 from qss.pki.statements import Signer
 from qss.wire import audit as wire
