@@ -28,6 +28,7 @@ _BEGAN = {
     "restored": "was begun when the site was restored from a back-up",
     "damaged": "was begun because what came before is damaged",
     "changed": "was begun because the files were changed while the site ran",
+    "missing": "was begun because the log before it, or its end, was missing",
     "foreign": "was begun behind the log of another site",
 }
 

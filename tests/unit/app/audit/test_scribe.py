@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from qss.app.audit import scribe as scribes
+from qss.app.audit.anchor import AuditAnchor
 from qss.app.audit.chain import MAX_UNSIGNED
 from qss.app.audit.scribe import CHECKPOINT_S
 from qss.app.audit.segments import segment_file
@@ -128,7 +129,14 @@ def test_certificates_that_no_line_has_room_for_are_refused(site: AuditedSite, t
     pair = site.pki.site("A")
     (tmp_path / "many.pem").write_bytes(pair.certificate.read_bytes() * 200)
     with pytest.raises(PkiError, match="the certificates of A are larger than 65536 bytes together: leave its own in"):
-        scribes.Scribe(site.data, QksId("A"), Signer(tmp_path / "many.pem", pair.key), 1 << 30, lambda: (0, 0))
+        scribes.Scribe(
+            site.data,
+            QksId("A"),
+            Signer(tmp_path / "many.pem", pair.key),
+            1 << 30,
+            lambda: (0, 0),
+            AuditAnchor(site.anchor, has_run=False),
+        )
 
 
 def test_a_certificate_that_has_been_renewed_or_has_ended_is_good_for_its_own_time(site: AuditedSite) -> None:
@@ -221,7 +229,10 @@ def test_a_segment_that_cannot_be_removed_is_tried_again_with_the_next(
         patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no")))
         for number in range(100):
             site.write(str(number), "more")
-    assert {log["event"] for log in logs} == {"old segments of the audit log cannot be removed"}
+    assert {log["event"] for log in logs} == {
+        "old segments of the audit log cannot be removed",
+        "how far the audit log has come cannot be noted outside its folder",  # that takes an unlink as well
+    }
     assert site.files()[0].name == "000001.jsonl"
     site.verify()
     site.clock[0] += CHECKPOINT_S
@@ -237,12 +248,13 @@ def test_a_segment_that_cannot_be_removed_is_tried_again_with_the_next(
 def test_wherever_a_crash_cuts_the_last_page_the_chain_goes_on(site: AuditedSite) -> None:
     """A line that is not whole is cut off, and that is noted; whole ones stay."""
     site.write("before")
-    size = site.files()[0].stat().st_size
+    size, anchored = site.files()[0].stat().st_size, site.anchor.read_bytes()
     site.write("one", "two")
     site.die()
     whole = site.files()[0].read_bytes()
     for cut in range(size, len(whole) + 1):
         site.files()[0].write_bytes(whole[:cut])
+        site.anchor.write_bytes(anchored)
         kept = whole[:cut].count(b"\n")
         torn = cut - whole.rfind(b"\n", 0, cut) - 1
         assert site.verify().torn_bytes == torn
@@ -262,8 +274,9 @@ def test_wherever_a_crash_cuts_the_first_line_of_a_segment_it_is_made_again(site
         site.write("one")
     site.die()
     second = site.files()[1].read_bytes()
-    before = site.files()[0].read_bytes()
+    before, anchored = site.files()[0].read_bytes(), site.anchor.read_bytes()
     for cut in range(second.index(b"\n") + 1):
+        site.anchor.write_bytes(anchored)
         site.files()[0].write_bytes(before)
         for more in site.files()[1:]:
             more.unlink()
@@ -485,7 +498,7 @@ def test_whenever_the_power_goes_what_was_acknowledged_is_there(
     disk = FailingDisk(monkeypatch)
     acknowledged: list[str] = []
     for step in range(60):
-        disk.arm(step % 12, PowerCut())
+        disk.arm(step % 24, PowerCut())
         try:
             for number in range(8):
                 site.write(f"{step}.{number}", "x" * 700)
@@ -507,7 +520,7 @@ def test_a_page_is_durable_before_it_counts(site: AuditedSite, monkeypatch: pyte
     disk.disarm()
     site.write("one")
     inode = site.files()[0].stat().st_ino
-    assert disk.synced[-1] == inode
+    assert disk.synced[-3:] == [inode, site.anchor.stat().st_ino, site.folder.stat().st_ino]  # noted only then
     assert {site.data.stat().st_ino, site.log.stat().st_ino, inode} <= set(disk.synced)
     disk.arm(None, OSError())
     site.write("two")
