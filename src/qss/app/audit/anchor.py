@@ -8,9 +8,11 @@ log, never ahead of it. Refused here: drawing conclusions (`recovery`).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from qss.model.errors import StoreError
 from qss.pki.durable import replace_file
@@ -25,6 +27,8 @@ ANCHOR_S = 10.0
 
 _MAX_BYTES = 1024
 
+_Segment = Annotated[int, Meta(ge=1, le=10**12)]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -33,9 +37,9 @@ class Anchored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     last: wire.Position
     """A record that was durable, and one of the last."""
-    segment: wire.Count
+    segment: _Segment
     """The segment in which it is."""
-    first: wire.Count
+    first: _Segment
     """The oldest segment that the site had not removed."""
 
 

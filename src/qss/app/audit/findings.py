@@ -51,7 +51,7 @@ class Findings(msgspec.Struct, kw_only=True):
     def add(self, record: wire.Record, standing: Standing) -> None:
         """Add a record, after which the log stands so."""
         self.records += 1
-        self.last, self.last_at, self.unsigned = standing.position, record.at, standing.unsigned
+        self.last_at, self.unsigned = record.at, standing.unsigned
         if self.records == 1:
             self._begin(record, standing)
         if not self.unsigned:

@@ -8,7 +8,6 @@ cut off. Damage stays where it is, under its name; a new chain begins behind it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,26 +91,6 @@ def recover(folder: Path, site: QksId, known: Anchored | None, *, has_run: bool)
     if doubt:
         return Cannot(following, "missing", follows, f"{path} {doubt}", torn, unbegun)
     return Ends(standing, path.stat().st_size - cut, torn + cut, unbegun, restored)
-
-
-def gone(segments: Sequence[int], first: int) -> list[str]:
-    """Return which segments are missing from `first` to the last one that is there."""
-    missing, due = [], first
-    for segment in segments:
-        if segment > due:
-            missing.append(str(due) if segment == due + 1 else f"{due} to {segment - 1}")
-        due = max(due, segment + 1)
-    return missing
-
-
-def unbroken(segments: Sequence[int]) -> int:
-    """Return the first of the last segments, of which there is at least one, among which none is missing."""
-    first = segments[-1]
-    for segment in reversed(segments[:-1]):
-        if segment != first - 1:
-            break
-        first = segment
-    return first
 
 
 class _Seen:

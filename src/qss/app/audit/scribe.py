@@ -18,8 +18,9 @@ from qss import __version__
 from qss.app.audit import room
 from qss.app.audit.anchor import Anchored, AuditAnchor
 from qss.app.audit.chain import Page, Standing, begun, gone_on
+from qss.app.audit.oddities import FINDINGS, Odd, odd_change, oddities, unbroken
 from qss.app.audit.pen import Pen, SegmentChanged
-from qss.app.audit.recovery import Because, Cannot, Ends, gone, recover, unbroken
+from qss.app.audit.recovery import Because, Cannot, recover
 from qss.app.audit.segments import AUDIT, segment_file, segments_in
 from qss.app.catalogue import lock_store
 from qss.model.errors import PkiError, StoreError
@@ -36,9 +37,6 @@ CHECKPOINT_S = 10.0
 
 MAX_CERTIFICATES_BYTES = 64 << 10
 """Largest certificates, all together, that go into a checkpoint."""
-
-FINDINGS = ("damaged", "foreign", "changed", "missing", "restored", "segments", "anchor")
-"""What can be found: why a chain had to begin, segments that are gone, and no anchor to tell what should be there."""
 
 _log = structlog.get_logger(__name__)
 
@@ -99,7 +97,7 @@ class Scribe:
             self._check_in_place()
             segment = max(self._pen.segment, *segments_in(self.folder), 0) + 1
             anew = self._begin(segment, "changed", standing.position)
-            self._found("changed", "the audit log was changed while this site ran: a new chain has begun", str(error))
+            self._say(odd_change(str(error)))
             self._write(anew, records, stopping=stopping)
 
     def _check_in_place(self) -> None:
@@ -152,10 +150,10 @@ class Scribe:
         anchored = Anchored(last=page.standing.position, segment=page.standing.segment, first=self._first)
         self._anchor.note(anchored, self._clocks()[0], at_once=at_once)
 
-    def _found(self, finding: str, told: str, reason: str) -> None:
-        self._findings[finding] += 1
-        tell = _log.warning if finding == "restored" else _log.error
-        tell(told, audit=True, reason=reason)
+    def _say(self, odd: Odd) -> None:
+        self._findings[odd.finding] += 1
+        tell = _log.warning if odd.finding == "restored" else _log.error
+        tell(odd.told, audit=True, reason=odd.reason)
 
     def _now(self) -> str:
         return wire.time_text(self._clocks()[1])
@@ -173,20 +171,13 @@ class Scribe:
         segments = segments_in(self.folder)
         if isinstance(found, Cannot):
             standing, clean = self._begin(found.segment, found.because, found.follows), True
-            if found.reason:
-                told = "the audit log cannot be gone on with: a new chain has begun"
-                self._found(found.because, told, found.reason)
         else:
             self._pen.resume(found.standing.segment, found.size)
             standing = self._standing = found.standing
             self._first = unbroken(segments)
             clean = standing.stopped or not standing.seq
-            self._look_at_anchor(found, known, doubt)
-        anew = isinstance(found, Ends) and found.restored
-        missing = gone(segments, min(segments, default=1) if known is None or anew else known.first)
-        if missing:
-            told = "segments of the audit log are missing that this site has not removed"
-            self._found("segments", told, f"not in {self.folder}: {', '.join(missing)}")
+        for odd in oddities(self.folder, found, segments, known, doubt):
+            self._say(odd)
         if found.torn_bytes:
             _log.warning("a line of the audit log was cut off that a crash had left", bytes=found.torn_bytes)
             self._preface.append(wire.Recovered(at=self._now(), cut_bytes=found.torn_bytes))
@@ -199,15 +190,6 @@ class Scribe:
             return self._anchor.read(), f"{self._anchor.path} is missing"
         except StoreError as error:
             return None, str(error)
-
-    def _look_at_anchor(self, found: Ends, known: Anchored | None, doubt: str) -> None:
-        """Say what is odd about a log that can be gone on with."""
-        if found.restored:
-            was = "unknown" if known is None else known.last.noted
-            self._found("restored", "the audit log was begun anew by `qss restore`", f"it had come to record {was}")
-        elif known is None:
-            told = "nothing tells whether the audit log is an older copy: compare it with a checkpoint that was noted"
-            self._found("anchor", told, doubt)
 
     def _begin(self, segment: int, because: Because, follows: wire.Position | None) -> Standing:
         """Begin a chain in a new segment."""

@@ -69,8 +69,8 @@ class _Reading:
         for segment in segments:
             self._read_segment(segment, segments)
         self._look_at_end(segments[-1])
-        found = self._found
-        if found.first is None or found.last is None:
+        found, standing = self._found, self._follower.standing
+        if standing is None or found.first is None:
             raise AuditLogDamaged(f"{self._place} has no whole record: start the site, and check again")
         if found.judged and found.checkpoint is None:
             raise AuditLogDamaged(
@@ -83,6 +83,7 @@ class _Reading:
                 f"{self._place} begins with segment {segments[0]}, and nothing in it says that the site has removed "
                 f"those before: put them back there, check a copy that has them, or {_behind(segments[0])}"
             )
+        found.last = standing.position
         self._look_for_noted(found.first, found.last)
         return found
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from qss.app.audit import scribe as scribes
 from qss.app.audit.anchor import ANCHOR_S
+from qss.app.audit.oddities import FINDINGS
 from qss.app.audit.restoring import begin_restored
 from qss.app.audit.segments import segment_file
 from qss.app.audit.verification import verify
@@ -115,10 +116,23 @@ def test_the_first_start_of_all_finds_nothing(tmp_path: Path) -> None:
     assert found(made_site(tmp_path)) == {}
 
 
-def test_a_log_that_ran_before_a_store_was_started_is_taken_for_what_it_is(site: AuditedSite) -> None:
+def test_a_log_without_a_good_anchor_is_taken_for_what_it_is(site: AuditedSite) -> None:
     """Without an anchor nobody can tell, and that is said; once."""
-    for spoil in (site.anchor.unlink, lambda: site.anchor.write_bytes(b"no anchor")):
-        spoil()
+    good = site.anchor.read_bytes()
+    segment = b'"segment":6'
+    assert segment in good
+    for content in (
+        None,
+        b"",
+        b"no anchor",
+        b"{}",
+        good.replace(segment, b'"segment":9999999999999'),
+        good[:-3],
+    ):
+        if content is None:
+            site.anchor.unlink()
+        else:
+            site.anchor.write_bytes(content)
         with capture_logs() as logs:
             assert found(site) == {"anchor": 1}
         assert [log["event"] for log in logs] == [
@@ -265,7 +279,7 @@ def test_whatever_a_chain_begins_for_is_counted(site: AuditedSite, how: str) -> 
         site.files()[-1].write_bytes(b"")
         site.write("two")
         assert site.scribe is not None
-        assert site.scribe.findings == {**dict.fromkeys(scribes.FINDINGS, 0), "changed": 1}
+        assert site.scribe.findings == {**dict.fromkeys(FINDINGS, 0), "changed": 1}
         return
     last = site.files()[-1].read_bytes()
     made_up = last.replace(b"stop", b"step")
