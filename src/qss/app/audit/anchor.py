@@ -67,13 +67,15 @@ class AuditAnchor:
         except ValueError as error:
             raise StoreError(f"{self.path} is damaged") from error
 
-    def note(self, anchored: Anchored, now: float, *, at_once: bool) -> None:
-        """Note, durably, how far the log has come; unless that was done less than `ANCHOR_S` before `now`, in seconds.
+    def is_due(self, now: float) -> bool:
+        """Whether nothing was noted in the last `ANCHOR_S` before `now`, in seconds."""
+        return self._due is None or now >= self._due
 
-        A disk that refuses is said in the log, once for each cause, and is tried again the next time.
+    def note(self, anchored: Anchored, now: float) -> None:
+        """Note, durably, how far the log has come, at `now`, in seconds.
+
+        A disk that refuses is said in the log, once for each cause, and is tried again when it is due.
         """
-        if not at_once and self._due is not None and now < self._due:
-            return
         self._due = now + ANCHOR_S
         try:
             replace_file(self.path, msgspec.json.encode(anchored) + b"\n", 0o600)

@@ -49,7 +49,12 @@ def oddities(
     elif known is None:
         told = "nothing tells whether the audit log is an older copy: compare it with a checkpoint that was noted"
         yield Odd("anchor", told, doubt)
-    missing = gone(segments, min(segments, default=1) if known is None or restored else known.first)
+    yield from odd_gaps(folder, segments, min(segments, default=1) if known is None or restored else known.first)
+
+
+def odd_gaps(folder: Path, segments: Sequence[int], first: int) -> Iterator[Odd]:
+    """Yield what is odd about the `segments` in `folder`, if any is missing from `first` to the last of them."""
+    missing = gone(segments, first)
     if missing:
         told = "segments of the audit log are missing that this site has not removed"
         yield Odd("segments", told, f"not in {folder}: {', '.join(missing)}")

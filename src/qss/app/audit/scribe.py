@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,7 @@ from qss import __version__
 from qss.app.audit import room
 from qss.app.audit.anchor import Anchored, AuditAnchor
 from qss.app.audit.chain import Page, Standing, begun, gone_on
-from qss.app.audit.oddities import FINDINGS, Odd, odd_change, oddities, unbroken
+from qss.app.audit.oddities import FINDINGS, Odd, odd_change, odd_gaps, oddities, unbroken
 from qss.app.audit.pen import Pen, SegmentChanged
 from qss.app.audit.recovery import Because, Cannot, recover
 from qss.app.audit.segments import AUDIT, segment_file, segments_in
@@ -147,8 +148,19 @@ class Scribe:
             self._unsigned_since = None
         elif page.checkpoint is not None or self._unsigned_since is None:
             self._unsigned_since = self._clocks()[0]
-        anchored = Anchored(last=page.standing.position, segment=page.standing.segment, first=self._first)
-        self._anchor.note(anchored, self._clocks()[0], at_once=at_once)
+        now = self._clocks()[0]
+        if at_once or self._anchor.is_due(now):
+            self._look_for_gaps()
+            anchored = Anchored(last=page.standing.position, segment=page.standing.segment, first=self._first)
+            self._anchor.note(anchored, now)
+
+    def _look_for_gaps(self) -> None:
+        """Say once which segments somebody has removed."""
+        with suppress(OSError):  # the page is durable, and must not be given again
+            segments = segments_in(self.folder)
+            for odd in odd_gaps(self.folder, segments, self._first):
+                self._say(odd)
+                self._first = unbroken(segments)
 
     def _say(self, odd: Odd) -> None:
         self._findings[odd.finding] += 1

@@ -160,6 +160,21 @@ def test_segments_that_are_missing_before_the_last_one_are_noticed_once(
     assert found(site) == {}
 
 
+def test_segments_that_are_removed_while_the_site_runs_are_noticed_once(site: AuditedSite) -> None:
+    assert found(site) == {}
+    segment_file(site.log, 3).unlink()
+    with capture_logs() as logs:
+        for number in range(3):
+            site.clock[0] += ANCHOR_S
+            site.write(str(number))
+    assert [log["reason"] for log in logs] == [f"not in {site.log}: 3"]
+    assert site.scribe is not None
+    assert site.scribe.findings["segments"] == 1
+    assert site.events()[-3:] == ["0", "1", "2"]
+    site.stop()
+    assert found(site) == {}
+
+
 def test_segments_that_the_site_has_removed_are_not_missing(site: AuditedSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scribes, "SEGMENT_BYTES", 1)
     site.keep_bytes = 3000
