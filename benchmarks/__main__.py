@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import structlog
-from benchmarks import getkey, growth, ingest, relay, routing, routing_sim, southbound, state
+from benchmarks import audit, getkey, growth, ingest, relay, routing, routing_sim, southbound, state
 from benchmarks.results import Line, write
 
 type Set = Callable[[], AsyncIterator[Line]]
@@ -31,6 +31,7 @@ SETS: dict[str, Set] = {
 """What is measured if nothing is named, in order."""
 
 ON_DEMAND: dict[str, Set] = {
+    "audit": audit.audit,
     "relay": relay.relay,
     "southbound": southbound.southbound,
     "routing": routing.routing,

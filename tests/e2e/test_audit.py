@@ -79,7 +79,7 @@ def test_what_administrators_do_is_in_the_log_while_the_site_runs(two: RunningNe
     ran = verify(two, data(two, A))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("The audit log of site A is whole:\n")
-    assert re.search(r"last checkpoint  \d+:[0-9a-f]{64}\n +of 20\S+Z; the site's\n", ran.stdout)
+    assert re.search(r"last checkpoint  \d+:[0-9a-f]{64}\n +of 20\S+Z, signed by the site\n", ran.stdout)
     assert two.status(A)["audit_writable"] is True
     noted = two.status(A)["audit_checkpoint"]
     findings(two, A, "--noted", noted)
@@ -155,3 +155,33 @@ def test_a_log_that_cannot_be_written_ends_nothing_and_is_said(two: RunningNetwo
     assert two.status(B)["audit_writable"] is True
     assert findings(two, B)["lost"] == 0
     assert "the audit log can be written again" in [event["event"] for event in two.events(B)]
+
+
+def test_an_older_log_and_one_that_is_gone_are_noticed_at_the_start(two: RunningNetwork, tmp_path: Path) -> None:
+    log = data(two, B) / "audit"
+    assert two.stop(B) == 0
+    copy = shutil.copytree(log, tmp_path / "older")
+    for put_back in (True, False):
+        two.start(B)
+        two.until_ready(B)
+        two.until(lambda: two.status(B)["audit_checkpoint"] is not None, "the start to be recorded")
+        assert two.stop(B) == 0
+        came_to = findings(two, B, *(("--from", "2") if not put_back else ()))["last"]
+        shutil.rmtree(log)
+        if put_back:
+            shutil.copytree(copy, log)
+        two.start(B)
+        two.until_ready(B)
+        two.until(lambda: two.status(B)["audit_findings"]["missing"] == 1, "the finding")
+        assert (
+            b'qss_audit_findings_total{finding="missing"} 1\n' in two.admin(B, "/metrics", two.network.pki.site(B))[1]
+        )
+        found = findings(two, B, *(("--from", "2") if put_back else ()))
+        assert found["before"] == came_to
+        assert [begin["because"] for begin in found["began"]] == ["missing"]  # type: ignore[attr-defined]
+        assert told(two, B, "the audit log cannot be gone on with")["reason"]
+        assert two.stop(B) == 0
+    two.start(B)
+    two.until_ready(B)
+    two.until(lambda: two.status(B)["audit_checkpoint"] is not None, "the start to be recorded")
+    assert set(two.status(B)["audit_findings"].values()) == {0}

@@ -168,6 +168,10 @@ def test_a_plain_copy_of_a_stopped_site_is_put_in_its_place(two: RunningNetwork,
     shutil.copytree(tmp_path / "copy", data_of(two, B))
     two.start(B)
     must_burn_and_go_on(two, doubtful, before)
+    two.until(lambda: two.status(B)["audit_findings"]["missing"] == 1, "the audit log to be found too old")
+    ran = qss("audit", "verify", data_of(two, B))
+    assert (ran.returncode, "records were taken out" in ran.stderr) == (1, True)
+    (data_of(two, B) / "audit" / "000001.jsonl").rename(tmp_path / "older.jsonl")  # what is behind it is whole
 
 
 def test_an_older_back_up_is_restored_twice(two: RunningNetwork, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from qss.app.audit.anchor import AuditAnchor
+from qss.app.audit.findings import Findings
 from qss.app.audit.scribe import Scribe
 from qss.app.audit.segments import AUDIT, segment_file, segments_in
-from qss.app.audit.verification import Findings, verify
+from qss.app.audit.verification import verify
 from qss.model.identifiers import QksId
 from qss.pki.statements import Signer
 from qss.wire import audit as wire
@@ -29,6 +31,8 @@ class AuditedSite:
     clock: list[float] = field(default_factory=lambda: [1000.0, 0.0])
     name: QksId = A
     scribe: Scribe | None = None
+    has_run: bool = False
+    """Its store says that it ran before."""
 
     @property
     def data(self) -> Path:
@@ -40,13 +44,21 @@ class AuditedSite:
         """Where the segments are."""
         return self.data / AUDIT
 
+    @property
+    def anchor(self) -> Path:
+        """What remembers how far its log has come."""
+        return self.folder / "A.data.anchor.audit"
+
     def start(self) -> Scribe:
         """Begin to write, as a start of the site does; what wrote before is forgotten, as by kill -9."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         self.die()
         pair = self.pki.site(self.name)
         signer = Signer(pair.certificate, pair.key)
-        self.scribe = Scribe(self.data, self.name, signer, self.keep_bytes, lambda: (self.clock[0], self.clock[1]))
+        anchor = AuditAnchor(self.anchor, has_run=self.has_run)
+        self.scribe = Scribe(
+            self.data, self.name, signer, self.keep_bytes, lambda: (self.clock[0], self.clock[1]), anchor
+        )
         return self.scribe
 
     def die(self) -> None:

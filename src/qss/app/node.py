@@ -22,9 +22,10 @@ import structlog
 
 from qss.app import site_tables as tables
 from qss.app.audit import tap
+from qss.app.audit.anchor import SUFFIX, AuditAnchor
 from qss.app.audit.log import AuditLog
 from qss.app.audit.scribe import Scribe
-from qss.app.catalogue import anchor_of, identity_of
+from qss.app.catalogue import anchor_of, identity_of, store_was_started
 from qss.app.certificate_expiry import watch_expiry
 from qss.app.connecting import (
     EXTERNAL_PATH,
@@ -40,6 +41,7 @@ from qss.app.connecting import (
     sync_path,
     sync_route,
 )
+from qss.app.data_folder import LEDGER
 from qss.app.data_key_file import read_data_key, watch_data_key
 from qss.app.overview import Overview
 from qss.app.pair_watch import watch_pairs
@@ -259,7 +261,9 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
 
 def _audit_log(configuration: tables.SiteConfiguration, defect: Defect) -> AuditLog:
     site, signer = configuration.site, Signer(configuration.tls.certificate, configuration.tls.key)
-    return AuditLog(Scribe(site.data, site.id, signer, site.audit_bytes, _clocks), _clocks, defect)
+    file = site.anchor_file.with_name(site.anchor_file.name + SUFFIX)
+    anchor = AuditAnchor(file, has_run=store_was_started(site.data / LEDGER))
+    return AuditLog(Scribe(site.data, site.id, signer, site.audit_bytes, _clocks, anchor), _clocks, defect)
 
 
 def _routing(

@@ -84,6 +84,7 @@ class Overview:
             anchor_writable=self._site.anchor_writable,
             audit_writable=self._audit.writable,
             audit_lost=self._audit.lost,
+            audit_findings=self._audit.findings,
             audit_checkpoint=None if self._audit.checkpoint is None else self._audit.checkpoint.noted,
             links=(
                 *(_link(link, self._site.links[link.peer], self._modules) for link in self._configuration.links),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +14,21 @@ import click
 from qss.cli.printable import printable
 
 if TYPE_CHECKING:
-    from qss.app.audit.verification import Findings
+    from qss.app.audit.findings import Findings
     from qss.wire.audit import Begin, Record
 
 _PATH = click.Path(path_type=Path)
 
 _LEFT_OUT = {"seq", "at", "certificates", "signature"}
 
+_OVERDUE_S = 60.0
+"""Seconds for which records may be unsigned without a remark: six times what a site takes, for clocks that differ."""
+
 _BEGAN = {
     "restored": "was begun when the site was restored from a back-up",
     "damaged": "was begun because what came before is damaged",
     "changed": "was begun because the files were changed while the site ran",
+    "missing": "was begun because the log before it, or its end, was missing",
     "foreign": "was begun behind the log of another site",
 }
 
@@ -66,11 +71,20 @@ def command() -> None:
     callback=_noted,
     help="A record that was noted, and must be there; can be given several times.",
 )
+@click.option(
+    "--from",
+    "from_segment",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="SEGMENT",
+    help="Look at the segments from this number on alone: at what is behind a damaged one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def verify(
     folder: Path,
     authority: Path | None,
     noted: list[tuple[int, str]],
+    from_segment: int | None,
     as_json: bool,  # noqa: FBT001 - click passes a command-line flag so
 ) -> None:
     """Check that the log is whole and as its site wrote it, or say where it is not."""
@@ -78,27 +92,33 @@ def verify(
 
     from qss.app.audit.verification import verify as verified
 
-    found = verified(folder, authority, noted)
+    found = verified(folder, authority, noted, from_segment=from_segment or 0)
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    click.echo(f"The audit log of site {found.site} is whole:")
-    for label, text in _told(found):
+    part = f" from segment {from_segment} on; nothing here vouches for what was before" if from_segment else ""
+    click.echo(f"The audit log of site {found.site} is whole{part}:")
+    for label, text in _told(found, time.time()):
         click.echo(f"  {label:<16} {text}")
+    if found.checkpoint is not None:
+        click.echo("Note the last checkpoint in another place, and give it with --noted the next time.")
 
 
-def _told(found: Findings) -> Iterator[tuple[str, str]]:
+def _told(found: Findings, now: float) -> Iterator[tuple[str, str]]:
+    if found.from_segment and found.before is not None:
+        yield "before", f"was not looked at; it ended with record {found.before.noted}, says the first one here"
     yield "records", f"{found.records}, of which {found.events} are events, in {_count(found.segments, 'segment')}"
     yield "from", found.first_at
     yield "to", found.last_at
     if found.checkpoint is None:
         yield "last checkpoint", "none"
     else:
-        whose = "the site's" if found.judged else "whose it is was not looked at: give --authority"
+        whose = "signed by the site" if found.judged else "whose it is was not looked at: give --authority"
         yield "last checkpoint", found.checkpoint.noted
-        yield "", f"of {found.checkpoint_at}; {whose}"
-        yield "", "note it in another place, and give it with --noted the next time"
-    yield "after it", f"{_count(found.unsigned, 'record')} for which nothing vouches yet"
+        yield "", f"of {found.checkpoint_at}, {whose}"
+    yield from _unsigned(found, now)
+    for noted in found.noted:
+        yield "noted before", f"{noted} is there"
     if found.removed_before:
         yield "removed", f"segments up to {found.removed_before - 1}, by the site, to make room"
     for chain in found.began:
@@ -109,6 +129,16 @@ def _told(found: Findings) -> Iterator[tuple[str, str]]:
         yield "lost", f"{_count(found.lost, 'record')} for which there was no room, noted where they would be"
     if found.torn_bytes:
         yield "unfinished", f"a last line of {found.torn_bytes} bytes: it is being written, or a crash has left it"
+
+
+def _unsigned(found: Findings, now: float) -> Iterator[tuple[str, str]]:
+    from qss.wire.audit import moment
+
+    since = f", the first of {found.unsigned_since}" if found.unsigned else ""
+    yield "after it", f"{_count(found.unsigned, 'record')} for which nothing vouches yet{since}"
+    if found.unsigned and now - moment(found.unsigned_since).timestamp() > _OVERDUE_S:
+        yield "", "a site that runs signs within ten seconds: unless it crashed then, or this is a copy made then,"
+        yield "", "its disk refuses to be written, or the end was cut off"
 
 
 def _count(number: int, what: str) -> str:
@@ -167,8 +197,17 @@ def _fields(record: Record) -> dict[str, object]:
     from qss.wire.audit import Event
 
     if not isinstance(record, Event):
-        return {name: value for name, value in msgspec.structs.asdict(record).items() if name not in _LEFT_OUT}
+        return {
+            name: _told_short(value) for name, value in msgspec.structs.asdict(record).items() if name not in _LEFT_OUT
+        }
     try:
         return msgspec.json.decode(record.fields, type=dict[str, object])
     except ValueError:
         return {"fields": "cannot be read"}
+
+
+def _told_short(value: object) -> object:
+    """Return a record that another one names as `verify` takes it."""
+    from qss.wire.audit import Position
+
+    return value.noted if isinstance(value, Position) else value

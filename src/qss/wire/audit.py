@@ -73,7 +73,7 @@ class Begin(_Record, frozen=True, kw_only=True, tag="begin", tag_field="kind"):
     site: SiteName
     chain: ChainName
     segment: Count
-    because: Literal["first", "restored", "damaged", "changed", "foreign"]
+    because: Literal["first", "restored", "damaged", "changed", "foreign", "missing"]
     follows: Position | None
 
 

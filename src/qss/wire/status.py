@@ -22,6 +22,9 @@ STORE_WRITABLE = Metric("qss_store_writable", "gauge", "Whether the store took t
 ANCHOR_WRITABLE = Metric("qss_anchor_writable", "gauge", "Whether the anchor can be written: 1 or 0.")
 AUDIT_WRITABLE = Metric("qss_audit_writable", "gauge", "Whether the audit log could be written last: 1 or 0.")
 AUDIT_LOST = Metric("qss_audit_lost_records_total", "counter", "Records for which the audit log had no room.")
+AUDIT_FINDINGS = Metric(
+    "qss_audit_findings_total", "counter", "How often the audit log was other than the site had left it, and how."
+)
 LINK_UP = Metric("qss_link_up", "gauge", "Whether the neighbour is connected and agrees: 1 or 0.")
 LINK_CAPACITY = Metric("qss_link_capacity_bits", "gauge", "Bits of key that are kept of a link, as configured.")
 STREAM_BITS = Metric("qss_stream_bits", "gauge", "Bits of a key stream at this end, by what became of them.")
@@ -174,6 +177,8 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The audit log was written when it last had to be."""
     audit_lost: int
     """Records that it had no room for, since the process began."""
+    audit_findings: Mapping[str, int]
+    """How often it was other than the site had left it, by what was found, since the process began."""
     audit_checkpoint: str | None
     """Its last checkpoint, to be noted: number and hash; None if this process has written none yet."""
     links: tuple[LinkStatus, ...]
@@ -198,6 +203,8 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
     yield Sample(ANCHOR_WRITABLE, (), int(status.anchor_writable))
     yield Sample(AUDIT_WRITABLE, (), int(status.audit_writable))
     yield Sample(AUDIT_LOST, (), status.audit_lost)
+    for finding, times in status.audit_findings.items():
+        yield Sample(AUDIT_FINDINGS, (("finding", finding),), times)
     for link in status.links:
         peer = ("peer", link.peer)
         yield Sample(LINK_UP, (peer,), int(link.up))

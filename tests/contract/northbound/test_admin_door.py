@@ -38,6 +38,7 @@ STATUS = SiteStatus(
     anchor_writable=True,
     audit_writable=True,
     audit_lost=3,
+    audit_findings={"missing": 1},
     audit_checkpoint=None,
     links=(),
 )

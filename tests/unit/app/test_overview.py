@@ -105,7 +105,7 @@ async def overview(site):
     modules = SimpleNamespace(
         here={PairId.from_uuid(HERE): module}, registration=known.get, exchange_is_on=lambda pair: pair not in known
     )
-    audit = SimpleNamespace(writable=False, lost=5, checkpoint=Position("0" * 32, 7, "f" * 64))
+    audit = SimpleNamespace(writable=False, lost=5, checkpoint=Position("0" * 32, 7, "f" * 64), findings={"missing": 2})
     return Overview(configuration, site, modules, EXPIRES, audit, lambda: RELAYING)
 
 
@@ -144,7 +144,9 @@ async def test_it_tells_whether_the_audit_log_is_written_and_its_last_checkpoint
     assert {sample.metric.name: sample.value for sample in overview.metrics() if "audit" in sample.metric.name} == {
         "qss_audit_writable": 0,
         "qss_audit_lost_records_total": 5,
+        "qss_audit_findings_total": 2,
     }
+    assert status.audit_findings == {"missing": 2}
 
 
 async def test_burned_bits_are_those_of_live_and_past_streams_by_reason(overview):

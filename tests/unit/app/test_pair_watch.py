@@ -58,7 +58,8 @@ def site(*, up=False, exchange=True, available=0, policy=""):
     )
     return SiteStatus(
         site="A", uuid="u", version="0", ready=True, certificate_expires=datetime.now(UTC), store_writable=True,
-        anchor_writable=True, audit_writable=True, audit_lost=0, audit_checkpoint=None, links=(link,),
+        anchor_writable=True, audit_writable=True, audit_lost=0, audit_findings={}, audit_checkpoint=None,
+        links=(link,),
     )  # fmt: skip
 
 

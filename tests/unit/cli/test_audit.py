@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from qss.app.audit.segments import segment_file
 from qss.cli.main import main
 from qss.wire import audit as wire
 from support.audit_logs import AuditedSite, made_site
@@ -55,9 +56,9 @@ def test_a_whole_log_is_told_with_its_last_checkpoint(site: AuditedSite) -> None
         f"  from             {found.first_at}",
         f"  to               {found.last_at}",
         f"  last checkpoint  {found.checkpoint.noted}",
-        f"                   of {found.checkpoint_at}; the site's",
-        "                   note it in another place, and give it with --noted the next time",
-        "  after it         1 record for which nothing vouches yet",
+        f"                   of {found.checkpoint_at}, signed by the site",
+        f"  after it         1 record for which nothing vouches yet, the first of {found.last_at}",
+        "Note the last checkpoint in another place, and give it with --noted the next time.",
     ]
     told = lines("audit", "verify", site.data)
     assert "whose it is was not looked at: give --authority" in told[5]
@@ -86,6 +87,43 @@ def test_what_has_happened_to_a_log_is_told(site: AuditedSite) -> None:
     assert "lost             3 records for which there was no room, noted where they would be" in told
 
 
+def test_records_that_have_been_unsigned_for_too_long_are_remarked_on(site: AuditedSite) -> None:
+    remark = "a site that runs signs within ten seconds: unless it crashed then, or this is a copy made then,"
+    assert remark not in "\n".join(lines("audit", "verify", site.data))
+    site.clock[1] -= 180
+    site.write("exchange started")
+    assert remark not in "\n".join(lines("audit", "verify", site.data))  # the first of them counts
+    site.stop()
+    site.write()
+    site.write("keys recalled")
+    told = lines("audit", "verify", site.data, "--authority", site.pki.authority)
+    place = told.index(
+        f"  after it         1 record for which nothing vouches yet, the first of {site.verify().last_at}"
+    )
+    assert remark in told[place + 1]
+    site.stop()
+    assert "  after it         0 records for which nothing vouches yet" in lines("audit", "verify", site.data)
+
+
+def test_what_is_behind_a_damaged_segment_is_said_to_be_a_part(site: AuditedSite) -> None:
+    last = site.verify().last
+    site.files()[0].rename(site.folder / "old")
+    site.write("after it")
+    site.stop()
+    site.files()[-1].rename(segment_file(site.log, 2))
+    segment_file(site.log, 1).write_bytes(b"{}\n")
+    assert_refused(qss("audit", "verify", site.data), "check what is behind it alone with --from 2")
+    told = lines("audit", "verify", site.data, "--authority", site.pki.authority, "--from", 2)
+    assert last is not None
+    assert told[:2] == [
+        "The audit log of site A is whole from segment 2 on; nothing here vouches for what was before:",
+        f"  before           was not looked at; it ended with record {last.noted}, says the first one here",
+    ]
+    (shown,) = lines("audit", "verify", site.data, "--from", 2, "--json")
+    assert json.loads(shown)["from_segment"] == 2
+    assert_refused(qss("audit", "verify", site.data, "--from", 0), "'--from'", 2)
+
+
 def test_json_has_the_same(site: AuditedSite) -> None:
     (told,) = lines("audit", "verify", site.data, "--authority", site.pki.authority, "--json")
     found = site.verify()
@@ -98,7 +136,8 @@ def test_json_has_the_same(site: AuditedSite) -> None:
 def test_what_was_noted_must_be_there(site: AuditedSite) -> None:
     found = site.verify()
     assert found.checkpoint is not None
-    lines("audit", "verify", site.data, "--noted", found.checkpoint.noted)
+    told = lines("audit", "verify", site.data, "--noted", found.checkpoint.noted)
+    assert f"  noted before     {found.checkpoint.noted} is there" in told
     assert_refused(
         qss("audit", "verify", site.data, "--noted", found.checkpoint.noted, "--noted", f"99:{'0' * 64}"),
         "record 99 is not there as it was noted; the log ends with record 4",
@@ -136,6 +175,14 @@ def test_records_are_shown_as_text_that_steers_no_terminal(site: AuditedSite) ->
         "3 … checkpoint algorithm=ecdsa-sha256",
         "4 … [info] exchange stopped",
     ]
+
+
+def test_the_record_that_a_chain_follows_is_shown_as_verify_takes_it(site: AuditedSite) -> None:
+    last = site.verify().last
+    site.files()[0].unlink()
+    site.write("one")
+    assert last is not None
+    assert lines("audit", "show", site.data, "--event", "begin")[0].endswith(f" because=changed follows={last.noted}")
 
 
 def test_records_are_shown_as_they_are(site: AuditedSite) -> None:

@@ -48,6 +48,7 @@ STATUS = SiteStatus(
     anchor_writable=True,
     audit_writable=True,
     audit_lost=3,
+    audit_findings={"missing": 1},
     audit_checkpoint=None,
     links=(
         LinkStatus(
@@ -235,6 +236,9 @@ async def test_metrics_have_the_text_format() -> None:
         "# HELP qss_audit_lost_records_total Records for which the audit log had no room.\n"
         "# TYPE qss_audit_lost_records_total counter\n"
         "qss_audit_lost_records_total 3\n"
+        "# HELP qss_audit_findings_total How often the audit log was other than the site had left it, and how.\n"
+        "# TYPE qss_audit_findings_total counter\n"
+        'qss_audit_findings_total{finding="missing"} 1\n'
         "# HELP qss_link_up Whether the neighbour is connected and agrees: 1 or 0.\n"
         "# TYPE qss_link_up gauge\n"
         'qss_link_up{peer="B"} 0\n'

@@ -52,6 +52,11 @@ class AuditLog:
         return self._inbox.lost
 
     @property
+    def findings(self) -> Mapping[str, int]:
+        """How often it was found, since the process began, to be other than the site had left it (`scribe`)."""
+        return self._scribe.findings
+
+    @property
     def checkpoint(self) -> wire.Position | None:
         """The last checkpoint that this process has written."""
         return self._scribe.checkpoint

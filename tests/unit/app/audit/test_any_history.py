@@ -56,6 +56,7 @@ class History:
     def crash(self, size: int) -> None:
         """While a page is written, of which so much comes to the disk."""
         path, durable = tail(self.site)
+        anchored = self.site.anchor.read_bytes()
         page = self.page(size)
         self.site.write(*page)
         self.site.die()
@@ -63,6 +64,7 @@ class History:
         keep = durable if last == path else last.read_bytes().index(b"\n") + 1
         with last.open("rb+") as file:
             file.truncate(keep + size % (length - keep + 1))
+        self.site.anchor.write_bytes(anchored)
         there = self.site.verify().events - len(self.expected)
         self.expected += page[:there]
 
@@ -105,6 +107,7 @@ class History:
 def test_the_log_is_whole_after_any_history(made: AuditedSite, history: list[tuple[int, int]]) -> None:
     """A checkpoint that was noted once stays in it for ever, but that which a crash has cut off was never durable."""
     shutil.rmtree(made.data, ignore_errors=True)
+    made.anchor.unlink(missing_ok=True)
     made.scribe = None
     made.write()  # before its first checkpoint a log is nobody's
     so_far = History(made)

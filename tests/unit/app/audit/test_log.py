@@ -179,6 +179,23 @@ async def test_a_full_disk_is_said_once_and_what_came_meanwhile_is_written_when_
     site.verify()
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_start_on_a_full_disk_is_written_when_there_is_room_though_nothing_happens(site, stopped) -> None:
+    site.write("one")
+    if stopped:
+        site.stop()
+    made = made_log(site)
+    try:
+        with at_most(site.files()[0].stat().st_size):
+            made.start()
+            await until(lambda: not made.writable)
+        await until(lambda: made.writable)
+        assert site.kinds()[-2:] == ["start", "checkpoint"]
+    finally:
+        await made.stop()
+    assert site.verify().crashes == (not stopped)
+
+
 async def test_what_memory_has_no_room_for_is_counted_in_the_chain(site, running, monkeypatch) -> None:
     monkeypatch.setattr(inbox, "MAX_WAITING_BYTES", 10 * 602)
     running.keep("one", "info", {})

@@ -6,13 +6,14 @@ import errno
 import os
 import shutil
 import stat
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from qss.app.audit import scribe as scribes
+from qss.app.audit.anchor import AuditAnchor
 from qss.app.audit.chain import MAX_UNSIGNED
 from qss.app.audit.scribe import CHECKPOINT_S
 from qss.app.audit.segments import segment_file
@@ -55,6 +56,19 @@ def test_a_start_and_a_stop_are_told_and_signed(site: AuditedSite) -> None:
     assert site.kinds()[5:] == ["start", "checkpoint"]
     assert [record.clean for record in site.records() if isinstance(record, wire.Start)] == [True, True]
     assert site.verify().crashes == 0
+
+
+def test_no_record_of_a_page_is_later_than_its_checkpoint(site: AuditedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scribes, "SEGMENT_BYTES", 1)
+    site.keep_bytes = 1
+    seconds = count()
+    monkeypatch.setattr(site.start(), "_clocks", lambda: (site.clock[0], site.clock[1] + next(seconds)))
+    for number in range(3):
+        site.write(str(number))
+    site.stop()
+    times = [record.at for record in site.records()]
+    assert {"removed", "stop"} <= set(site.kinds())
+    assert times == sorted(times)
 
 
 def test_a_checkpoint_comes_ten_seconds_after_the_first_record_and_not_before(site: AuditedSite) -> None:
@@ -115,7 +129,14 @@ def test_certificates_that_no_line_has_room_for_are_refused(site: AuditedSite, t
     pair = site.pki.site("A")
     (tmp_path / "many.pem").write_bytes(pair.certificate.read_bytes() * 200)
     with pytest.raises(PkiError, match="the certificates of A are larger than 65536 bytes together: leave its own in"):
-        scribes.Scribe(site.data, QksId("A"), Signer(tmp_path / "many.pem", pair.key), 1 << 30, lambda: (0, 0))
+        scribes.Scribe(
+            site.data,
+            QksId("A"),
+            Signer(tmp_path / "many.pem", pair.key),
+            1 << 30,
+            lambda: (0, 0),
+            AuditAnchor(site.anchor, has_run=False),
+        )
 
 
 def test_a_certificate_that_has_been_renewed_or_has_ended_is_good_for_its_own_time(site: AuditedSite) -> None:
@@ -208,7 +229,10 @@ def test_a_segment_that_cannot_be_removed_is_tried_again_with_the_next(
         patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no")))
         for number in range(100):
             site.write(str(number), "more")
-    assert {log["event"] for log in logs} == {"old segments of the audit log cannot be removed"}
+    assert {log["event"] for log in logs} == {
+        "old segments of the audit log cannot be removed",
+        "how far the audit log has come cannot be noted outside its folder",  # that takes an unlink as well
+    }
     assert site.files()[0].name == "000001.jsonl"
     site.verify()
     site.clock[0] += CHECKPOINT_S
@@ -224,12 +248,13 @@ def test_a_segment_that_cannot_be_removed_is_tried_again_with_the_next(
 def test_wherever_a_crash_cuts_the_last_page_the_chain_goes_on(site: AuditedSite) -> None:
     """A line that is not whole is cut off, and that is noted; whole ones stay."""
     site.write("before")
-    size = site.files()[0].stat().st_size
+    size, anchored = site.files()[0].stat().st_size, site.anchor.read_bytes()
     site.write("one", "two")
     site.die()
     whole = site.files()[0].read_bytes()
     for cut in range(size, len(whole) + 1):
         site.files()[0].write_bytes(whole[:cut])
+        site.anchor.write_bytes(anchored)
         kept = whole[:cut].count(b"\n")
         torn = cut - whole.rfind(b"\n", 0, cut) - 1
         assert site.verify().torn_bytes == torn
@@ -249,8 +274,9 @@ def test_wherever_a_crash_cuts_the_first_line_of_a_segment_it_is_made_again(site
         site.write("one")
     site.die()
     second = site.files()[1].read_bytes()
-    before = site.files()[0].read_bytes()
+    before, anchored = site.files()[0].read_bytes(), site.anchor.read_bytes()
     for cut in range(second.index(b"\n") + 1):
+        site.anchor.write_bytes(anchored)
         site.files()[0].write_bytes(before)
         for more in site.files()[1:]:
             more.unlink()
@@ -311,6 +337,7 @@ def test_damage_stays_as_it_is_and_a_chain_begins_that_says_so(site: AuditedSite
     assert (second.because, second.segment, second.follows) == ("damaged", 2, last_good)
     with pytest.raises(AuditLogDamaged, match=r"000001\.jsonl, line 6: its hash does not fit"):
         site.verify()
+    assert [record.clean for record in site.records()[-5:] if isinstance(record, wire.Start)] == [True]
     site.write("five")
     site.stop()
     path.rename(site.folder / "put aside")
@@ -372,11 +399,24 @@ def test_files_that_are_changed_while_the_site_runs_are_noticed(site: AuditedSit
     if how == "replaced":  # by the same
         assert site.verify().began == [begin]
     if left is None:
-        assert site.events() == ["two"]
+        assert site.kinds() == ["begin", "event", "checkpoint", "stop", "checkpoint"]
         assert site.verify().began == [begin]
     if how in {"cut", "added"}:
         with pytest.raises(AuditLogDamaged):
             site.verify()
+
+
+def test_a_chain_that_begins_while_the_site_runs_is_signed_at_once(site: AuditedSite) -> None:
+    """Also where a checkpoint alone was due; until then nobody can tell whose it is."""
+    site.write("one")
+    site.write("two")
+    site.clock[0] += CHECKPOINT_S
+    shutil.rmtree(site.log)
+    site.write()
+    assert site.kinds() == ["begin", "checkpoint"]
+    assert site.scribe is not None
+    assert site.scribe.due_in() is None
+    assert len(site.verify().began) == 1
 
 
 def test_nothing_is_made_where_a_data_folder_was(site: AuditedSite) -> None:
@@ -458,7 +498,7 @@ def test_whenever_the_power_goes_what_was_acknowledged_is_there(
     disk = FailingDisk(monkeypatch)
     acknowledged: list[str] = []
     for step in range(60):
-        disk.arm(step % 12, PowerCut())
+        disk.arm(step % 24, PowerCut())
         try:
             for number in range(8):
                 site.write(f"{step}.{number}", "x" * 700)
@@ -480,7 +520,7 @@ def test_a_page_is_durable_before_it_counts(site: AuditedSite, monkeypatch: pyte
     disk.disarm()
     site.write("one")
     inode = site.files()[0].stat().st_ino
-    assert disk.synced[-1] == inode
+    assert disk.synced[-3:] == [inode, site.anchor.stat().st_ino, site.folder.stat().st_ino]  # noted only then
     assert {site.data.stat().st_ino, site.log.stat().st_ino, inode} <= set(disk.synced)
     disk.arm(None, OSError())
     site.write("two")

@@ -62,8 +62,10 @@ def found_at(site: AuditedSite) -> tuple[str, int]:
         site.verify()
     found = re.match(rf"{re.escape(str(site.log))}/(\S+)\.jsonl, line (\d+): ", str(caught.value))
     assert found, str(caught.value)
-    assert str(caught.value).endswith(
-        "compare from there on with a copy of the log, and find out who could write to these files"
+    assert re.search(
+        r"; compare from there on with a copy of the log, and find out who could write to these files"
+        r"(; check what is behind it alone with --from \d+)?\Z",
+        str(caught.value),
     )
     return found[1], int(found[2])
 
@@ -274,10 +276,99 @@ def test_a_chain_that_is_made_up_behind_one_of_the_sites_is_nobodys(site: Audite
         at=wire.time_text(0), site=QksId("A"), chain="0" * 32, segment=3, because="damaged", follows=last
     )
     segment_file(site.log, 3).write_bytes(b"".join(forged([begin, site.event("made up")])))
-    with pytest.raises(AuditLogDamaged, match=r"the chain 0{32} that ends here has no checkpoint"):
+    with pytest.raises(AuditLogDamaged, match=r"000003\.jsonl: the chain 0{32} that ends here has no checkpoint.*; a"):
         site.verify()
     segment_file(site.log, 3).write_bytes(b"".join(forged([msgspec.structs.replace(begin, follows=None)])))
     assert found_at(site) == ("000003", 1)
+
+
+# --- what is behind damage ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditedSite:
+    """A chain in three segments with an event each, and one with the stop."""
+    made = made_site(tmp_path)
+    made.write("in segment 1")
+    monkeypatch.setattr(scribe, "SEGMENT_BYTES", 1)
+    made.write("in segment 2")
+    made.write("in segment 3")
+    made.stop()
+    assert len(made.files()) == 4
+    return made
+
+
+def refusal(site: AuditedSite, from_segment: int = 0) -> str:
+    with pytest.raises(AuditLogDamaged) as caught:
+        verify(site.data, site.pki.authority, from_segment=from_segment)
+    return str(caught.value)
+
+
+def test_what_is_behind_damage_is_checked_by_itself_and_told_apart(three: AuditedSite) -> None:
+    last = three.verify().last
+    second = three.files()[1]
+    ends_with = wire.split(lines(three, 1)[-1])[1].hex()
+    second.write_bytes(second.read_bytes().replace(b"in segment 2", b"in segment X"))
+    assert refusal(three).endswith("; check what is behind it alone with --from 3")
+    assert refusal(three, 2).endswith("; check what is behind it alone with --from 3")
+    found = verify(three.data, three.pki.authority, from_segment=3)
+    assert (found.from_segment, found.segments, found.events, found.last) == (3, 2, 1, last)
+    assert found.before is not None
+    assert found.before.hash == ends_with  # whoever has a copy of what is before knows by this that it is the true one
+    third = three.files()[2]
+    third.write_bytes(third.read_bytes().replace(b"in segment 3", b"in segment X"))
+    assert "000003.jsonl, line" in refusal(three, 3)
+
+
+def test_behind_the_last_segment_nothing_is_offered(three: AuditedSite) -> None:
+    last = three.files()[-1]
+    last.write_bytes(last.read_bytes().replace(b"stop", b"step"))
+    assert "--from" not in refusal(three)
+    assert "has no segment 5: its last one is 4" in refusal(three, 5)
+
+
+def test_a_segment_that_does_not_go_on_with_the_one_before_may_be_whole_itself(three: AuditedSite) -> None:
+    whole = lines(three, 1)
+    put(three, whole[:-1], 1)
+    assert "000003.jsonl, line 1: " in refusal(three)
+    assert refusal(three).endswith("; check what is behind it alone with --from 3")
+    assert verify(three.data, three.pki.authority, from_segment=3).events == 1
+    put(three, [*whole[:-1], whole[-1][:-9]], 1)
+    assert "000002.jsonl ends without a whole record" in refusal(three)
+    assert refusal(three).endswith("put it back from a copy of the log, or check what is behind it alone with --from 3")
+
+
+def test_segments_that_are_gone_leave_the_later_ones_to_be_checked(three: AuditedSite) -> None:
+    first, second = three.files()[:2]
+    second.unlink()
+    told = "000002.jsonl is not there, and later segments are: put it back from a copy of the log, or check what is"
+    for missing in (refusal(three), refusal(three, 2)):
+        assert told in missing
+        assert missing.endswith("with --from 3")
+    first.unlink()
+    assert refusal(three).endswith("check a copy that has them, or check what is behind it alone with --from 3")
+    assert verify(three.data, three.pki.authority, from_segment=3).segments == 2
+
+
+def test_a_first_line_that_is_damaged_itself_is_left_behind(three: AuditedSite) -> None:
+    put(three, [b"{}\n", *lines(three, 2)[1:]], 2)
+    assert refusal(three).endswith("with --from 3")
+    assert refusal(three, 3).endswith("with --from 4")
+    verify(three.data, three.pki.authority, from_segment=4)
+
+
+def test_a_record_noted_before_what_is_looked_at_is_said_to_be_there(three: AuditedSite) -> None:
+    early = wire.split(lines(three)[2])[1].hex()
+    three.verify((2, early))
+    with pytest.raises(AuditLogDamaged, match=r"what was looked at begins with record \d+: give an earlier segment"):
+        verify(three.data, three.pki.authority, [(2, early)], from_segment=2)
+
+
+def test_a_part_without_a_checkpoint_is_nobodys(three: AuditedSite) -> None:
+    put(three, lines(three, 3)[:1], 3)
+    three.verify()
+    assert "has no checkpoint: anybody can have made it" in refusal(three, 4)
+    assert refusal(three, 4).endswith("or give an earlier segment with --from")
 
 
 # --- what was noted -------------------------------------------------------------------------------------------------
@@ -288,7 +379,7 @@ def test_what_is_taken_off_the_end_shows_by_what_was_noted_alone(site: AuditedSi
     last = site.verify().checkpoint
     assert last is not None
     assert last.seq == noted[-1].seq
-    site.verify((last.seq, last.hash))
+    assert site.verify((last.seq, last.hash)).noted == [last.noted]
     whole = lines(site, 1)
     checkpoints = [number for number, line in enumerate(whole) if b'"kind":"checkpoint"' in line]
     for number in checkpoints[:-1]:
