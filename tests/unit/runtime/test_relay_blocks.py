@@ -18,7 +18,7 @@ from qss.model.key_material import KeyMaterial
 from qss.model.network import Edge, Graph
 from qss.model.relay_policy import Hop, RelayPolicy
 from qss.runtime.relay import blocks as blocks_module
-from qss.runtime.relay.blocks import CHUNK_BYTES, LONGEST_PAUSE_S, StreamBlocks
+from qss.runtime.relay.blocks import CHUNK_BYTES, FIRST_CHUNKS, LONGEST_PAUSE_S, STEADY, StreamBlocks
 from qss.runtime.relay.device import Made
 from qss.runtime.relay.relaying import TransferFailed
 from qss.wire import relay as wire
@@ -422,7 +422,37 @@ async def test_what_somebody_waits_for_is_made_by_itself_and_then_what_is_held_r
     assert some_more == -(-(LEAST_BYTES + 100 - waited_for) // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES
     assert source.blocks.needed(waited_for + some_more) == 0
     source.blocks.want(1 << 20)
-    assert source.blocks.needed(0) == wire.MAX_CARRIED
+    assert source.blocks.needed(0) == FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
+
+
+@in_virtual_time
+async def test_blocks_grow_while_all_arrive_and_are_smaller_at_once_when_key_runs_short() -> None:
+    source = Source()
+    source.blocks.want(1 << 20)
+    source.shelf.used = 1
+    lengths = []
+    for number in range(3 * STEADY):
+        lengths.append(source.blocks.needed(0))
+        await source.blocks.make(number, lengths[-1])
+        await source.make(number)  # small ones show nothing
+    chunks = [(length - CHECK_BYTES) // CHUNK_BYTES for length in lengths]
+    assert chunks == [FIRST_CHUNKS] * STEADY + [2 * FIRST_CHUNKS] * STEADY + [4 * FIRST_CHUNKS] * STEADY
+    assert source.blocks.needed(0) == lengths[-1] == wire.MAX_CARRIED
+    source.relaying.outcome = fails("ABD", B, times=1)
+    made = await source.blocks.make(0, wire.MAX_CARRIED)
+    assert len(made.content) == source.blocks.needed(0) == 2 * FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
+    source.relaying.outcome = fails("ABD", B, Reason.LATE, times=1)
+    await source.blocks.make(1, lengths[-1])
+    assert source.blocks.needed(0) == len(made.content)  # what else goes wrong shows nothing of key
+
+
+@in_virtual_time
+async def test_what_is_wanted_is_made_where_key_ran_short_and_blocks_are_as_small_as_can_be() -> None:
+    source = Source(graph((A, B), (B, D)))
+    source.blocks.want(1 << 20)
+    source.relaying.outcome = fails("ABD", B, times=9)
+    await source.blocks.make(0, source.blocks.needed(0))
+    assert source.blocks.needed(0) == LENGTH
 
 
 @in_virtual_time

@@ -30,6 +30,14 @@ from qss.wire import relay as wire
 CHUNK_BYTES = 1024
 """Of end-to-end streams: what is relayed for one small key."""
 
+FIRST_CHUNKS = 64
+"""Most of them in one block, at first: what a block costs each site besides its bytes is worth larger ones, but if a
+link has not that much key, what the others have set aside for it is burned."""
+
+STEADY = 8
+"""So many blocks that have arrived one after the other, all as large as might be, let the next ones be twice as large,
+up to what a transfer carries; if key runs short, they are half as large at once."""
+
 LONGEST_PAUSE_S = 1.0
 """Between attempts, if there is no path."""
 
@@ -38,6 +46,7 @@ _FIRST_PAUSE_S = 0.02
 _LOOK_S = 0.1
 _REMEMBERED = 256
 _ID_BYTES = 16
+_MOST_CHUNKS = (wire.MAX_CARRIED - CHECK_BYTES) // CHUNK_BYTES
 
 Paths = tuple[tuple[QksId, ...], ...]
 
@@ -82,6 +91,9 @@ class StreamBlocks:
         self._news = asyncio.Event()
         self._under_way: dict[int, int] = {}
         """Lengths of the blocks that are being made."""
+        self._most = FIRST_CHUNKS
+        """How many chunks a block may have now."""
+        self._steady = 0
         self._paths: OrderedDict[int, Paths] = OrderedDict()
         self._seen = Graph()
         self._found: dict[tuple[int, frozenset[QksId], frozenset[Link]], Paths] = {}
@@ -107,7 +119,7 @@ class StreamBlocks:
             missing = target - there
             if missing <= 0 or missing < target / 4:
                 return 0
-        return min(wire.MAX_CARRIED, -(-missing // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES)
+        return _length_of(min(self._most, -(-missing // CHUNK_BYTES)))
 
     def _is_urgent(self, number: int) -> bool:
         """Whether somebody waits for this block: what is there, and made before it, is not enough."""
@@ -151,10 +163,22 @@ class StreamBlocks:
             pause = _FIRST_PAUSE_S
             made, failures = await self._attempt(number, length, paths, urgent=urgent)
             if made is not None:
-                self.trouble = ""
+                self._arrived(length)
                 return made
             if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
-                length = max(CHUNK_BYTES, (length - CHECK_BYTES) // 2 // CHUNK_BYTES * CHUNK_BYTES) + CHECK_BYTES
+                length = self._ran_short(length)
+
+    def _arrived(self, length: int) -> None:
+        self.trouble = ""
+        self._steady += length >= _length_of(self._most)
+        if self._steady == STEADY:
+            self._steady, self._most = 0, min(2 * self._most, _MOST_CHUNKS)
+
+    def _ran_short(self, length: int) -> int:
+        """Key ran short for a block of this length: return how long it is to be instead, as the next ones at most."""
+        half = max(1, (length - CHECK_BYTES) // 2 // CHUNK_BYTES)
+        self._steady, self._most = 0, min(half, self._most)
+        return _length_of(half)
 
     def _choose_in_need(self, links: frozenset[Link]) -> Paths:
         """Return paths over links that are passed by, where there are no others: first only over this site's own."""
@@ -226,3 +250,8 @@ class StreamBlocks:
             paths="; ".join(" ".join(path) for path in paths),
             remedy="have the operators of these sites look at them: one of them did not pass on what it was given",
         )
+
+
+def _length_of(chunks: int) -> int:
+    """Return how long a block is of which so many chunks remain."""
+    return chunks * CHUNK_BYTES + CHECK_BYTES
