@@ -30,11 +30,13 @@ class Feed:
         self,
         source: KeySource,
         stream: StreamId,
+        chunk_bytes: int,
         wanted: Callable[[], bool],
         store: Callable[[list[KeyMaterial]], Awaitable[None]],
     ) -> None:
         self._source = source
         self._stream = stream
+        self._chunk_bytes = chunk_bytes
         self._wanted = wanted
         self._store = store
         self._buffer = bytearray()
@@ -56,7 +58,7 @@ class Feed:
         return pulling.result()
 
     async def _pull(self) -> str:
-        index = 0
+        index, most = 0, max(1, BLOCK_BYTES // self._chunk_bytes)
         try:
             while not self._closed:
                 if not self._wanted():
@@ -66,9 +68,9 @@ class Feed:
                     self._room.clear()
                     await self._room.wait()
                     continue
-                chunk = await self._source.get_key(self._stream, index)
-                self._buffer += chunk.reveal()
-                index += 1
+                chunks = await self._source.get_key(self._stream, index, most)
+                self._buffer += chunks.reveal()
+                index += len(chunks) // self._chunk_bytes
                 self._changed.set()
         except (DeviceError, ConnectionLost) as error:
             return str(error)

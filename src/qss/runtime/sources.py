@@ -157,6 +157,7 @@ class Sources:
         feed = Feed(
             source,
             opened.stream,
+            opened.chunk_bytes,
             lambda: self._wants_key(opened.stream),
             lambda blocks: self._store_blocks(opened.stream, blocks),
         )

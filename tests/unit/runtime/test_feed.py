@@ -16,22 +16,24 @@ STREAM = StreamId(bytes(16))
 
 
 class Source:
-    """A key source of the test's making."""
+    """A key source of the test's making, which has so many chunks ready at a time."""
 
-    def __init__(self, chunks=None, chunk_bytes=4):
+    def __init__(self, chunks=None, chunk_bytes=4, ready=1):
         self.indices = []
         self.ended = asyncio.Event()
         self._chunks = chunks
-        self._chunk_bytes = chunk_bytes
+        self.chunk_bytes = chunk_bytes
+        self._ready = ready
 
-    async def get_key(self, stream, index):
+    async def get_key(self, stream, index, most=1):
         assert stream == STREAM
         self.indices.append(index)
         if self._chunks is not None and index >= self._chunks:
             await self.ended.wait()
             raise StreamEnded("the stream has ended")
         await asyncio.sleep(1e-3)
-        return KeyMaterial(index.to_bytes(self._chunk_bytes))
+        stop = min(index + self._ready, index + most, self._chunks or 1 << 32)
+        return KeyMaterial(b"".join(each.to_bytes(self.chunk_bytes) for each in range(index, stop)))
 
 
 class Ledger:
@@ -52,7 +54,7 @@ class Ledger:
 
 
 def feed_of(source, ledger):
-    return Feed(source, STREAM, lambda: ledger.wants, ledger.store)
+    return Feed(source, STREAM, source.chunk_bytes, lambda: ledger.wants, ledger.store)
 
 
 def counted(chunks, chunk_bytes=4):
@@ -66,6 +68,19 @@ async def test_chunks_are_pulled_in_order_and_stored_whole_before_the_end_is_tol
     assert await feed_of(source, ledger).run() == "the stream has ended"
     assert source.indices == list(range(11))
     assert ledger.stored == counted(10)
+
+
+@in_virtual_time
+async def test_chunks_that_are_ready_are_pulled_together_up_to_a_block():
+    source, ledger = Source(10, BLOCK_BYTES // 4, ready=3), Ledger()
+    source.ended.set()
+    await feed_of(source, ledger).run()
+    assert source.indices == [0, 3, 6, 9, 10]
+    assert ledger.stored == counted(10, BLOCK_BYTES // 4)
+    source, ledger = Source(10, BLOCK_BYTES // 4, ready=10), Ledger()
+    source.ended.set()
+    await feed_of(source, ledger).run()
+    assert source.indices == [0, 4, 8, 10]
 
 
 @in_virtual_time
@@ -134,7 +149,7 @@ async def test_a_closed_feed_ends_with_its_source_and_stores_what_it_had():
 @in_virtual_time
 async def test_a_defect_of_the_source_or_of_the_store_ends_both_halves():
     class Defective(Source, Ledger):
-        async def get_key(self, stream, index):
+        async def get_key(self, stream, index, most=1):
             raise ValueError("unforeseen")
 
     with pytest.raises(ExceptionGroup) as raised:
@@ -145,7 +160,7 @@ async def test_a_defect_of_the_source_or_of_the_store_ends_both_halves():
         raise ValueError("unforeseen")
 
     with pytest.raises(ExceptionGroup) as raised:
-        await Feed(Source(), STREAM, lambda: True, refuse).run()
+        await Feed(Source(), STREAM, 4, lambda: True, refuse).run()
     assert raised.group_contains(ValueError)
 
 
