@@ -9,7 +9,7 @@ import pytest
 from qss.model.errors import StreamEnded
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
-from qss.runtime.feed import BLOCK_BYTES, BUFFER_BYTES, Feed
+from qss.runtime.feed import BUFFER_BYTES, PULLED_BYTES, Feed
 from support.virtual_time import in_virtual_time
 
 STREAM = StreamId(bytes(16))
@@ -37,20 +37,20 @@ class Source:
 
 
 class Ledger:
-    """Stores blocks, each batch in so much time."""
+    """Stores key, each piece in so much time."""
 
     def __init__(self, store_s=0.0):
-        self.batches = []
+        self.pieces = []
         self.wants = True
         self._store_s = store_s
 
-    async def store(self, blocks):
+    async def store(self, material):
         await asyncio.sleep(self._store_s)
-        self.batches.append([block.reveal() for block in blocks])
+        self.pieces.append(material.reveal())
 
     @property
     def stored(self):
-        return b"".join(block for batch in self.batches for block in batch)
+        return b"".join(self.pieces)
 
 
 def feed_of(source, ledger):
@@ -71,13 +71,13 @@ async def test_chunks_are_pulled_in_order_and_stored_whole_before_the_end_is_tol
 
 
 @in_virtual_time
-async def test_chunks_that_are_ready_are_pulled_together_up_to_a_block():
-    source, ledger = Source(10, BLOCK_BYTES // 4, ready=3), Ledger()
+async def test_chunks_that_are_ready_are_pulled_together_up_to_so_many_bytes():
+    source, ledger = Source(10, PULLED_BYTES // 4, ready=3), Ledger()
     source.ended.set()
     await feed_of(source, ledger).run()
     assert source.indices == [0, 3, 6, 9, 10]
-    assert ledger.stored == counted(10, BLOCK_BYTES // 4)
-    source, ledger = Source(10, BLOCK_BYTES // 4, ready=10), Ledger()
+    assert ledger.stored == counted(10, PULLED_BYTES // 4)
+    source, ledger = Source(10, PULLED_BYTES // 4, ready=10), Ledger()
     source.ended.set()
     await feed_of(source, ledger).run()
     assert source.indices == [0, 4, 8, 10]
@@ -90,31 +90,21 @@ async def test_what_gathers_while_a_batch_is_stored_goes_into_the_next():
     await asyncio.sleep(5)
     source.ended.set()
     await feeding
-    assert len(ledger.batches) == 2
+    assert len(ledger.pieces) == 2
     assert ledger.stored == counted(100)
 
 
 @in_virtual_time
-async def test_blocks_have_at_most_their_size():
-    size = 10_000
-    source, ledger = Source(30, size), Ledger(store_s=1)
-    source.ended.set()
-    await feed_of(source, ledger).run()
-    assert ledger.stored == counted(30, size)
-    assert max(len(block) for batch in ledger.batches for block in batch) == BLOCK_BYTES
-
-
-@in_virtual_time
 async def test_a_store_that_is_slow_holds_up_the_source():
-    source, ledger = Source(chunk_bytes=BLOCK_BYTES // 2), Ledger(store_s=1000)
+    source, ledger = Source(chunk_bytes=PULLED_BYTES // 2), Ledger(store_s=1000)
     feed = feed_of(source, ledger)
     feeding = asyncio.create_task(feed.run())
     await asyncio.sleep(900)
     # What is being stored, what waits, and the chunk with which the limit was reached.
-    assert BUFFER_BYTES <= len(source.indices) * BLOCK_BYTES // 2 <= 2 * BUFFER_BYTES + BLOCK_BYTES // 2
+    assert BUFFER_BYTES <= len(source.indices) * PULLED_BYTES // 2 <= 2 * BUFFER_BYTES + PULLED_BYTES // 2
     feed.close()
     await feeding
-    assert ledger.stored == counted(len(source.indices), BLOCK_BYTES // 2)
+    assert ledger.stored == counted(len(source.indices), PULLED_BYTES // 2)
 
 
 @in_virtual_time
@@ -156,7 +146,7 @@ async def test_a_defect_of_the_source_or_of_the_store_ends_both_halves():
         await feed_of(Defective(), Ledger()).run()
     assert raised.group_contains(ValueError)
 
-    async def refuse(blocks):
+    async def refuse(material):
         raise ValueError("unforeseen")
 
     with pytest.raises(ExceptionGroup) as raised:
