@@ -200,7 +200,7 @@ class QkdModule:
     @property
     def held_bytes(self) -> int:
         """Bytes that are in check, or checked and not pulled yet."""
-        return self._core.bytes_in_check + self._core.counts.waiting
+        return self._core.held_bytes
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
