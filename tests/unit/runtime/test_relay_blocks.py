@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
+from qss.core.keyserver.block_size import FIRST_CHUNKS, SOON_S, STEADY
 from qss.core.keyserver.suspects import BLAMED_S, Suspects
 from qss.core.keyserver.warmth import LEAST_BYTES, Warmth
 from qss.crypto.block_check import CHECK_BYTES
@@ -18,7 +19,7 @@ from qss.model.key_material import KeyMaterial
 from qss.model.network import Edge, Graph
 from qss.model.relay_policy import Hop, RelayPolicy
 from qss.runtime.relay import blocks as blocks_module
-from qss.runtime.relay.blocks import CHUNK_BYTES, FIRST_CHUNKS, LONGEST_PAUSE_S, STEADY, StreamBlocks
+from qss.runtime.relay.blocks import CHUNK_BYTES, LONGEST_PAUSE_S, StreamBlocks
 from qss.runtime.relay.device import Made
 from qss.runtime.relay.relaying import TransferFailed
 from qss.wire import relay as wire
@@ -441,9 +442,33 @@ async def test_blocks_grow_while_all_arrive_and_are_smaller_at_once_when_key_run
     source.relaying.outcome = fails("ABD", B, times=1)
     made = await source.blocks.make(0, wire.MAX_CARRIED)
     assert len(made.content) == source.blocks.needed(0) == 2 * FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
-    source.relaying.outcome = fails("ABD", B, Reason.LATE, times=1)
-    await source.blocks.make(1, lengths[-1])
+    source.relaying.outcome = fails("ABD", B, Reason.REFUSED, times=1)
+    assert len((await source.blocks.make(1, lengths[-1])).content) == lengths[-1]
     assert source.blocks.needed(0) == len(made.content)  # what else goes wrong shows nothing of key
+
+
+@in_virtual_time
+async def test_blocks_do_not_grow_on_slow_lines_and_begin_anew_when_one_is_late() -> None:
+    source = Source()
+    source.blocks.want(1 << 20)
+    first = FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
+    source.relaying.takes_s = 1.1 * SOON_S
+    for number in range(2 * STEADY):
+        source.blocks.want(1 << 20)
+        await source.blocks.make(number, source.blocks.needed(0))
+    assert source.blocks.needed(0) == first
+    source.relaying.takes_s = SOON_S / 2
+    for number in range(2 * STEADY):
+        source.blocks.want(1 << 20)
+        await source.blocks.make(number, source.blocks.needed(0))
+    assert source.blocks.needed(0) == wire.MAX_CARRIED
+    source.relaying.outcome = fails("ABD", A, Reason.LATE, times=1)
+    assert len((await source.blocks.make(0, wire.MAX_CARRIED)).content) == first
+    assert source.blocks.needed(0) == first
+    source.relaying.outcome = fails("ACD", A, Reason.LATE, times=1)
+    source.network = graph((A, C), (C, D), (A, B), (B, D))
+    await source.make()  # a small one that is late shows nothing of large ones
+    assert source.blocks.needed(0) == first
 
 
 @in_virtual_time

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from qss.core.keyserver.block_size import BlockSize
 from qss.core.keyserver.relay_paths import choose_paths
 from qss.core.keyserver.suspects import Link, Suspects
 from qss.core.keyserver.warmth import Warmth
@@ -29,14 +30,6 @@ from qss.wire import relay as wire
 
 CHUNK_BYTES = 1024
 """Of end-to-end streams: what is relayed for one small key."""
-
-FIRST_CHUNKS = 64
-"""Most of them in one block, at first: what a block costs each site besides its bytes is worth larger ones, but if a
-link has not that much key, what the others have set aside for it is burned."""
-
-STEADY = 8
-"""So many blocks that have arrived one after the other, all as large as might be, let the next ones be twice as large,
-up to what a transfer carries; if key runs short, they are half as large at once."""
 
 LONGEST_PAUSE_S = 1.0
 """Between attempts, if there is no path."""
@@ -91,9 +84,7 @@ class StreamBlocks:
         self._news = asyncio.Event()
         self._under_way: dict[int, int] = {}
         """Lengths of the blocks that are being made."""
-        self._most = FIRST_CHUNKS
-        """How many chunks a block may have now."""
-        self._steady = 0
+        self._size = BlockSize(_MOST_CHUNKS)
         self._paths: OrderedDict[int, Paths] = OrderedDict()
         self._seen = Graph()
         self._found: dict[tuple[int, frozenset[QksId], frozenset[Link]], Paths] = {}
@@ -119,7 +110,7 @@ class StreamBlocks:
             missing = target - there
             if missing <= 0 or missing < target / 4:
                 return 0
-        return _length_of(min(self._most, -(-missing // CHUNK_BYTES)))
+        return _length_of(min(self._size.most, -(-missing // CHUNK_BYTES)))
 
     def _is_urgent(self, number: int) -> bool:
         """Whether somebody waits for this block: what is there, and made before it, is not enough."""
@@ -160,25 +151,17 @@ class StreamBlocks:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            pause = _FIRST_PAUSE_S
+            pause, began = _FIRST_PAUSE_S, self._clock()
             made, failures = await self._attempt(number, length, paths, urgent=urgent)
+            chunks = (length - CHECK_BYTES) // CHUNK_BYTES
             if made is not None:
-                self._arrived(length)
+                self.trouble = ""
+                self._size.arrived(chunks, self._clock() - began)
                 return made
             if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
-                length = self._ran_short(length)
-
-    def _arrived(self, length: int) -> None:
-        self.trouble = ""
-        self._steady += length >= _length_of(self._most)
-        if self._steady == STEADY:
-            self._steady, self._most = 0, min(2 * self._most, _MOST_CHUNKS)
-
-    def _ran_short(self, length: int) -> int:
-        """Key ran short for a block of this length: return how long it is to be instead, as the next ones at most."""
-        half = max(1, (length - CHECK_BYTES) // 2 // CHUNK_BYTES)
-        self._steady, self._most = 0, min(half, self._most)
-        return _length_of(half)
+                length = _length_of(self._size.ran_short(chunks))
+            elif wire.Reason.LATE in failures:
+                length = _length_of(self._size.was_late(chunks))
 
     def _choose_in_need(self, links: frozenset[Link]) -> Paths:
         """Return paths over links that are passed by, where there are no others: first only over this site's own."""
