@@ -43,13 +43,15 @@ LEAST_BITS = 65_536
 """As much is held ready of a stream in use, however little is used; with this capacity it is never more."""
 
 LARGEST_BITS = 1 << 40
-BULK_BITS = 600_000_000
+BULK_BITS = 1_200_000_000
 BULK_PATIENCE_S = 120.0
 
 KEY_BITS = 256
 LARGE_BITS = 8192
 
-_POLL_S = 0.1
+_POLL_S = 0.25
+"""Not more often: to ask both ends, each time over a new connection, took a twentieth of their processor."""
+
 _QUIET_S = 0.5
 
 ASKED = {"1": 1, "100": 100}

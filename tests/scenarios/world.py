@@ -110,7 +110,7 @@ class QuantumChannel:
             raise DeviceError("there is no such session")
         return OpenedStream(stream, CHUNK_BYTES)
 
-    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
+    async def get_key(self, stream: StreamId, index: int, most: int = 1) -> KeyMaterial:
         if self._session is None or self._session[0] != stream:
             raise StreamEnded("the session has ended")
         name, began, ended = self._session

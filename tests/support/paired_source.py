@@ -39,7 +39,7 @@ class PairedSource:
         self._ended[name] = asyncio.Event()
         return OpenedStream(name, chunk_bytes or self.chunk_bytes)
 
-    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
+    async def get_key(self, stream: StreamId, index: int, most: int = 1) -> KeyMaterial:
         if index >= self.chunks:
             await self._ended[stream].wait()
         if self._ended[stream].is_set():

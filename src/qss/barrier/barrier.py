@@ -158,21 +158,13 @@ class Barrier:
         await self._store.close()
 
     async def _erasure(self, sealer: Sealer, stream: StreamId, parts: Sequence[Range]) -> list[Change]:
-        """Return the changes that take `parts` out of the blocks that are stored now."""
-        found = {block.start: block for part in parts for block in await self._store.blocks(stream, part)}
-        changes: list[Change] = [DropBlock(stream, start) for start in found]
+        """Return the changes that take `parts` out of the blocks that are stored now. Only those are read that stay."""
+        found = {place for part in parts for place in await self._store.places(stream, part)}
+        changes: list[Change] = [DropBlock(stream, place.start) for place in sorted(found)]
         sealer.renew()
-        for block in found.values():
-            rest = subtract(Range(block.start, block.start + block.length), parts)
-            if not rest:
-                continue
-            try:
-                secret = sealer.open(_at(stream, block))
-            except Tampered:
-                continue
-            for piece in rest:
-                kept = secret[piece.start - block.start : piece.stop - block.start]
-                changes.append(PutBlock(sealer.seal(stream, piece.start, kept)))
+        for rest in filter(None, (subtract(place, parts) for place in sorted(found))):
+            for block in await self._store.blocks(stream, rest[0]):
+                changes += _without(sealer, stream, block, parts)
         return changes
 
     def _unsealed(self) -> Sealer:
@@ -214,6 +206,17 @@ def _seal_run(sealer: Sealer, run: Sequence[PutKey]) -> Iterator[PutBlock]:
     for offset in range(0, len(secret), BLOCK_BYTES):
         piece = secret[offset : offset + BLOCK_BYTES]
         yield PutBlock(sealer.seal(run[0].stream, run[0].start + offset, piece))
+
+
+def _without(sealer: Sealer, stream: StreamId, block: SealedBlock, parts: Sequence[Range]) -> Iterator[PutBlock]:
+    """Yield what is left of a block without `parts`, sealed anew: nothing if it does not open."""
+    try:
+        secret = sealer.open(_at(stream, block))
+    except Tampered:
+        return
+    for piece in subtract(Range(block.start, block.start + block.length), parts):
+        kept = secret[piece.start - block.start : piece.stop - block.start]
+        yield PutBlock(sealer.seal(stream, piece.start, kept))
 
 
 def _portions(parts: Iterable[Range]) -> Iterator[list[Range]]:

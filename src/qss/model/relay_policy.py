@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Self
 
@@ -66,6 +66,8 @@ class RelayPolicy:
     hybrid: Hybrid | None = None
     max_hops: int = MAX_HOPS
     """Links on a path, at most."""
+    text: str = field(init=False, compare=False, repr=False)
+    """The policy as JSON, in ASCII and in the one form that it has (Relay 6.1)."""
 
     def __post_init__(self) -> None:
         if len(self.avoid) > MAX_AVOIDED:
@@ -74,14 +76,13 @@ class RelayPolicy:
             raise _refusal("disjoint_paths")
         if not 1 <= self.max_hops <= MAX_HOPS:
             raise _refusal("max_hops")
+        object.__setattr__(self, "text", self._as_text())  # once: it is looked at for each block, and each request
         if len(self.text) > MAX_TEXT_BYTES:
             raise InvalidIdentifier(f"a relay policy has a text of at most {MAX_TEXT_BYTES} bytes: avoid fewer sites")
 
-    @property
-    def text(self) -> str:
-        """The policy as JSON, in ASCII and in the one form that it has (Relay 6.1)."""
-        members = {each.name: getattr(self, each.name) for each in fields(self)}
-        said = {each.name: members[each.name] for each in fields(self) if members[each.name] != each.default}
+    def _as_text(self) -> str:
+        members = ((each, getattr(self, each.name)) for each in fields(self) if each.init)
+        said = {each.name: value for each, value in members if value != each.default}
         if self.avoid:
             said["avoid"] = sorted(self.avoid)
         return json.dumps(said, separators=(",", ":"), sort_keys=True)

@@ -34,8 +34,11 @@ class KeySource(Protocol):
         """
         ...
 
-    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
-        """Return chunk `index` (from 0, each once, in order), waiting until it is there.
+    async def get_key(self, stream: StreamId, index: int, most: int = 1) -> KeyMaterial:
+        """Return chunk `index` (from 0, each once, in order), waiting until it is there; and those that follow it.
+
+        Of these, whole ones that are there already, together at most `most`: the index goes on behind them. A source
+        may give fewer, down to the one, as the call of ETSI GS QKD 004 does.
 
         Raises `StreamEnded` when the stream will yield no more.
         """

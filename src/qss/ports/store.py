@@ -176,6 +176,10 @@ class Store(Protocol):
         """Return the blocks that share a byte with `part`, in order."""
         ...
 
+    async def places(self, stream: StreamId, part: Range) -> tuple[Range, ...]:
+        """Return where these blocks lie, without reading them."""
+        ...
+
     async def check_in_place(self) -> None:
         """Raise `StoreDamaged` if what is committed goes nowhere: the files are gone, or others are in their place."""
         ...

@@ -1,7 +1,8 @@
 """Key from the module into the ledger: pulls chunks, coalesces them, and waits until they are durable.
 
-Chunks gather while the last ones are being made durable, so a fast link writes large blocks and a slow one loses no
-time. What has been pulled and not stored when a feed ends is lost, and burned by the limit that both ends agree on.
+Chunks gather while the last ones are being made durable, so a fast link writes much at a time (the store cuts it into
+blocks) and a slow one loses no time. What has been pulled and not stored when a feed ends is lost, and burned by the
+limit that both ends agree on.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
 from qss.ports.key_source import KeySource
 
-BLOCK_BYTES = 64 * 1024
-"""Most bytes in one stored block."""
+PULLED_BYTES = 64 * 1024
+"""Most bytes that are pulled at once; by as many a stream may come to hold more than it is to."""
 
-BUFFER_BYTES = 16 * BLOCK_BYTES
+BUFFER_BYTES = 1 << 20
 """Most bytes that wait for the store."""
 
 _PAUSE_S = 0.05
@@ -30,11 +31,13 @@ class Feed:
         self,
         source: KeySource,
         stream: StreamId,
+        chunk_bytes: int,
         wanted: Callable[[], bool],
-        store: Callable[[list[KeyMaterial]], Awaitable[None]],
+        store: Callable[[KeyMaterial], Awaitable[None]],
     ) -> None:
         self._source = source
         self._stream = stream
+        self._chunk_bytes = chunk_bytes
         self._wanted = wanted
         self._store = store
         self._buffer = bytearray()
@@ -56,7 +59,7 @@ class Feed:
         return pulling.result()
 
     async def _pull(self) -> str:
-        index = 0
+        index, most = 0, max(1, PULLED_BYTES // self._chunk_bytes)
         try:
             while not self._closed:
                 if not self._wanted():
@@ -66,9 +69,9 @@ class Feed:
                     self._room.clear()
                     await self._room.wait()
                     continue
-                chunk = await self._source.get_key(self._stream, index)
-                self._buffer += chunk.reveal()
-                index += 1
+                chunks = await self._source.get_key(self._stream, index, most)
+                self._buffer += chunks.reveal()
+                index += len(chunks) // self._chunk_bytes
                 self._changed.set()
         except (DeviceError, ConnectionLost) as error:
             return str(error)
@@ -83,11 +86,9 @@ class Feed:
             await self._changed.wait()
             self._changed.clear()
             while self._buffer:
-                taken = bytes(self._buffer)
+                taken = KeyMaterial(self._buffer)
                 self._buffer.clear()
                 self._room.set()
-                await self._store(
-                    [KeyMaterial(taken[at : at + BLOCK_BYTES]) for at in range(0, len(taken), BLOCK_BYTES)]
-                )
+                await self._store(taken)
             if self._ended:
                 return

@@ -157,8 +157,9 @@ class Sources:
         feed = Feed(
             source,
             opened.stream,
+            opened.chunk_bytes,
             lambda: self._wants_key(opened.stream),
-            lambda blocks: self._store_blocks(opened.stream, blocks),
+            lambda material: self._store(opened.stream, material),
         )
         self._feeds[opened.stream] = source, feed
         self._feeding.start(self._run_feed(pair, source, feed, opened.stream))
@@ -180,12 +181,8 @@ class Sources:
         if source is not None:
             await source.close(stream)
 
-    async def _store_blocks(self, stream: StreamId, blocks: list[KeyMaterial]) -> None:
-        futures: list[asyncio.Future[None]] = []
-        for block in blocks:
-            handle = next(self._numbers)
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._stored[handle] = (block, future)
-            futures.append(future)
-            self._handle(ev.KeyArrived(stream, handle, len(block)))
-        await asyncio.gather(*futures)
+    async def _store(self, stream: StreamId, material: KeyMaterial) -> None:
+        handle = self.keep(material)
+        _, settled = self._stored[handle]
+        self._handle(ev.KeyArrived(stream, handle, len(material)))
+        await settled

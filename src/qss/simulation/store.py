@@ -129,6 +129,12 @@ class SimulatedStore:
         found = (block for block in self._disk.blocks.values() if block.stream == stream and _overlaps(block, part))
         return tuple(sorted(found, key=lambda block: block.start))
 
+    async def places(self, stream: StreamId, part: Range) -> tuple[Range, ...]:
+        """As `Store.places`."""
+        self._refuse_unless_started()
+        found = (block for block in self._disk.blocks.values() if block.stream == stream and _overlaps(block, part))
+        return tuple(sorted(Range(block.start, block.start + block.length) for block in found))
+
     async def check_in_place(self) -> None:
         """As `Store.check_in_place`: nobody takes a simulated disk away."""
 

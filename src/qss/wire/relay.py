@@ -32,7 +32,7 @@ MAX_MESSAGES = 256
 """Most messages in one frame."""
 
 MIN_CARRIED = 1_072
-MAX_CARRIED = 65_584
+MAX_CARRIED = 262_192
 """Fewest and most bytes that one transfer carries (Relay 1.1)."""
 
 MIN_SITES = 2

@@ -13,13 +13,14 @@ from msgspec import Meta
 
 from qss.model.errors import RemoteProtocolError
 from qss.wire.lsa import Authentication
+from qss.wire.relay import MAX_CARRIED
 
 MAX_SHARES = 8
 """Transfers that one block is made of."""
 
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-_Length = Annotated[int, Meta(ge=1024, le=65_584)]
+_Length = Annotated[int, Meta(ge=1024, le=MAX_CARRIED)]
 _EncapsulationKey = Annotated[bytes, Meta(min_length=1184, max_length=1184)]
 _Ciphertext = Annotated[bytes, Meta(min_length=1088, max_length=1088)]
 

@@ -57,6 +57,17 @@ async def test_each_index_is_given_once_and_in_order(sources):
     await sources.a.get_key(opened.stream, 1)
 
 
+async def test_several_may_be_given_at_once_and_the_index_goes_on_behind_them(sources):
+    opened = await both_open(sources, 512)
+    index, got = 0, b""
+    while index < 60:
+        chunks = (await sources.a.get_key(opened.stream, index, 7)).reveal()
+        assert len(chunks) in range(512, 8 * 512, 512)
+        index += len(chunks) // 512
+        got += chunks
+    assert got == b"".join(await pull(sources.b, opened.stream, index))
+
+
 async def test_a_cancelled_ask_takes_nothing(sources):
     opened = await sources.a.open_connect(A, B, None, 1024)
     ask = asyncio.create_task(sources.a.get_key(opened.stream, 0))

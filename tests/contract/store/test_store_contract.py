@@ -284,6 +284,7 @@ async def test_blocks_are_those_that_share_a_byte(store: Store, fence: int, part
     streams = [PutStream(stream_record(1)), PutStream(stream_record(2))]
     await store.commit([*streams, *(PutBlock(each) for each in held + other)], fence)
     assert await store.blocks(stream_id(1), part) == tuple(block(start) for start in starts)
+    assert await store.places(stream_id(1), part) == tuple(Range(start, start + 16) for start in starts)
 
 
 @pytest.mark.parametrize("start", [90, 100, 104, 115])

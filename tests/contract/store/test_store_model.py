@@ -191,6 +191,8 @@ async def _agree(store: Store, model: Model, incarnation: int) -> None:
             )
             shared = [held for held in expected if held.start < stop and start < held.start + held.length]
             assert await store.blocks(stream_id(number), Range(start, stop)) == tuple(shared)
+            places = tuple(Range(held.start, held.start + held.length) for held in shared)
+            assert await store.places(stream_id(number), Range(start, stop)) == places
 
 
 @given(batches)

@@ -142,6 +142,19 @@ def test_a_neighbour_has_so_many_transfers_and_no_more() -> None:
     assert [ev.Failed(name_of(each), R, Reason.LIMIT) in one(ev.Start(each)) for each in own] == [False, False, True]
 
 
+def test_what_a_neighbour_s_transfers_carry_is_bounded_however_few_they_are() -> None:
+    one = OneRelay(max_bytes_of_neighbour=3 * LENGTH)
+    assert D in sends(one.said(S, begin(number=0, length=2 * LENGTH)))
+    assert sends(one.said(S, begin(number=1, length=LENGTH + 1))) == {S: (failed(Reason.LIMIT, 1),)}
+    assert D in sends(one.said(S, begin(number=2)))
+    assert sends(one.said(S, begin(number=3))) == {S: (failed(Reason.LIMIT, 3),)}
+    assert D in sends(one.said(X, begin(X, R, D, number=4))), "others are not concerned"
+    one.denied(D, begin(number=0))
+    assert D in sends(one.said(S, begin(number=5, length=2 * LENGTH)))
+    own = [begin(R, D, number=number, length=2 * LENGTH) for number in (6, 7)]
+    assert [ev.Failed(name_of(each), R, Reason.LIMIT) in one(ev.Start(each)) for each in own] == [False, True]
+
+
 def test_what_is_void_counts_until_its_draw_is_answered_and_content_until_it_is_taken() -> None:
     one = OneRelay(max_transfers_of_neighbour=1)
     one.said(S, B)

@@ -75,6 +75,26 @@ async def test_each_index_is_given_once_and_in_order():
     assert (await queue.take(1)).reveal() == b"efgh"
 
 
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=12), st.integers(1, 17), st.integers(1, 9))
+def test_chunks_that_are_ready_are_given_together_up_to_so_many(blocks, chunk_bytes, most):
+    @in_virtual_time
+    async def run():
+        queue = queue_of(*blocks, chunk_bytes=chunk_bytes)
+        queue.end("over")
+        everything, got, index = b"".join(blocks), b"", 0
+        while queue.ready:
+            ready = queue.ready
+            given_now = (await queue.take(index, most)).reveal()
+            assert len(given_now) == min(most, ready) * chunk_bytes
+            index += len(given_now) // chunk_bytes
+            got += given_now
+        assert got == everything[: len(everything) // chunk_bytes * chunk_bytes]
+        with pytest.raises(StreamEnded):
+            await queue.take(index, most)
+
+    run()
+
+
 @in_virtual_time
 async def test_of_two_who_wait_for_one_chunk_one_gets_it():
     queue = queue_of()
@@ -127,6 +147,7 @@ async def test_the_last_index_ends_the_stream(monkeypatch):
     got, reason = await all_of(queue_of(b"abcdefghijkl"))
     assert got == [b"abcd", b"efgh"]
     assert "successor" in reason
+    assert (await queue_of(b"abcdefghijkl").take(0, 3)).reveal() == b"abcdefgh"
 
 
 def test_a_chunk_has_been_ready_since_its_last_byte_came():

@@ -9,50 +9,52 @@ import pytest
 from qss.model.errors import StreamEnded
 from qss.model.identifiers import StreamId
 from qss.model.key_material import KeyMaterial
-from qss.runtime.feed import BLOCK_BYTES, BUFFER_BYTES, Feed
+from qss.runtime.feed import BUFFER_BYTES, PULLED_BYTES, Feed
 from support.virtual_time import in_virtual_time
 
 STREAM = StreamId(bytes(16))
 
 
 class Source:
-    """A key source of the test's making."""
+    """A key source of the test's making, which has so many chunks ready at a time."""
 
-    def __init__(self, chunks=None, chunk_bytes=4):
+    def __init__(self, chunks=None, chunk_bytes=4, ready=1):
         self.indices = []
         self.ended = asyncio.Event()
         self._chunks = chunks
-        self._chunk_bytes = chunk_bytes
+        self.chunk_bytes = chunk_bytes
+        self._ready = ready
 
-    async def get_key(self, stream, index):
+    async def get_key(self, stream, index, most=1):
         assert stream == STREAM
         self.indices.append(index)
         if self._chunks is not None and index >= self._chunks:
             await self.ended.wait()
             raise StreamEnded("the stream has ended")
         await asyncio.sleep(1e-3)
-        return KeyMaterial(index.to_bytes(self._chunk_bytes))
+        stop = min(index + self._ready, index + most, self._chunks or 1 << 32)
+        return KeyMaterial(b"".join(each.to_bytes(self.chunk_bytes) for each in range(index, stop)))
 
 
 class Ledger:
-    """Stores blocks, each batch in so much time."""
+    """Stores key, each piece in so much time."""
 
     def __init__(self, store_s=0.0):
-        self.batches = []
+        self.pieces = []
         self.wants = True
         self._store_s = store_s
 
-    async def store(self, blocks):
+    async def store(self, material):
         await asyncio.sleep(self._store_s)
-        self.batches.append([block.reveal() for block in blocks])
+        self.pieces.append(material.reveal())
 
     @property
     def stored(self):
-        return b"".join(block for batch in self.batches for block in batch)
+        return b"".join(self.pieces)
 
 
 def feed_of(source, ledger):
-    return Feed(source, STREAM, lambda: ledger.wants, ledger.store)
+    return Feed(source, STREAM, source.chunk_bytes, lambda: ledger.wants, ledger.store)
 
 
 def counted(chunks, chunk_bytes=4):
@@ -69,37 +71,40 @@ async def test_chunks_are_pulled_in_order_and_stored_whole_before_the_end_is_tol
 
 
 @in_virtual_time
+async def test_chunks_that_are_ready_are_pulled_together_up_to_so_many_bytes():
+    source, ledger = Source(10, PULLED_BYTES // 4, ready=3), Ledger()
+    source.ended.set()
+    await feed_of(source, ledger).run()
+    assert source.indices == [0, 3, 6, 9, 10]
+    assert ledger.stored == counted(10, PULLED_BYTES // 4)
+    source, ledger = Source(10, PULLED_BYTES // 4, ready=10), Ledger()
+    source.ended.set()
+    await feed_of(source, ledger).run()
+    assert source.indices == [0, 4, 8, 10]
+
+
+@in_virtual_time
 async def test_what_gathers_while_a_batch_is_stored_goes_into_the_next():
     source, ledger = Source(100), Ledger(store_s=1)
     feeding = asyncio.create_task(feed_of(source, ledger).run())
     await asyncio.sleep(5)
     source.ended.set()
     await feeding
-    assert len(ledger.batches) == 2
+    assert len(ledger.pieces) == 2
     assert ledger.stored == counted(100)
 
 
 @in_virtual_time
-async def test_blocks_have_at_most_their_size():
-    size = 10_000
-    source, ledger = Source(30, size), Ledger(store_s=1)
-    source.ended.set()
-    await feed_of(source, ledger).run()
-    assert ledger.stored == counted(30, size)
-    assert max(len(block) for batch in ledger.batches for block in batch) == BLOCK_BYTES
-
-
-@in_virtual_time
 async def test_a_store_that_is_slow_holds_up_the_source():
-    source, ledger = Source(chunk_bytes=BLOCK_BYTES // 2), Ledger(store_s=1000)
+    source, ledger = Source(chunk_bytes=PULLED_BYTES // 2), Ledger(store_s=1000)
     feed = feed_of(source, ledger)
     feeding = asyncio.create_task(feed.run())
     await asyncio.sleep(900)
     # What is being stored, what waits, and the chunk with which the limit was reached.
-    assert BUFFER_BYTES <= len(source.indices) * BLOCK_BYTES // 2 <= 2 * BUFFER_BYTES + BLOCK_BYTES // 2
+    assert BUFFER_BYTES <= len(source.indices) * PULLED_BYTES // 2 <= 2 * BUFFER_BYTES + PULLED_BYTES // 2
     feed.close()
     await feeding
-    assert ledger.stored == counted(len(source.indices), BLOCK_BYTES // 2)
+    assert ledger.stored == counted(len(source.indices), PULLED_BYTES // 2)
 
 
 @in_virtual_time
@@ -134,18 +139,18 @@ async def test_a_closed_feed_ends_with_its_source_and_stores_what_it_had():
 @in_virtual_time
 async def test_a_defect_of_the_source_or_of_the_store_ends_both_halves():
     class Defective(Source, Ledger):
-        async def get_key(self, stream, index):
+        async def get_key(self, stream, index, most=1):
             raise ValueError("unforeseen")
 
     with pytest.raises(ExceptionGroup) as raised:
         await feed_of(Defective(), Ledger()).run()
     assert raised.group_contains(ValueError)
 
-    async def refuse(blocks):
+    async def refuse(material):
         raise ValueError("unforeseen")
 
     with pytest.raises(ExceptionGroup) as raised:
-        await Feed(Source(), STREAM, lambda: True, refuse).run()
+        await Feed(Source(), STREAM, 4, lambda: True, refuse).run()
     assert raised.group_contains(ValueError)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
+from qss.core.keyserver.block_size import FIRST_CHUNKS, SOON_S, STEADY
 from qss.core.keyserver.suspects import BLAMED_S, Suspects
 from qss.core.keyserver.warmth import LEAST_BYTES, Warmth
 from qss.crypto.block_check import CHECK_BYTES
@@ -441,7 +442,61 @@ async def test_what_somebody_waits_for_is_made_by_itself_and_then_what_is_held_r
     assert some_more == -(-(LEAST_BYTES + 100 - waited_for) // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES
     assert source.blocks.needed(waited_for + some_more) == 0
     source.blocks.want(1 << 20)
+    assert source.blocks.needed(0) == FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
+
+
+@in_virtual_time
+async def test_blocks_grow_while_all_arrive_and_are_smaller_at_once_when_key_runs_short() -> None:
+    source = Source()
+    source.blocks.want(1 << 20)
+    source.shelf.used = 1
+    lengths = []
+    for number in range(3 * STEADY):
+        lengths.append(source.blocks.needed(0))
+        await source.blocks.make(number, lengths[-1])
+        await source.make(number)  # small ones show nothing
+    chunks = [(length - CHECK_BYTES) // CHUNK_BYTES for length in lengths]
+    assert chunks == [FIRST_CHUNKS] * STEADY + [2 * FIRST_CHUNKS] * STEADY + [4 * FIRST_CHUNKS] * STEADY
+    assert source.blocks.needed(0) == lengths[-1] == wire.MAX_CARRIED
+    source.relaying.outcome = fails("ABD", B, times=1)
+    made = await source.blocks.make(0, wire.MAX_CARRIED)
+    assert len(made.content) == source.blocks.needed(0) == 2 * FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
+    source.relaying.outcome = fails("ABD", B, Reason.REFUSED, times=1)
+    assert len((await source.blocks.make(1, lengths[-1])).content) == lengths[-1]
+    assert source.blocks.needed(0) == len(made.content)  # what else goes wrong shows nothing of key
+
+
+@in_virtual_time
+async def test_blocks_do_not_grow_on_slow_lines_and_begin_anew_when_one_is_late() -> None:
+    source = Source()
+    source.blocks.want(1 << 20)
+    first = FIRST_CHUNKS * CHUNK_BYTES + CHECK_BYTES
+    source.relaying.takes_s = 1.1 * SOON_S
+    for number in range(2 * STEADY):
+        source.blocks.want(1 << 20)
+        await source.blocks.make(number, source.blocks.needed(0))
+    assert source.blocks.needed(0) == first
+    source.relaying.takes_s = SOON_S / 2
+    for number in range(2 * STEADY):
+        source.blocks.want(1 << 20)
+        await source.blocks.make(number, source.blocks.needed(0))
     assert source.blocks.needed(0) == wire.MAX_CARRIED
+    source.relaying.outcome = fails("ABD", A, Reason.LATE, times=1)
+    assert len((await source.blocks.make(0, wire.MAX_CARRIED)).content) == first
+    assert source.blocks.needed(0) == first
+    source.relaying.outcome = fails("ACD", A, Reason.LATE, times=1)
+    source.network = graph((A, C), (C, D), (A, B), (B, D))
+    await source.make()  # a small one that is late shows nothing of large ones
+    assert source.blocks.needed(0) == first
+
+
+@in_virtual_time
+async def test_what_is_wanted_is_made_where_key_ran_short_and_blocks_are_as_small_as_can_be() -> None:
+    source = Source(graph((A, B), (B, D)))
+    source.blocks.want(1 << 20)
+    source.relaying.outcome = fails("ABD", B, times=9)
+    await source.blocks.make(0, source.blocks.needed(0))
+    assert source.blocks.needed(0) == LENGTH
 
 
 @in_virtual_time

@@ -39,7 +39,7 @@ class Source:
             raise DeviceError("not now")
         return OpenedStream(stream or STREAM, chunk_bytes or 4)
 
-    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
+    async def get_key(self, stream: StreamId, index: int, most: int = 1) -> KeyMaterial:
         if index == 0:
             return KeyMaterial(b"key!")
         await self._ended.wait()

@@ -12,6 +12,7 @@ from fuzz.__main__ import TARGETS, run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qss.core.relay import RelaySettings
 from qss.model.errors import LocalProtocolError, RemoteProtocolError
 from qss.model.identifiers import QksId, StreamId
 from qss.model.ranges import Range
@@ -32,7 +33,7 @@ ONE_OF_EACH = (
     relay.Failed(TRANSFER, "R1", relay.Reason.SHORTAGE),
 )
 LARGEST = (
-    relay.Begin(TRANSFER, ("A" * 63,) * 17, 65_584, STREAM, 2**63 - 1, 7, 8, "o" * 32, "~" * 1024, True),
+    relay.Begin(TRANSFER, ("A" * 63,) * 17, relay.MAX_CARRIED, STREAM, 2**63 - 1, 7, 8, "o" * 32, "~" * 1024, True),
     relay.Carry(TRANSFER, bytes(relay.MAX_CARRIED), b"g" * 16),
     relay.Arrived(TRANSFER),
     relay.Failed(TRANSFER, "A" * 63, relay.Reason.UNREACHABLE),
@@ -264,6 +265,7 @@ def test_the_page_has_every_reason() -> None:
         f"a frame is an array of messages, at most {relay.MAX_FRAME_BYTES:,} bytes",
         f"has 1 to {relay.MAX_MESSAGES} messages",
         f"carries {relay.MIN_CARRIED:,} to {relay.MAX_CARRIED:,} fresh random bytes",
+        f"either carry {RelaySettings().max_bytes_of_neighbour:,} bytes at most",
         f"names {relay.MIN_SITES} to {relay.MAX_SITES} sites",
         f"text up to {relay.MAX_POLICY_BYTES:,} bytes",
         f"`shares` from 1 to {relay.MAX_SHARES}",

@@ -103,11 +103,11 @@ class Etsi004Source:
         self._open = _Stream(opened.stream, granted.key_chunk_size, min(granted.timeout, MAX_TIMEOUT_MS))
         return OpenedStream(opened.stream, granted.key_chunk_size)
 
-    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
+    async def get_key(self, stream: StreamId, index: int, most: int = 1) -> KeyMaterial:
         """Return chunk `index` (from 0, each once, in order), waiting until it is there. Cancelled, it takes nothing.
 
-        Raises `StreamEnded` when the stream will yield no more, or the module does not answer; `DeviceError` for an
-        index that is not the next.
+        It is one, whatever `most` says: so is the protocol's call. Raises `StreamEnded` when the stream will yield no
+        more, or the module does not answer; `DeviceError` for an index that is not the next.
         """
         held = self._open
         if held is None or held.stream != stream:

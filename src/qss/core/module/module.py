@@ -142,6 +142,11 @@ class Module:
         return self._blocks.bytes_in_check
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that are in check, or checked and not pulled yet."""
+        return self._blocks.bytes_in_check + self._counts.waiting
+
+    @property
     def announced(self) -> Announcement | None:
         """The stream that the peer has open, if this end may still open it, or has."""
         if self._peer_open is None or (self._peer_phase is PeerPhase.JOINED and self._phase is not Phase.RUNNING):
@@ -317,8 +322,7 @@ class Module:
         """Read the device as long as there is room: what it holds back, nobody loses."""
         if self._phase is not Phase.RUNNING or self._reading:
             return
-        held = self._blocks.bytes_in_check + self._counts.waiting
-        if self._blocks.full or held >= self._settings.held_bytes:
+        if self._blocks.full or self.held_bytes >= self._settings.held_bytes:
             self._counts.stalls += not self._stalled
             self._stalled = True
             return

@@ -68,8 +68,7 @@ class Admission:
     def _take(self, begin: Begin, place: int) -> None:
         shared = self._shared
         transfer = Transfer(begin, place, shared.now + shared.settings.patience_s(place, len(begin.path)))
-        shared.transfers[transfer.id] = transfer
-        shared.begun_by[transfer.inward or shared.here] += 1
+        shared.add(transfer)
         if transfer.inward is not None and self._early.claim(transfer.inward, transfer.id):
             transfer.take_key(transfer.inward, KeyStep.READIED)
         if transfer.outward is not None:
@@ -91,7 +90,7 @@ class Admission:
         if place is None or (path[place - 1] if place else None) != sender:
             return Reason.REFUSED
         objection = self._onward(begin, place)
-        if objection is None and shared.begun_by[sender or shared.here] >= shared.settings.max_transfers_of_neighbour:
+        if objection is None and not shared.has_room(sender or shared.here, begin.length):
             return Reason.LIMIT
         return objection
 

@@ -23,7 +23,7 @@ class Ending:
         """It is over here, and has not failed: Arrived was said, or content was taken, or was left too long."""
         transfer.take(Step.ENDED)
         self._shared.effects.append(ev.Forget(transfer.id))
-        self._remove(transfer)
+        self._shared.remove(transfer)
 
     def fail(self, transfer: Transfer, reason: Reason) -> None:
         """It cannot go on here: tell both neighbours."""
@@ -39,7 +39,7 @@ class Ending:
         """Forget one that is void as soon as the shell owes nothing of it."""
         if transfer.phase is Phase.VOID and transfer.settled:
             transfer.take(Step.SETTLED)
-            self._remove(transfer)
+            self._shared.remove(transfer)
 
     def _void(self, transfer: Transfer, site: QksId, reason: Reason, told_by: QksId | None) -> None:
         shared = self._shared
@@ -54,11 +54,3 @@ class Ending:
             shared.effects.append(ev.Failed(transfer.id, site, reason))
         shared.effects.append(ev.Forget(transfer.id))
         self.settle(transfer)
-
-    def _remove(self, transfer: Transfer) -> None:
-        shared = self._shared
-        del shared.transfers[transfer.id]
-        by = transfer.inward or shared.here
-        shared.begun_by[by] -= 1
-        if not shared.begun_by[by]:
-            del shared.begun_by[by]

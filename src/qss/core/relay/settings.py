@@ -19,6 +19,8 @@ class RelaySettings:
     """How long the destination keeps content that nobody takes (Relay 4.5)."""
     max_transfers_of_neighbour: int = 1024
     """Transfers at a time whose Begin came from one neighbour, and as many that begin here (Relay 4.10)."""
+    max_bytes_of_neighbour: int = 64 << 20
+    """What these carry together, at most: so much content may be here (Relay 4.10)."""
     max_early_of_neighbour: int = 1024
     """Draws of one neighbour at a time whose Begin has not come (Relay 4.10)."""
 

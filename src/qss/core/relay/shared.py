@@ -27,6 +27,8 @@ class Shared:
     transfers: dict[TransferId, Transfer] = field(default_factory=dict)
     begun_by: Counter[QksId] = field(default_factory=Counter)
     """How many of these each neighbour has begun here, and this site itself."""
+    bytes_by: Counter[QksId] = field(default_factory=Counter)
+    """What these carry."""
     failed_here: Counter[Reason] = field(default_factory=Counter)
     """Transfers of others that could not go on at this site, by the reason that it gave."""
     leaving: bool = False
@@ -48,6 +50,30 @@ class Shared:
         used = transfer.keys[peer] is KeyPhase.SPENT
         transfer.take_key(peer, KeyStep.RETURNED)
         self.effects.append(ev.EndDraw(peer, transfer.id, peer == transfer.outward, used))
+
+    def has_room(self, by: QksId, length: int) -> bool:
+        """Whether a neighbour, or this site itself, may begin one more transfer, of so many bytes (Relay 4.10)."""
+        settings = self.settings
+        return (
+            self.begun_by[by] < settings.max_transfers_of_neighbour
+            and self.bytes_by[by] + length <= settings.max_bytes_of_neighbour
+        )
+
+    def add(self, transfer: Transfer) -> None:
+        """A transfer is taken."""
+        by = transfer.inward or self.here
+        self.transfers[transfer.id] = transfer
+        self.begun_by[by] += 1
+        self.bytes_by[by] += transfer.begin.length
+
+    def remove(self, transfer: Transfer) -> None:
+        """Nothing is kept of a transfer any more."""
+        by = transfer.inward or self.here
+        del self.transfers[transfer.id]
+        self.begun_by[by] -= 1
+        self.bytes_by[by] -= transfer.begin.length
+        if not self.begun_by[by]:
+            del self.begun_by[by], self.bytes_by[by]
 
     def begin(self, now: float) -> None:
         """An event is at hand."""

@@ -55,10 +55,11 @@ class ChunkQueue:
         """Whole chunks that wait."""
         return self._waiting // self.chunk_bytes
 
-    def take_ready(self) -> tuple[KeyMaterial, float]:
-        """Return the next chunk, which must be `ready`, and since when it has been (seconds of the clock)."""
-        assert self._waiting >= self.chunk_bytes
-        parts, missing, since = [], self.chunk_bytes, 0.0
+    def take_ready(self, number: int = 1) -> tuple[KeyMaterial, float]:
+        """Return the next chunks, which must be `ready`, and since when the last has been (seconds of the clock)."""
+        length = number * self.chunk_bytes
+        assert 0 < length <= self._waiting
+        parts, missing, since = [], length, 0.0
         while missing:
             block, since = self._blocks[0]
             part = memoryview(block)[self._begun : self._begun + missing]
@@ -68,13 +69,14 @@ class ChunkQueue:
             if self._begun == len(block):
                 self._blocks.popleft()
                 self._begun = 0
-        self._waiting -= self.chunk_bytes
-        self._next += 1
+        self._waiting -= length
+        self._next += number
         return KeyMaterial(parts[0] if len(parts) == 1 else b"".join(parts)), since
 
-    async def take(self, index: int) -> KeyMaterial:
-        """Return chunk `index`, waiting until it is there. A caller that is cancelled has taken nothing.
+    async def take(self, index: int, most: int = 1) -> KeyMaterial:
+        """Return chunk `index`, waiting until it is there, and what is ready behind it, at most `most` in all.
 
+        A caller that is cancelled has taken nothing.
         Raises `StreamEnded` if it will not be there, `DeviceError` if it is not the next one.
         """
         while True:
@@ -82,8 +84,8 @@ class ChunkQueue:
                 raise DeviceError(f"chunk {index} was asked for, but chunk {self._next} is next: each is given once")
             if index >= MAX_CHUNKS:
                 raise StreamEnded("the key stream has no more indices; open a successor")
-            if self._waiting >= self.chunk_bytes:
-                return self.take_ready()[0]
+            if self.ready:
+                return self.take_ready(min(most, self.ready, MAX_CHUNKS - index))[0]
             if self._ended is not None:
                 raise StreamEnded(self._ended)
             self._changed.clear()

@@ -141,17 +141,17 @@ class QkdModule:
             self._drop_queue()
             self._queue = ChunkQueue(stream, chunk_bytes, self._clock)
 
-    async def get_key(self, stream: StreamId, index: int) -> KeyMaterial:
-        """Return chunk `index` (from 0, each once, in order), waiting until it is there.
+    async def get_key(self, stream: StreamId, index: int, most: int = 1) -> KeyMaterial:
+        """Return chunk `index` (from 0, each once, in order), waiting until it is there, and up to `most` in all.
 
         Raises `StreamEnded` when the stream will yield no more, `DeviceError` for an index that is not the next.
         """
         queue = self._queue
         if queue is None or queue.stream != stream:
             raise StreamEnded(f"key stream {stream} is not open here; open a new one")
-        chunk = await queue.take(index)
-        self._handle(ev.Delivered(len(chunk)))
-        return chunk
+        chunks = await queue.take(index, most)
+        self._handle(ev.Delivered(len(chunks)))
+        return chunks
 
     async def close(self, stream: StreamId) -> None:
         """End the stream at this end and destroy what was not pulled. Unknown streams are no error."""
@@ -201,7 +201,7 @@ class QkdModule:
     @property
     def held_bytes(self) -> int:
         """Bytes that are in check, or checked and not pulled yet."""
-        return self._core.bytes_in_check + self._core.counts.waiting
+        return self._core.held_bytes
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:

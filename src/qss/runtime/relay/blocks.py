@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from qss.core.keyserver.block_size import BlockSize
 from qss.core.keyserver.relay_paths import choose_paths
 from qss.core.keyserver.suspects import Link, Suspects
 from qss.core.keyserver.warmth import Warmth
@@ -38,6 +39,7 @@ _FIRST_PAUSE_S = 0.02
 _LOOK_S = 0.1
 _REMEMBERED = 256
 _ID_BYTES = 16
+_MOST_CHUNKS = (wire.MAX_CARRIED - CHECK_BYTES) // CHUNK_BYTES
 
 Paths = tuple[tuple[QksId, ...], ...]
 
@@ -82,6 +84,7 @@ class StreamBlocks:
         self._news = asyncio.Event()
         self._under_way: dict[int, int] = {}
         """Lengths of the blocks that are being made."""
+        self._size = BlockSize(_MOST_CHUNKS)
         self._paths: OrderedDict[int, Paths] = OrderedDict()
         self._seen = Graph()
         self._found: dict[tuple[int, frozenset[QksId], frozenset[Link]], Paths] = {}
@@ -107,7 +110,7 @@ class StreamBlocks:
             missing = target - there
             if missing <= 0 or missing < target / 4:
                 return 0
-        return min(wire.MAX_CARRIED, -(-missing // CHUNK_BYTES) * CHUNK_BYTES + CHECK_BYTES)
+        return _length_of(min(self._size.most, -(-missing // CHUNK_BYTES)))
 
     def _is_urgent(self, number: int) -> bool:
         """Whether somebody waits for this block: what is there, and made before it, is not enough."""
@@ -148,13 +151,17 @@ class StreamBlocks:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            pause = _FIRST_PAUSE_S
+            pause, began = _FIRST_PAUSE_S, self._clock()
             made, failures = await self._attempt(number, length, paths, urgent=urgent)
+            chunks = (length - CHECK_BYTES) // CHUNK_BYTES
             if made is not None:
                 self.trouble = ""
+                self._size.arrived(chunks, self._clock() - began)
                 return made
             if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
-                length = max(CHUNK_BYTES, (length - CHECK_BYTES) // 2 // CHUNK_BYTES * CHUNK_BYTES) + CHECK_BYTES
+                length = _length_of(self._size.ran_short(chunks))
+            elif wire.Reason.LATE in failures:
+                length = _length_of(self._size.was_late(chunks))
 
     def _choose_in_need(self, links: frozenset[Link]) -> Paths:
         """Return paths over links that are passed by, where there are no others: first only over this site's own."""
@@ -238,3 +245,8 @@ class StreamBlocks:
             paths="; ".join(" ".join(path) for path in paths),
             remedy="have the operators of these sites look at them: one of them did not pass on what it was given",
         )
+
+
+def _length_of(chunks: int) -> int:
+    """Return how long a block is of which so many chunks remain."""
+    return chunks * CHUNK_BYTES + CHECK_BYTES

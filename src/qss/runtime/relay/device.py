@@ -101,12 +101,7 @@ class RelayDevice:
     async def _made(self, channel: DeviceChannel) -> RawBlock:
         self._begin_what_is_needed()
         while not (self._making and self._making[0][1].done()):
-            waited: set[asyncio.Future[Any]] = {future for _, future in list(self._making)[:1]}
-            news: asyncio.Future[None] = asyncio.ensure_future(self._blocks.news())
-            try:
-                await asyncio.wait(waited | {news}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                news.cancel()
+            await self._first_or_news()
             self._begin_what_is_needed()
         _, future = self._making.popleft()
         made = future.result()
@@ -117,6 +112,18 @@ class RelayDevice:
             return RawBlock(number, made.content)
         masked = await self._agreement.offer(channel, number, length, transfers)
         return RawBlock(number, combine((made.content, masked)))
+
+    async def _first_or_news(self) -> None:
+        """Wait until the first block has arrived, or another one may be needed."""
+        waited: set[asyncio.Future[Any]] = {future for _, future in list(self._making)[:1]}
+        if len(self._making) == WINDOW:  # no other one is begun, whatever is needed
+            await asyncio.wait(waited)
+            return
+        news: asyncio.Future[None] = asyncio.ensure_future(self._blocks.news())
+        try:
+            await asyncio.wait(waited | {news}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
 
     def _begin_what_is_needed(self) -> None:
         while len(self._making) < WINDOW:

@@ -56,6 +56,7 @@ WHERE stream = ?1 AND start < ?3
   AND start >= coalesce((SELECT max(start) FROM blocks WHERE stream = ?1 AND start <= ?2), 0)
 ORDER BY start
 """
+_PLACES = _BLOCKS.replace(", sealed", "")  # all of which the index has
 
 
 def erases(batch: Sequence[Change]) -> bool:
@@ -180,6 +181,12 @@ def blocks(connection: apsw.Connection, stream: StreamId, part: Range) -> tuple[
         for start, length, sealed in found
         if len(part) and start + length > part.start
     )
+
+
+def places(connection: apsw.Connection, stream: StreamId, part: Range) -> tuple[Range, ...]:
+    """Return where the blocks lie that share a byte with `part`, in order."""
+    found = connection.execute(_PLACES, (stream.value, part.start, part.stop))
+    return tuple(Range(start, start + length) for start, length in found if len(part) and start + length > part.start)
 
 
 def _rows(connection: apsw.Connection, query: str) -> list[Any]:

@@ -65,6 +65,10 @@ class SqliteStore:
         """As `Store.blocks`."""
         return await self._started().read(lambda connection: ledger.blocks(connection, stream, part))
 
+    async def places(self, stream: StreamId, part: Range) -> tuple[Range, ...]:
+        """As `Store.places`."""
+        return await self._started().read(lambda connection: ledger.places(connection, stream, part))
+
     async def check_in_place(self) -> None:
         """As `Store.check_in_place`."""
         await asyncio.to_thread(self._started().place.check)
