@@ -258,5 +258,5 @@ class ModulePair:
                     assert payload == block_bits(stream, number)[:PAYLOAD_BYTES], "a byte of a burned block"
             counts = end.core.counts
             assert counts.read == (
-                counts.check + counts.accepted + counts.unequal + counts.unfinished + end.core.bytes_in_check
+                counts.check + counts.accepted + counts.unequal + counts.unfinished + end.core._blocks.bytes_in_check
             )

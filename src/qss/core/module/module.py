@@ -137,11 +137,6 @@ class Module:
         return self._counts.copy()
 
     @property
-    def bytes_in_check(self) -> int:
-        """What remains of the blocks in check."""
-        return self._blocks.bytes_in_check
-
-    @property
     def held_bytes(self) -> int:
         """Bytes that are in check, or checked and not pulled yet."""
         return self._blocks.bytes_in_check + self._counts.waiting

@@ -137,23 +137,28 @@ class StreamBlocks:
             del self._under_way[number]
 
     async def _make(self, number: int, length: int) -> Made:
-        pause = _FIRST_PAUSE_S
+        pause, attempts = _FIRST_PAUSE_S, 0
         while True:
             urgent = self._is_urgent(number)
+            chunks = (length - CHECK_BYTES) // CHUNK_BYTES
             bits = 8 * key_bytes(self._ends.policy.hop, length)
             links = self._suspects.links(self._clock())
             # What links have left is known as of a while ago: what seems too little may do, if somebody waits.
-            paths = self._choose(bits, links) or (self._choose(0, links) if urgent else ())
+            paths = self._choose(bits, links)
+            anyway = paths or self._choose(0, links)
+            if urgent:
+                paths = anyway
             if not paths and urgent and pause >= LONGEST_PAUSE_S:
                 paths = self._choose_in_need(links)
             if not paths:
                 self.trouble = self.trouble or f"there is no path with key to site {self._ends.peer}"
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
+                if anyway:  # nobody waits, and links may have what less of it takes
+                    length = _length_of(self._size.ran_short(chunks))
                 continue
             pause, began = _FIRST_PAUSE_S, self._clock()
             made, failures = await self._attempt(number, length, paths, urgent=urgent)
-            chunks = (length - CHECK_BYTES) // CHUNK_BYTES
             if made is not None:
                 self.trouble = ""
                 self._size.arrived(chunks, self._clock() - began)
@@ -162,6 +167,9 @@ class StreamBlocks:
                 length = _length_of(self._size.ran_short(chunks))
             elif wire.Reason.LATE in failures:
                 length = _length_of(self._size.was_late(chunks))
+            if attempts:  # what is drawn in vain is burned: another path is tried at once, and then not in haste
+                await asyncio.sleep(min(_FIRST_PAUSE_S * 2**attempts, LONGEST_PAUSE_S))
+            attempts += 1
 
     def _choose_in_need(self, links: frozenset[Link]) -> Paths:
         """Return paths over links that are passed by, where there are no others: first only over this site's own."""
