@@ -160,6 +160,8 @@ class Link:
                 self._state.send(wire.Want(pair.value, policy, length))
             case ev.Want():
                 pass  # said anew once the link is up
+            case ev.KeyRelayed(stream, repeaters):
+                self._streams.key_relayed(stream, repeaters)
             case ev.SourceAttached(pair, policy):
                 self._streams.source_attached(pair, policy)
             case ev.SourceDetached(pair):
@@ -222,6 +224,11 @@ class Link:
     def streams(self) -> tuple[StreamRecord, ...]:
         """The streams' rows, as they are in memory."""
         return tuple(ledger.record for ledger in self._state.ledgers.values())
+
+    def stream_of(self, reservation: ReservationId) -> StreamRecord | None:
+        """The row of the stream that the keys of this reservation lie in; None if there is no such row here now."""
+        row = self._state.rows.get(reservation)
+        return None if row is None else self._state.ledgers[row.stream].record
 
     @property
     def reservations(self) -> tuple[ReservationRecord, ...]:

@@ -43,6 +43,14 @@ class Want:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRelayed:
+    """Key that is about to come on this end-to-end stream has passed through at most so many repeaters (Relay 1.4)."""
+
+    stream: StreamId
+    repeaters: int
+
+
 # --- effects ------------------------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,12 @@ class Streams:
         self._state.touch(ledger)
         self._state.when_durable(partial(self._report_final, ledger))
 
+    def key_relayed(self, stream: StreamId, repeaters: int) -> None:
+        """Note how far key comes before any of it is here: durably with it, or sooner (Relay 1.4)."""
+        ledger = self._state.ledgers.get(stream)
+        if ledger is not None and ledger.note_repeaters(repeaters):
+            self._state.touch(ledger)
+
     def key_arrived(self, event: KeyArrived) -> None:
         """Store the next bytes of a stream; report the mark when they are durable."""
         state = self._state

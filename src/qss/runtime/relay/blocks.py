@@ -55,6 +55,10 @@ class Stock(Protocol):
         """Return the bytes that were taken since this was asked last."""
         ...
 
+    def relayed(self, repeaters: int) -> None:
+        """A block is about to come that has passed through so many repeaters, on the longest of its paths."""
+        ...
+
 
 class StreamBlocks:
     """Implements `qss.runtime.relay.device.Blocks`."""
@@ -152,6 +156,7 @@ class StreamBlocks:
             made, failures = await self._attempt(number, length, paths, urgent=urgent)
             if made is not None:
                 self.trouble = ""
+                self._stock.relayed(max(map(len, paths)) - 2)
                 return made
             if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
                 length = max(CHUNK_BYTES, (length - CHECK_BYTES) // 2 // CHUNK_BYTES * CHUNK_BYTES) + CHECK_BYTES
