@@ -89,13 +89,15 @@ def test_what_is_said_of_a_stream_that_is_not_here_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("end", ["a", "b"])
-def test_which_stream_the_keys_of_a_reservation_are_of(end: str) -> None:
+def test_which_row_and_stream_a_reservation_is_of(end: str) -> None:
     pair = pair_with_a_relay()
     reservation = pair.reserve(pair.a, policy=RELAYED)
     pair.settle()
     link = getattr(pair, end).link
-    assert link.stream_of(reservation) == relayed_record(pair, end)
-    assert link.stream_of(ReservationId.from_entropy(bytes(16))) is None
+    row, stream = link.rows_of(reservation)
+    assert (row.id, row.stream) == (reservation, stream.stream)
+    assert stream == relayed_record(pair, end)
+    assert link.rows_of(ReservationId.from_entropy(bytes(16))) is None
 
 
 def test_what_applications_leave_for_relaying_is_not_kept_of_relayed_key() -> None:

@@ -225,10 +225,10 @@ class Link:
         """The streams' rows, as they are in memory."""
         return tuple(ledger.record for ledger in self._state.ledgers.values())
 
-    def stream_of(self, reservation: ReservationId) -> StreamRecord | None:
-        """The row of the stream that the keys of this reservation lie in; None if there is no such row here now."""
+    def rows_of(self, reservation: ReservationId) -> tuple[ReservationRecord, StreamRecord] | None:
+        """The row of a reservation, and that of the stream that its keys lie in; None if there is none here now."""
         row = self._state.rows.get(reservation)
-        return None if row is None else self._state.ledgers[row.stream].record
+        return None if row is None else (row, self._state.ledgers[row.stream].record)
 
     @property
     def reservations(self) -> tuple[ReservationRecord, ...]:

@@ -51,7 +51,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Offering:
+class KeyTerms:
     """What the key is like that callers get, besides what the module says; as it stands, a link's own."""
 
     hops: Callable[[], int] = lambda: 0
@@ -91,17 +91,17 @@ class Southbound:
         peer: QksId,
         *,
         edition: Edition = Edition.V2_1_1,
-        offering: Offering | None = None,
+        terms: KeyTerms | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Serve `module`, whose link joins `site`, where it is, and `peer`."""
         self._module = module
-        self._offering = offering or Offering()
+        self._terms = terms or KeyTerms()
         self._edition = edition
         self._entropy = entropy
         self._clock = clock
-        self._core = Sessions(site, peer, metadata_room(self._offering.most_hops))
+        self._core = Sessions(site, peer, metadata_room(self._terms.most_hops))
         self._calls = itertools.count()
         self._pending: dict[int, _Pending] = {}
         self._kept: tuple[KeyMaterial, float, int] | None = None
@@ -158,7 +158,7 @@ class Southbound:
             request.qos,
             None if request.stream == NULL_KSID else StreamId(request.stream),
             self._entropy(_ENTROPY_BYTES),
-            Ability(self._module.rate_bps(), chunk_bytes=self._offering.chunk_bytes),
+            Ability(self._module.rate_bps(), chunk_bytes=self._terms.chunk_bytes),
         )
 
     # --- the core -------------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Southbound:
         changed = self._changed
         chunk, age_s = self._module.take()
         self._changed = changed  # that one chunk less is there, the core knows
-        return chunk, self._clock() - age_s, self._offering.hops()
+        return chunk, self._clock() - age_s, self._terms.hops()
 
     # --- answers --------------------------------------------------------------------------------------------------
 
