@@ -57,12 +57,13 @@ class RelayingSites:
     contents: list[bytes] = field(default_factory=list)
     frames: Frames = field(default_factory=dict)
     """What each site was sent by others, and has sent, but over Sync of its links: simulated devices send their key."""
+    nodes: dict[QksId, node.Node] = field(default_factory=dict)
     running: dict[QksId, AsyncExitStack] = field(default_factory=dict)
 
     async def start(self, *names: QksId) -> None:
         for name in names:
             stack = AsyncExitStack()
-            await stack.enter_async_context(node.running(load(self.network.configuration(name))))
+            self.nodes[name] = await stack.enter_async_context(node.running(load(self.network.configuration(name))))
             self.running[name] = stack
 
     async def stop(self, *names: QksId) -> None:

@@ -116,6 +116,13 @@ class Northbound(Table, frozen=True, kw_only=True):
         )
 
 
+class KeyStreams(Table, frozen=True, kw_only=True):
+    """ETSI GS QKD 004 from the key server: where applications open key streams. TLS is as at Northbound."""
+
+    listen: Address
+    max_connections: Annotated[int, Meta(ge=1, le=4096)] = 256
+
+
 class External(Table, frozen=True, kw_only=True):
     """Where other sites' QKSs and QKDMs connect: key reservation, relaying and Sync.
 
@@ -369,6 +376,7 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
     quotas: Quotas = field(default_factory=Quotas)
     routing: Routing = field(default_factory=Routing)
     relay: Relay = field(default_factory=Relay)
+    key_streams: KeyStreams | None = None
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()

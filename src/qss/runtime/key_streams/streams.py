@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ from qss.wire.stream_meeting import Reason
 
 LOOK_S = 2.0
 """How long OPEN_CONNECT waits until the other site says whether it has the stream open."""
+
+COUNTED = ("read", "check", "accepted", "delivered", "unused", "unequal", "unfinished")
+"""What becomes of the bytes of a stream; members of `qss.core.module.Counts`."""
 
 _ENTROPY_BYTES = 16
 
@@ -97,6 +101,9 @@ class KeyStreams:
         self._calls = itertools.count()
         self._under_way: dict[int, tuple[KeyStream, int]] = {}
         self._telling = Telling()
+        self._leaving: list[_Held] = []
+        """Streams that are over, and of which something is left."""
+        self._past: Counter[str] = Counter()
         self._ending = Tasks(defect)  # not to be cancelled: modules are to stop
         self._stopped = False
 
@@ -243,7 +250,14 @@ class KeyStreams:
         if held is not None:
             self._register.close(stream)
             self._answering.changed(stream)
-            self._ending.start(_end(held), "end of a key stream")
+            self._leaving.append(held)
+            self._ending.start(self._end(held), "end of a key stream")
+
+    async def _end(self, held: _Held) -> None:
+        await held.tasks.cancelled()
+        await held.key_stream.stop()
+        self._leaving.remove(held)
+        self._past.update(_counted(held.key_stream))
 
     # --- other sites ----------------------------------------------------------------------------------------------
 
@@ -261,7 +275,12 @@ class KeyStreams:
         """Streams that are open at this site."""
         return len(self._streams)
 
+    def counts(self) -> Counter[str]:
+        """Return what became of the bytes of all streams since the process began, by the members of `Counts`."""
+        held = (*self._streams.values(), *self._leaving)
+        return sum((_counted(each.key_stream) for each in held), Counter(self._past))
 
-async def _end(held: _Held) -> None:
-    await held.tasks.cancelled()
-    await held.key_stream.stop()
+
+def _counted(key_stream: KeyStream) -> Counter[str]:
+    status = key_stream.status()
+    return Counter() if status is None else Counter({name: getattr(status.counts, name) for name in COUNTED})
