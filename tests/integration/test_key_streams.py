@@ -131,8 +131,6 @@ async def test_both_at_once_and_many_streams_at_a_time(tmp_path: Path, monkeypat
 
         got = await asyncio.gather(*(run(*pair, StreamId(bytes([n]) * 16)) for n, pair in enumerate(pairs, 1)))
         assert len({chunk for chunks in got for chunk in chunks}) == 20
-        status = sites.nodes[A].rules.planner
-        assert status is not None
 
 
 async def test_who_is_neither_of_the_two_or_at_home_elsewhere_gets_nothing(
@@ -142,11 +140,12 @@ async def test_who_is_neither_of_the_two_or_at_home_elsewhere_gets_nothing(
         await meet(alice, carol)
         (first,) = await agree(alice, carol, 1)
         stranger = App(sites, BOB, at=A)  # his certificate is good, and his home is B
-        for app in (bob, stranger):
-            assert (await app.open(CAROL, alice.stream)).status is Status.NO_QKD_CONNECTION or app is bob
-            app.stream = alice.stream
-            assert await app.status(0) is not Status.SUCCESS
-            await app.client.close_stream(alice.stream)
+        assert (await stranger.open(CAROL, alice.stream, HASTY)).status is Status.NO_QKD_CONNECTION
+        assert (await bob.open(CAROL, alice.stream, HASTY)).status is Status.PEER_NOT_CONNECTED  # one of his own
+        stranger.stream = alice.stream
+        assert await stranger.status(0) is Status.NO_QKD_CONNECTION
+        assert await bob.status(0) is Status.PEER_APPLICATION_NOT_CONNECTED
+        assert await stranger.client.close_stream(alice.stream) is Status.NO_QKD_CONNECTION
         assert (await alice.client.open_connect(BOB, CAROL, QOS, None)).status is Status.NO_QKD_CONNECTION
         stranger.client.disconnect()
         assert first not in await agree(alice, carol, 2, start=1)

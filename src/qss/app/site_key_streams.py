@@ -18,7 +18,7 @@ from qss.core.keyserver.stream_parties import StreamPlan
 from qss.model.addresses import Address
 from qss.runtime.key_server import KeyServer
 from qss.runtime.key_streams.pair_keys import PairKeys
-from qss.runtime.key_streams.streams import KeyStreams
+from qss.runtime.key_streams.streams import COUNTED, KeyStreams
 from qss.runtime.site import Site
 from qss.servers.counts import CallCounts
 from qss.servers.etsi004 import Etsi004Limits, Etsi004Server
@@ -86,5 +86,5 @@ class SiteKeyStreams:
 
     def state(self) -> KeyStreamsState:
         """Return what administrators see."""
-        bits = {outcome: 8 * count for outcome, count in self._streams.counts().items()}
-        return KeyStreamsState(open=self._streams.open, bits=bits)
+        counts = self._streams.counts()
+        return KeyStreamsState(open=self._streams.open, bits={outcome: 8 * counts[outcome] for outcome in COUNTED})
