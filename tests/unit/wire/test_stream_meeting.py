@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import msgspec
 import pytest
+from fuzz.__main__ import TARGETS, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,3 +79,7 @@ def test_what_comes_out_of_turn_is_refused() -> None:
     assert wire.expected(wire.encode(Join()), Join) == Join()
     with pytest.raises(RemoteProtocolError, match="Join came where Found or Refuse was due"):
         wire.expected(wire.encode(Join()), Found, Refuse)
+
+
+def test_fuzzing_finds_nothing_in_a_short_while() -> None:
+    assert run(TARGETS["key-streams"], seed=1, tries=2000) == 2000
