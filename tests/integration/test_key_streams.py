@@ -58,6 +58,7 @@ class App:
         self.client = Etsi004Client(address, context, verify)
         self.stream = StreamId(bytes(16))
         self.hops: list[int] = []
+        self.seen: set[int] = set()
 
     async def open(self, other: SaeId, stream: StreamId | None = None, qos: QoS = QOS) -> Opened:
         opened = await self.client.open_connect(self.sae, other, qos, stream)
@@ -69,6 +70,7 @@ class App:
         return (await self.client.get_key(self.stream, index, timeout_ms=15_000)).status
 
     async def get(self, index: int) -> bytes:
+        self.seen.add(index)
         chunk = await self.client.get_key(self.stream, index, ROOM, timeout_ms=15_000)
         assert (chunk.status, chunk.index) == (Status.SUCCESS, index)
         assert chunk.key is not None
@@ -254,3 +256,17 @@ async def test_a_recall_takes_nothing_from_a_stream_but_what_was_not_fetched(
         await agree(alice, carol, 2)
         await sites.sites[A].links[C].asks.recall(Scope(sae=ALICE))
         await agree(alice, carol, 4, start=2)
+
+
+async def test_key_servers_that_lose_each_other_for_a_while_go_on_with_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The modules have not lost each other: key is short meanwhile, and that is what is said."""
+    async with row(tmp_path, monkeypatch) as sites, apps(sites, ALICE, CAROL) as (alice, carol):
+        await meet(alice, carol)
+        await agree(alice, carol, 2)
+        for _ in range(3):
+            connection = sites.sites[A].links[C]._session._connection
+            assert connection is not None
+            await connection.close()
+            await agree(alice, carol, 6, start=len(alice.seen))

@@ -157,6 +157,15 @@ async def test_somebody_elses_stream_is_neither_given_nor_closed_nor_opened() ->
 
 
 @in_virtual_time
+async def test_a_name_that_one_has_with_another_one_is_in_use() -> None:
+    async with StreamSites() as sites:
+        stream = await sites.met()
+        assert (await sites.a.open(ALICE, CHRIS, stream)).status == 5
+        assert (await sites.c.open(CAROL, ANN, stream)).status == 5
+        await agree(sites, stream)
+
+
+@in_virtual_time
 async def test_two_pairs_under_one_name_never_meet() -> None:
     async with StreamSites() as sites:
         assert (await sites.c.open(CHRIS, ANN, NAMED, QoS(timeout=100))).status == 1

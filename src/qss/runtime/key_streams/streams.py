@@ -176,14 +176,12 @@ class KeyStreams:
         is_null = request.stream == NULL_KSID
         name = StreamId.from_entropy(self._entropy(_ENTROPY_BYTES)) if is_null else StreamId(request.stream)
         held = self._streams.get(name)
-        if held is not None and held.key_stream.plan.sae == caller:
-            if held.looking:
-                held.looking[call] = request, answer
-            else:
-                self._pass_on(call, held, request, answer)
-            return
         try:
-            plan = self._plan(caller, other_party(caller, request.source, request.destination))
+            other = other_party(caller, request.source, request.destination)
+            if held is not None and (held.key_stream.plan.sae, held.key_stream.plan.other) == (caller, other):
+                self._open_again(call, held, request, answer)
+                return
+            plan = self._plan(caller, other)
         except QssError as error:
             if (unsaid := self._telling.unsaid((caller, type(error)))) is not None:
                 _log.info("a key stream was refused", caller=caller, reason=str(error), unsaid=unsaid)
@@ -200,6 +198,13 @@ class KeyStreams:
             held.looking[call] = request, answer
             timeout_s = min(LOOK_S, (request.qos.timeout or DEFAULT_TIMEOUT_MS) / 1000)
             held.tasks.start(self._look(held, held.offering, timeout_s), "a look for a key stream")
+
+    def _open_again(self, call: int, held: _Held, request: OpenConnect, answer: Respond) -> None:
+        """Answer who has the stream already, or is waiting for it on another connection."""
+        if held.looking:
+            held.looking[call] = request, answer
+        else:
+            self._pass_on(call, held, request, answer)
 
     def _made(self, name: StreamId, plan: StreamPlan, request: OpenConnect) -> _Held:
         key_stream = KeyStream(
