@@ -423,6 +423,43 @@ async def test_a_call_that_is_given_up_while_the_other_site_is_asked_opens_nothi
 
 
 @in_virtual_time
+async def test_what_is_asked_of_a_stream_that_is_being_opened_does_not_disturb_that() -> None:
+    async with StreamSites() as sites:
+        assert (await sites.a.open(ALICE, CAROL, NAMED, QoS(timeout=100))).status == 1
+        opening = sites.c.asked(CAROL, OpenConnect(CAROL, ALICE, QoS(), NAMED.value))
+        assert (await sites.c.get(CAROL, NAMED, 0)).status == 4
+        assert await sites.c.close(CAROL, NAMED) == 4
+        assert (await opening)[0].status == 0
+
+
+@in_virtual_time
+async def test_several_calls_for_what_cannot_be_are_all_refused() -> None:
+    async with StreamSites() as sites:
+        asked = OpenConnect(CAROL, ALICE, QoS(metadata_mimetype="text/xml"), NAMED.value)
+        both = [sites.c.asked(CAROL, asked) for _ in range(2)]
+        assert [(await each)[0].status for each in both] == [7, 4]
+        assert sites.c.streams.open == 0
+
+
+@in_virtual_time
+async def test_what_became_of_the_bytes_is_counted_also_of_streams_that_are_over() -> None:
+    async with StreamSites() as sites:
+        for number in (1, 2):
+            stream = await sites.met(976)
+            await agree(sites, stream, 1)
+            await asyncio.sleep(1)
+            for site, caller in ((sites.a, ALICE), (sites.c, CAROL)):
+                assert await site.close(caller, stream) == 0
+                told = site.streams.counts()
+                await asyncio.sleep(1)
+                counts = site.streams.counts()
+                assert counts == told  # nothing is missing while it ends
+                assert counts["delivered"] == number * 976
+                assert counts["read"] == counts["check"] + counts["accepted"] + counts["unfinished"]
+                assert counts["accepted"] == counts["delivered"] + counts["unused"]
+
+
+@in_virtual_time
 async def test_a_call_that_is_asked_twice_is_answered_twice() -> None:
     async with StreamSites() as sites:
         assert (await sites.a.open(ALICE, CAROL, NAMED, QoS(timeout=100))).status == 1

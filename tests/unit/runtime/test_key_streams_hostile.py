@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from qss.core.keyserver.stream_register import MAX_WAITING_OF_SITE
+from qss.core.keyserver.stream_register import MAX_STREAMS, MAX_WAITING_OF_SITE
 from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.model.identifiers import StreamId
 from qss.wire import sync
@@ -138,6 +138,7 @@ async def test_of_two_that_join_one_meets_the_stream() -> None:
         assert sync.decode(await met.receive()) == (sync.Open(NAMED.value, sync.End.INITIATOR, 32),)
         assert len(ended) == 1
         assert await has_ended(ended[0])
+        assert sites.refused == []
 
 
 @in_virtual_time
@@ -158,6 +159,19 @@ async def test_a_site_that_offers_without_end_is_bounded_and_keeps_others_out_of
         assert sites.a.streams._register.waiting == 0
         assert not sites.a.streams._answering._waiters
         assert not sites.a.streams._answering._connections
+
+
+@in_virtual_time
+async def test_one_site_has_so_many_connections() -> None:
+    async with StreamSites() as sites:
+        for number in range(MAX_STREAMS + 1):
+            connection = sites.connected("D")
+            await connection.send(encode(OFFER))
+            told = await said(connection)
+            assert told == (Wait() if number < MAX_STREAMS else Refuse(Reason.LIMIT))
+        other = sites.connected("E")
+        await other.send(encode(OFFER))
+        assert await said(other) == Wait()
 
 
 @pytest.mark.parametrize(
@@ -201,18 +215,21 @@ async def test_what_the_other_end_wants_is_not_made_beyond_the_lead() -> None:
 # --- a site that is dialled ---------------------------------------------------------------------------------------
 
 
-async def dialled(sites: StreamSites) -> MemoryConnection:
-    """A's end of the connection that C opens for Carol; the test is A."""
-    theirs: asyncio.Future[MemoryConnection] = asyncio.get_running_loop().create_future()
+def dials(sites: StreamSites) -> asyncio.Queue[MemoryConnection]:
+    """A's ends of the connections that C opens from now on; the test is A."""
+    theirs: asyncio.Queue[MemoryConnection] = asyncio.Queue()
 
     async def dial(_: str) -> MemoryConnection:
         mine, other = memory_pair(64, "qks:C", "qks:A")
-        if not theirs.done():
-            theirs.set_result(other)
+        theirs.put_nowait(other)
         return mine
 
     sites.c.streams._call = dial  # type: ignore[assignment]
-    return await theirs
+    return theirs
+
+
+async def dialled(sites: StreamSites) -> MemoryConnection:
+    return await dials(sites).get()
 
 
 @pytest.mark.parametrize(
@@ -261,6 +278,20 @@ async def test_a_refusal_after_a_wait_ends_the_stream() -> None:
         await asyncio.sleep(1)
         await connection.send(encode(Refuse(Reason.IN_USE)))
         assert (await opening).status == 6
+
+
+@in_virtual_time
+async def test_a_stream_that_was_found_and_lost_is_offered_again_as_it_was_opened() -> None:
+    async with StreamSites() as sites:
+        dialled = dials(sites)
+        opening = asyncio.create_task(sites.c.open(CAROL, ALICE, NAMED, QoS(timeout=3000)))
+        connection = await dialled.get()
+        assert await said(connection) == OFFER
+        await connection.send(encode(Found(64, initiator_asks=True)))
+        connection.cut()
+        assert await said(await dialled.get()) == Offer(NAMED.value, CAROL, ALICE, 64, may_ask=True, may_be_asked=True)
+        opened = await opening
+        assert (opened.status, opened.qos.key_chunk_size) == (1, 64)
 
 
 @in_virtual_time

@@ -254,7 +254,6 @@ class KeyStreams:
         held = self._streams.pop(stream, None)
         if held is not None:
             self._register.close(stream)
-            self._answering.changed(stream)
             self._leaving.append(held)
             self._ending.start(self._end(held), "end of a key stream")
 
