@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 
-from qss.app.connecting import EXTERNAL_PATH, KEY_STREAMS_PATH, sync_path, sync_route
+from qss.app.connecting import EXTERNAL_PATH, KEY_STREAMS_PATH, Spoken, sync_path, sync_route
 from qss.model.errors import ConnectionLost
 from qss.model.identifiers import PairId, QksId
 from qss.ports.routing_table import RoutingTable
@@ -29,15 +29,15 @@ class FarCalls:
 
     async def external(self, peer: QksId) -> Connection:
         """As `Calls.external`."""
-        return await self._call(peer, EXTERNAL_PATH, external.SUBPROTOCOL, external.MAX_FRAME_BYTES)
-
-    async def sync(self, peer: QksId, pair: PairId) -> Connection:
-        """As `Calls.sync`."""
-        return await self._call(peer, sync_path(pair), sync.SUBPROTOCOL, sync.MAX_FRAME_BYTES)
+        return await self._call(peer, EXTERNAL_PATH, external)
 
     async def key_streams(self, peer: QksId) -> Connection:
         """Return a connection by which a key stream can be brought to a site. Raises as `Calls.external`."""
-        return await self._call(peer, KEY_STREAMS_PATH, stream_meeting.SUBPROTOCOL, sync.MAX_FRAME_BYTES)
+        return await self._call(peer, KEY_STREAMS_PATH, stream_meeting)
+
+    async def sync(self, peer: QksId, pair: PairId) -> Connection:
+        """As `Calls.sync`."""
+        return await self._call(peer, sync_path(pair), sync)
 
     def offer_sync(self, peer: QksId, pair: PairId, module: QkdModule) -> None:
         """As `Calls.offer_sync`."""
@@ -47,9 +47,9 @@ class FarCalls:
         """As `Calls.withdraw_sync`."""
         self._listener.withdraw(sync_path(pair))
 
-    async def _call(self, peer: QksId, path: str, subprotocol: str, max_frame: int) -> Connection:
+    async def _call(self, peer: QksId, path: str, protocol: Spoken) -> Connection:
         address = self._table.graph.externals.get(peer)
         if address is None:
             raise ConnectionLost(f"routing does not know where site {peer} is")
         url = f"wss://{address}{path}"
-        return await call_peer(peer, url, self._context, subprotocol, max_frame)
+        return await call_peer(peer, url, self._context, protocol.SUBPROTOCOL, protocol.MAX_FRAME_BYTES)

@@ -23,7 +23,7 @@ from qss.runtime.site import Site
 from qss.servers.counts import CallCounts
 from qss.servers.etsi004 import Etsi004Limits, Etsi004Server
 from qss.transport.listening import Listener, Route
-from qss.wire import stream_meeting, sync
+from qss.wire import stream_meeting
 from qss.wire.status import KeyStreamsState
 
 OF_ONE = 32
@@ -72,7 +72,7 @@ class SiteKeyStreams:
         """Begin to serve applications, and other sites at `listener`. Raises `ListenError`."""
         with listening_as("key_streams.listen"):
             await self._server.start()
-        route = Route((stream_meeting.SUBPROTOCOL,), self._streams.take, sync.MAX_FRAME_BYTES)
+        route = Route((stream_meeting.SUBPROTOCOL,), self._streams.take, stream_meeting.MAX_FRAME_BYTES)
         self._listener = listener
         listener.offer(KEY_STREAMS_PATH, route)
 

@@ -14,14 +14,17 @@ import msgspec
 from msgspec import Meta
 
 from qss.model.errors import RemoteProtocolError
+from qss.wire import sync
 from qss.wire.framing import decode_frame
-from qss.wire.sync import ChunkBytes, Id
 
 SUBPROTOCOL = "qss-key-streams.1"
 """Name under which this version is negotiated when the connection opens."""
 
 MAX_MEETING_BYTES = 1024
-"""Largest frame until the two have met; then the connection carries Sync."""
+"""Largest frame until the two have met."""
+
+MAX_FRAME_BYTES = sync.MAX_FRAME_BYTES
+"""Largest frame from then on: the connection carries Sync."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -41,12 +44,12 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower, forb
 class Offer(_Message, frozen=True):
     """An application at the sender's site has this stream open, or is about to (Streams 2.2)."""
 
-    stream: Id
+    stream: sync.Id
     sae: Name
     """At home at the sender's site."""
     other: Name
     """At home at the receiver's."""
-    chunk_bytes: ChunkBytes
+    chunk_bytes: sync.ChunkBytes
     may_ask: bool
     """The sender's rules let its application be the other's master."""
     may_be_asked: bool
@@ -60,7 +63,7 @@ class Wait(_Message, frozen=True):
 class Found(_Message, frozen=True):
     """It has (Streams 2.4)."""
 
-    chunk_bytes: ChunkBytes
+    chunk_bytes: sync.ChunkBytes
     initiator_asks: bool
     """The site with the lower ID reserves the key (Streams 2.5)."""
 
