@@ -15,6 +15,7 @@ from uuid import UUID
 
 from msgspec import Meta, field
 
+from qss.app.key_streams_table import KeyStreams
 from qss.app.table_types import (
     BasePath,
     CredentialName,
@@ -114,13 +115,6 @@ class Northbound(Table, frozen=True, kw_only=True):
             max_key_per_request=self.max_key_per_request,
             max_sae_id_count=self.max_sae_id_count,
         )
-
-
-class KeyStreams(Table, frozen=True, kw_only=True):
-    """ETSI GS QKD 004 from the key server: where applications open key streams. TLS is as at Northbound."""
-
-    listen: Address
-    max_connections: Annotated[int, Meta(ge=1, le=4096)] = 256
 
 
 class External(Table, frozen=True, kw_only=True):

@@ -162,14 +162,8 @@ class Link:
                 pass  # said anew once the link is up
             case ev.KeyRelayed(stream, repeaters):
                 self._streams.key_relayed(stream, repeaters)
-            case ev.SourceAttached(pair, policy):
-                self._streams.source_attached(pair, policy)
-            case ev.SourceDetached(pair):
-                self._streams.source_detached(pair)
-            case ev.SourceOpened():
-                self._streams.source_opened(event)
-            case ev.SourceEnded():
-                self._streams.source_ended(event)
+            case ev.SourceAttached() | ev.SourceDetached() | ev.SourceOpened() | ev.SourceEnded():
+                self._streams.source_changed(event)
             case ev.KeyArrived():
                 self._streams.key_arrived(event)
             case ev.Committed(token):

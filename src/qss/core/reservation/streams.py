@@ -17,6 +17,8 @@ from qss.core.reservation.events import (
     KeyArrived,
     OpenSource,
     PairAbsent,
+    SourceAttached,
+    SourceDetached,
     SourceEnded,
     SourceOpened,
 )
@@ -71,6 +73,18 @@ class Streams:
         return [ledger for ledger in self._state.ledgers.values() if ledger.pair == pair and not ledger.record.closed]
 
     # --- this end's modules ---------------------------------------------------------------------------------------
+
+    def source_changed(self, event: SourceAttached | SourceDetached | SourceOpened | SourceEnded) -> None:
+        """A module of this end, or a stream of it, has come or gone."""
+        match event:
+            case SourceAttached(pair, policy):
+                self.source_attached(pair, policy)
+            case SourceDetached(pair):
+                self.source_detached(pair)
+            case SourceOpened():
+                self.source_opened(event)
+            case SourceEnded():
+                self.source_ended(event)
 
     def source_attached(self, pair: PairId, policy: str) -> None:
         """The module of this pair can be asked for streams."""
