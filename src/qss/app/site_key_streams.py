@@ -11,7 +11,7 @@ import ssl
 from qss.app.catalogue import identity_of
 from qss.app.connecting import KEY_STREAMS_PATH, listening_as
 from qss.app.far_calls import FarCalls
-from qss.app.key_streams_table import KeyStreams as KeyStreamsTable
+from qss.app.listener_tables import KeyStreams as KeyStreamsTable
 from qss.app.site_tables import SiteConfiguration
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.keyserver.stream_parties import StreamPlan
