@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from qss.core.keyserver.stream_register import MAX_OF_ONE
 from qss.model.errors import BadRequest, ConnectionLost, Shortage
 from qss.model.identifiers import SaeId, StreamId
+from qss.runtime.key_streams.key_stream import MAX_DIFFERENT
 from qss.wire.etsi004.messages import Close, Form, GetKey, OpenConnect, QoS
 from qss.wire.etsi004.status import Status
 from support.stream_sites import ALICE, ANN, CAROL, CHRIS, JSON, NAMED, StreamSites
@@ -312,12 +314,25 @@ async def test_a_refusal_that_will_not_change_ends_the_stream() -> None:
 @in_virtual_time
 async def test_a_block_that_differs_is_given_to_nobody() -> None:
     async with StreamSites() as sites:
+        left = itertools.count(MAX_DIFFERENT - 1, -1)
+        sites.ledger.altered = lambda block: bytes([block[0] ^ (next(left) > 0)]) + block[1:]
+        stream = await sites.met()
+        await agree(sites, stream)
+        assert sites.ledger.reserved == MAX_DIFFERENT * 1024  # the first one that is equal is the last of these
+
+
+@pytest.mark.parametrize("master", [ALICE, CAROL])
+@in_virtual_time
+async def test_blocks_that_always_differ_end_the_stream_before_much_is_burned(master: SaeId) -> None:
+    async with StreamSites() as sites:
+        sites.allowed.clear()
+        sites.allowed.add((master, CAROL if master == ALICE else ALICE))
         sites.ledger.altered = lambda block: bytes([block[0] ^ 1]) + block[1:]
         stream = await sites.met(qos=QoS(timeout=1000))
+        await asyncio.sleep(30)
         for site, caller in ((sites.a, ALICE), (sites.c, CAROL)):
-            assert (await site.get(caller, stream, 0)).status == 2
-        sites.ledger.altered = bytes
-        await agree(sites, stream)
+            assert (await site.get(caller, stream, 0)).status == 4
+        assert sites.ledger.reserved == MAX_DIFFERENT * 1024
 
 
 @in_virtual_time

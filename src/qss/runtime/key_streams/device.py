@@ -73,6 +73,11 @@ class ReservedKeyDevice:
         """What `stock` tells may have changed."""
         self._news.set()
 
+    def fail(self, reason: str) -> None:
+        """Have the end that asks for key reserve no more of it: the stream ends."""
+        self._failure = DeviceError(reason)
+        self._news.set()
+
     async def start(self, channel: DeviceChannel, role: DeviceRole) -> None:
         """Begin at block 0. Which role it is does not matter."""
         del role

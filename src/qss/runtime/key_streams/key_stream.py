@@ -33,6 +33,10 @@ CHUNK_BYTES = 32
 """Of a stream whose callers do not ask for a size: a key of 256 bits."""
 
 
+MAX_DIFFERENT = 8
+"""Blocks that may differ at the two ends: with one more the stream would burn key without end."""
+
+
 class Follower(Protocol):
     """Who hears what becomes of a stream."""
 
@@ -77,6 +81,7 @@ class KeyStream:
         self._clock = clock
         self._chunk_bytes = 0
         self._repeaters = 0
+        self._different = 0
         self._in_vain = False
         self._module: QkdModule | None = None
         self._device: ReservedKeyDevice | None = None
@@ -165,6 +170,7 @@ class KeyStream:
             entropy=self._entropy,
             clock=self._clock,
             settings=ModuleSettings(silence_s=math.inf, held_bytes=supply.lead),  # what is not needed is not owed
+            differed=self._block_differed,
         )
         self._module.watch(self._module_changed)
         await self._module.serve(connection)
@@ -190,6 +196,13 @@ class KeyStream:
     def _stock(self) -> Stock:
         assert self._module is not None
         return Stock(self._module.status().counts.delivered, self._module.held_bytes)
+
+    def _block_differed(self, number: int) -> None:
+        """What was reserved was equal at both sites: one of them is broken, or wants key to be burned."""
+        del number
+        self._different += 1
+        if self._different >= MAX_DIFFERENT and self._device is not None:
+            self._device.fail(f"{self._different} blocks of it differed at the two sites")
 
     def _note_repeaters(self, repeaters: int) -> None:
         self._repeaters = max(self._repeaters, repeaters)

@@ -6,6 +6,7 @@ Not here: what the other site says to it (`answering`), and what this site's cal
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -60,7 +61,7 @@ class Offering:
                     self._tell("the other site cannot be asked about a key stream", error)
             self.looked.set()
             if self.refused is None:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
                 pause = min(2 * pause, LONGEST_PAUSE_S)
         self._stream.give_up()
 

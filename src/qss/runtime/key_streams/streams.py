@@ -21,7 +21,7 @@ from functools import partial
 import structlog
 
 from qss.core.keyserver.stream_parties import StreamPlan, other_party
-from qss.core.keyserver.stream_register import StreamRegister
+from qss.core.keyserver.stream_register import MAX_STREAMS, StreamRegister
 from qss.core.module.calls import Announcement
 from qss.core.module.qos import DEFAULT_TIMEOUT_MS, Ability, chunk_of
 from qss.model.errors import QssError
@@ -187,7 +187,8 @@ class KeyStreams:
                 _log.info("a key stream was refused", caller=caller, reason=str(error), unsaid=unsaid)
             self._fail(request, answer, Status.NO_QKD_CONNECTION)
             return
-        refusal = self._register.take(name, plan)
+        full = len(self._leaving) >= MAX_STREAMS  # more have ended than could be stopped yet
+        refusal = Status.NO_QKD_CONNECTION if full else self._register.take(name, plan)
         if refusal is not None:
             self._fail(request, answer, refusal)
             return
