@@ -24,7 +24,7 @@ from qss.model.relay_policy import MAX_HOPS
 from qss.pki.contexts import application_context
 from qss.wire.etsi004.messages import QoS
 from qss.wire.etsi004.status import Status
-from support.relaying_sites import ALICE, BOB, CAROL, A, B, C, RelayingSites, has_any, relaying_sites, windows
+from support.relaying_sites import ALICE, BOB, CAROL, ROW, A, B, C, D, RelayingSites, has_any, relaying_sites, windows
 
 ROOM = metadata_room(MAX_HOPS - 1)
 QOS = QoS(key_chunk_size=500, timeout=15_000, metadata_mimetype="application/json")
@@ -36,8 +36,10 @@ def with_streams(_: QksId, text: str) -> str:
 
 
 @asynccontextmanager
-async def row(folder: Path, monkeypatch: pytest.MonkeyPatch, change=with_streams) -> AsyncIterator[RelayingSites]:
-    async with relaying_sites(folder, monkeypatch, change=change) as sites:
+async def row(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change=with_streams, links=ROW
+) -> AsyncIterator[RelayingSites]:
+    async with relaying_sites(folder, monkeypatch, links, change) as sites:
         await sites.until_keys((ALICE, BOB), (ALICE, CAROL), (CAROL, ALICE))
         yield sites
 
@@ -120,6 +122,14 @@ async def test_two_applications_get_the_same_chunks_and_are_told_the_repeaters(
         secrets = windows(got)
         assert len(secrets) > 4000
         assert not has_any(b"".join(sites.frames[B]), secrets)  # nor anything of theirs in the meeting or its Sync
+
+
+async def test_the_repeaters_of_a_longer_way_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    links = ((A, B), (B, D), (C, D))
+    async with row(tmp_path, monkeypatch, links=links) as sites, apps(sites, ALICE, CAROL) as (alice, carol):
+        await meet(alice, carol)
+        await agree(alice, carol, 5)
+        assert alice.hops == carol.hops == [2] * 5
 
 
 async def test_both_at_once_and_many_streams_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
