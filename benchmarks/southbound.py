@@ -37,6 +37,8 @@ from qss.pki.contexts import client_context, server_context
 from qss.pki.folder import PkiFolder
 from qss.ports.device import Device, DeviceChannel, DeviceRole, DeviceStatus, RawBlock
 from qss.runtime.module import QkdModule
+from qss.runtime.module.southbound import Southbound
+from qss.servers.counts import CallCounts
 from qss.servers.etsi004 import Etsi004Server
 from qss.transport.dialling import connect
 from qss.transport.listening import Listener, Route
@@ -138,7 +140,9 @@ async def serve(folder: Path) -> None:
     url = f"wss://127.0.0.1:{listener.address[1]}/sync"
     connection = await connect(url, _client_context(folder, A), subprotocols=(sync.SUBPROTOCOL,))
     serving = asyncio.create_task(a.serve(connection))
-    server = Etsi004Server("127.0.0.1", 0, _server_context(folder, A), a, lambda _: "A", site=A, peer=B)
+    server = Etsi004Server(
+        "127.0.0.1", 0, _server_context(folder, A), lambda: Southbound(a, A, B), lambda _: "A", CallCounts("A/1")
+    )
     await server.start()
     _say(server.address[1])
     filling = asyncio.create_task(_fill(a, b))

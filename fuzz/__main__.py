@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fuzz import audit, certificates, etsi004, qrp, relay, routing, routing_admin, saes, vendor_boxes
+from fuzz import audit, certificates, etsi004, key_streams, qrp, relay, routing, routing_admin, saes, vendor_boxes
 
 MAX_MUTATIONS = 8
 MAX_INSERTED = 64
@@ -30,6 +30,7 @@ TARGETS = {
     "audit": Target(audit.seeds, audit.one),
     "certificates": Target(certificates.seeds, certificates.one),
     "etsi004": Target(etsi004.seeds, etsi004.one),
+    "key-streams": Target(key_streams.seeds, key_streams.one),
     "qrp": Target(qrp.seeds, qrp.one),
     "relay": Target(relay.seeds, relay.one),
     "routing": Target(routing.seeds, routing.one),

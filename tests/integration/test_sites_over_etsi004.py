@@ -11,6 +11,8 @@ import pytest
 
 from qss.model.addresses import Address
 from qss.model.keys import KeyRequest
+from qss.runtime.module.southbound import Southbound
+from qss.servers.counts import CallCounts
 from qss.servers.etsi004 import Etsi004Server
 from support.module_runners import TwoModules
 from support.pki import Pki
@@ -89,16 +91,16 @@ async def test_a_module_that_is_away_for_a_while_is_found_again(network: Network
     southbounds = network.southbounds
     site, peer = (A, B) if end == "a" else (B, A)
     address: Address = southbounds.address(site)
+    module = getattr(network.modules, end)
     await getattr(southbounds, f"server_{end}").close()
     await asyncio.sleep(0.2)
     again = Etsi004Server(
         address.host,
         address.port,
         southbounds.pki.server_context(site),
-        getattr(network.modules, end),
+        lambda: Southbound(module, site, peer),
         admit_anybody,
-        site=site,
-        peer=peer,
+        CallCounts(f"{site}/1"),
     )
     setattr(southbounds, f"server_{end}", again)
     await again.start()

@@ -57,12 +57,13 @@ class RelayingSites:
     contents: list[bytes] = field(default_factory=list)
     frames: Frames = field(default_factory=dict)
     """What each site was sent by others, and has sent, but over Sync of its links: simulated devices send their key."""
+    nodes: dict[QksId, node.Node] = field(default_factory=dict)
     running: dict[QksId, AsyncExitStack] = field(default_factory=dict)
 
     async def start(self, *names: QksId) -> None:
         for name in names:
             stack = AsyncExitStack()
-            await stack.enter_async_context(node.running(load(self.network.configuration(name))))
+            self.nodes[name] = await stack.enter_async_context(node.running(load(self.network.configuration(name))))
             self.running[name] = stack
 
     async def stop(self, *names: QksId) -> None:
@@ -135,15 +136,20 @@ class RelayingSites:
                     assert counted == 8 * record.mark, (name, record)
 
     async def at_rest(self) -> None:
-        """Wait until nothing is relayed any more, and no range is open."""
+        """Wait until nothing is relayed any more, no range is open, and all is on disk."""
         async with asyncio.timeout(60):
             while any(self._busy(name) for name in self.running):  # noqa: ASYNC110 - nobody announces it
                 await asyncio.sleep(0.1)
 
     def _busy(self, name: QksId) -> bool:
         relay = self.relays[name].relaying
-        draws = any(runner.core._state.draws for runner in self.sites[name].links.values())
-        return draws or bool(relay._relay.phases) or any((relay._drawn, relay._kept, relay._held, relay._contents))
+        links = [runner.core._state for runner in self.sites[name].links.values()]
+        open_or_unwritten = any(link.draws or link._awaited for link in links)
+        return (
+            open_or_unwritten
+            or bool(relay._relay.phases)
+            or any((relay._drawn, relay._kept, relay._held, relay._contents))
+        )
 
     async def stored(self, here: QksId, peer: QksId) -> bytes:
         """Return all key that is available at one end of a link or end-to-end stream."""

@@ -11,11 +11,12 @@ from typing import Any
 
 from qss.app.connecting import ROUTING_PATH, dial, serve_neighbour
 from qss.app.homes import read_statement, state_home
+from qss.app.listener_tables import Admin
 from qss.app.remote_routing import RemoteRouting
 from qss.app.routing_process import RoutingProcess, running
 from qss.app.routing_tables import Neighbours, RoutingConfiguration, RoutingLink, RoutingSite
 from qss.app.site_routing import SiteRouting
-from qss.app.site_tables import Admin, Routing, RoutingCosts, Tls
+from qss.app.site_tables import Routing, RoutingCosts, Tls
 from qss.model.addresses import Address
 from qss.model.identifiers import QksId, SaeId
 from qss.ports.routing_table import RoutingTable

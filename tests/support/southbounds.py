@@ -12,6 +12,8 @@ from qss.model.certificates import PeerCertificate, site_of
 from qss.model.errors import Unauthorised
 from qss.model.identifiers import QksId
 from qss.runtime.module import QkdModule
+from qss.runtime.module.southbound import Southbound
+from qss.servers.counts import CallCounts
 from qss.servers.etsi004 import Etsi004Limits, Etsi004Server
 from support.module_runners import A, B, TwoModules
 from support.pki import Pki
@@ -40,11 +42,9 @@ def server(module: QkdModule, pki: Pki, site: QksId, peer: QksId, limits: Etsi00
         "127.0.0.1",
         0,
         pki.server_context(site),
-        module,
+        lambda: Southbound(module, site, peer),
         admit_anybody,
-        site=site,
-        peer=peer,
-        name=f"{site}/1",
+        CallCounts(f"{site}/1"),
         limits=limits,
     )
 

@@ -91,6 +91,8 @@ stream_records = st.builds(
     limit=st.none() | positions,
     tally=tallies,
     opened_at=st.floats(0, 1e12),
+    policy=st.sampled_from(["", "{}"]),
+    repeaters=st.integers(0, 15),
 )
 reservation_records = st.builds(
     ReservationRecord,

@@ -26,6 +26,7 @@ from qss.app.site_tables import (
 from qss.app.table_types import ANY_SAE, MODULE_IS, PARTY_IS, PEER_MODULE_IS, QKS_ID_IS, SAE_ID_IS
 from qss.app.tag_settings import tag_faults
 from qss.app.toml_decoding import decode_file, shown
+from qss.core.keyserver.stream_supply import MIN_BLOCK_BYTES, allow_blocks
 from qss.model.errors import ConfigurationError, InvalidIdentifier
 from qss.model.identifiers import QkdmId, QksId, parse_qkdm_id, parse_qks_id, parse_sae_id, site_of_module
 
@@ -58,6 +59,7 @@ def _faults(configuration: SiteConfiguration) -> Iterator[Fault]:
     yield from _identifiers(configuration)
     yield from _site(configuration)
     yield from _key_sizes(configuration)
+    yield from _key_streams(configuration)
     yield from _listeners(configuration)
     yield from cost_faults(configuration.routing)
     yield from tag_faults(configuration)
@@ -111,8 +113,16 @@ def _key_sizes(configuration: SiteConfiguration) -> Iterator[Fault]:
         yield "northbound.identity", shown(doubled[1]) + " twice", "each certificate field once"
 
 
+def _key_streams(configuration: SiteConfiguration) -> Iterator[Fault]:
+    limits = configuration.northbound.key_limits()
+    if configuration.key_streams is not None and not allow_blocks(limits):
+        least, found = 8 * MIN_BLOCK_BYTES, limits.max_key_size // 8 * 8 * limits.max_key_per_request
+        allowed = f"with [key_streams], so many that times max_key_size they have {least} bits; they have {found}"
+        yield "northbound.max_key_per_request", str(limits.max_key_per_request), allowed
+
+
 def _listeners(configuration: SiteConfiguration) -> Iterator[Fault]:
-    listeners = ("northbound", "external", "admin")
+    listeners = ("northbound", "external", "admin", *(("key_streams",) if configuration.key_streams else ()))
     addresses = [getattr(configuration, name).listen for name in listeners]
     bound = [address if address.port else name for name, address in zip(listeners, addresses, strict=True)]
     if doubled := _repeated(bound):

@@ -32,6 +32,9 @@ ROUTING_PATH = "/routing"
 RELAY_PATH = "/relay"
 """Where a neighbour's relay connects."""
 
+KEY_STREAMS_PATH = "/key-streams"
+"""Where another site brings key streams of its applications."""
+
 QRP_PATH = "/qrp"
 """Where the site's own modules register."""
 

@@ -1,4 +1,4 @@
-"""How a site and the far ones that it relays with reach each other: TLS connections to where their LSAs say they are.
+"""How a site and others, neighbours or not, reach each other: TLS connections to where their LSAs say they are.
 
 Not here: when there is to be a connection, and who dials (`far_streams`).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 
-from qss.app.connecting import EXTERNAL_PATH, Spoken, sync_path, sync_route
+from qss.app.connecting import EXTERNAL_PATH, KEY_STREAMS_PATH, Spoken, sync_path, sync_route
 from qss.model.errors import ConnectionLost, NothingThere
 from qss.model.identifiers import PairId, QksId
 from qss.ports.routing_table import RoutingTable
@@ -15,7 +15,7 @@ from qss.runtime.connecting import call_peer
 from qss.runtime.module import QkdModule
 from qss.transport.connection import Connection
 from qss.transport.listening import Listener
-from qss.wire import external, sync
+from qss.wire import external, stream_meeting, sync
 
 
 class FarCalls:
@@ -30,6 +30,10 @@ class FarCalls:
     async def external(self, peer: QksId) -> Connection:
         """As `Calls.external`."""
         return await self._call(peer, EXTERNAL_PATH, external)
+
+    async def key_streams(self, peer: QksId) -> Connection:
+        """Return a connection by which a key stream can be brought to a site. Raises as `Calls.external`."""
+        return await self._call(peer, KEY_STREAMS_PATH, stream_meeting)
 
     async def sync(self, peer: QksId, pair: PairId) -> Connection:
         """As `Calls.sync`."""

@@ -84,6 +84,12 @@ class FarStream:
                 taken += max(0, used - before.get(record.stream, used))
         return taken // 8
 
+    def relayed(self, repeaters: int) -> None:
+        """As `qss.runtime.relay.blocks.Stock`; said at the destination too, before the module has a block."""
+        stream = self.module.view().stream
+        if stream is not None:
+            self.runner.sources.relayed(stream, repeaters)
+
     def attach_once_connected(self) -> None:
         """Let the link open streams at a module that has found its other end: sooner it would be asked in vain."""
         pair, sources = self.ends.pair, self.runner.sources

@@ -276,7 +276,7 @@ class FarStreams:
         )
         agreement = None if ends.policy.hybrid is None else self._agreement(ends.peer, ends.pair)
         module = stream.module = QkdModule(
-            RelayDevice(blocks, partial(self._relaying.take, ends), self._defect, agreement),
+            RelayDevice(blocks, partial(self._relaying.take, ends, relayed=stream.relayed), self._defect, agreement),
             DeviceRole.INITIATOR if is_source else DeviceRole.RESPONDER,
             ends.peer,
             self._defect,

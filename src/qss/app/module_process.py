@@ -27,9 +27,11 @@ from qss.model.identifiers import site_of_module
 from qss.ports.device import DeviceRole
 from qss.runtime.module import QkdModule
 from qss.runtime.module.registering import Registering
+from qss.runtime.module.southbound import Southbound
 from qss.runtime.tasks import Tasks
 from qss.servers.admin_door import AdminDoor
 from qss.servers.administrators import Administrators
+from qss.servers.counts import CallCounts
 from qss.servers.door import HttpsListener
 from qss.servers.etsi004 import Etsi004Limits, Etsi004Server
 from qss.transport.listening import Listener
@@ -115,16 +117,14 @@ async def running(configuration: ModuleConfiguration) -> AsyncIterator[ModulePro
 def _southbound(
     configuration: ModuleConfiguration, prepared: PreparedModule, module: QkdModule, callers: Callers
 ) -> Etsi004Server:
-    table = configuration.southbound
+    table, here = configuration.southbound, site_of_module(configuration.module.id)
     return Etsi004Server(
         table.listen.host,
         table.listen.port,
         prepared.southbound,
-        module,
+        lambda: Southbound(module, here, configuration.module.peer),
         callers.name,
-        site=site_of_module(configuration.module.id),
-        peer=configuration.module.peer,
-        name=configuration.module.id,
+        CallCounts(configuration.module.id),
         limits=Etsi004Limits(max_connections=table.max_connections),
     )
 

@@ -1,9 +1,9 @@
 """The composition root: one site in one process, from its configuration.
 
 The catalogue says which adapters it takes. What is started first is stopped last: audit log, modules, store and links,
-the neighbours' listener, calls to neighbours, Admin, Northbound. So a stop begins by draining Northbound, while all
-that its requests need still works. The audit log alone takes events from before the store is opened, and writes them
-after that, so that a site that is refused the store writes nothing.
+the neighbours' listener, calls to neighbours, Admin, Northbound, key streams. So a stop begins by ending key streams
+and draining Northbound, while all that its requests need still works. The audit log alone takes events from before the
+store is opened, and writes them after that, so that a site that is refused the store writes nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from qss.app.connecting import (
 )
 from qss.app.data_folder import LEDGER
 from qss.app.data_key_file import read_data_key, watch_data_key
+from qss.app.far_calls import FarCalls
 from qss.app.overview import Overview
 from qss.app.pair_watch import watch_pairs
 from qss.app.preparation import prepare
@@ -52,6 +53,7 @@ from qss.app.routing_generation import GENERATION, next_generation
 from qss.app.rules import Rules
 from qss.app.sae_register import SAES, SaeRegister
 from qss.app.sae_registration import SaeRegistration
+from qss.app.site_key_streams import SiteKeyStreams
 from qss.app.site_modules import SiteModules
 from qss.app.site_relay import SiteRelay
 from qss.app.site_routing import SiteRouting
@@ -105,6 +107,7 @@ class Node:
     northbound: Address
     external: Address
     admin: Address
+    key_streams: Address | None
     rules: Rules
     """Who may share keys with whom, and how many: can be changed."""
     changing: Changing
@@ -113,7 +116,10 @@ class Node:
 
     def listening(self) -> dict[str, str]:
         """Return where it listens, by the interface's name."""
-        return {"northbound": str(self.northbound), "external": str(self.external), "admin": str(self.admin)}
+        addresses = {"northbound": self.northbound, "external": self.external, "admin": self.admin}
+        if self.key_streams is not None:
+            addresses["key_streams"] = self.key_streams
+        return {name: str(address) for name, address in addresses.items()}
 
     def take_over(self, changed: tables.SiteConfiguration, file: Path) -> dict[str, int]:
         """Take over the rules of a changed configuration (`rules`)."""
@@ -253,10 +259,21 @@ async def running(configuration: tables.SiteConfiguration) -> AsyncIterator[Node
         with listening_as("northbound.listen"):
             await northbound.start()
 
+        streams = None
+        if configuration.key_streams is not None:
+            calls = FarCalls(routing, contexts.client, neighbours)
+            streams = SiteKeyStreams(
+                configuration, configuration.key_streams, contexts.northbound, rules.planner, key_server, site, calls
+            )
+            stack.push_async_callback(streams.stop)
+            await streams.start(neighbours)
+            overview.key_streams = streams
+
         overview.serving = True
         stack.callback(overview.stop_serving)
         addresses = Address(*northbound.address), Address(*neighbours.address), Address(*admin.address)
-        yield Node(*addresses, rules, Changing(publisher, registration, tasks), site.failed)
+        served = None if streams is None else streams.address
+        yield Node(*addresses, served, rules, Changing(publisher, registration, tasks), site.failed)
 
 
 def _audit_log(configuration: tables.SiteConfiguration, defect: Defect) -> AuditLog:

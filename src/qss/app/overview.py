@@ -12,6 +12,7 @@ from qss.app.audit.log import AuditLog
 from qss.app.module_states import module_state, told_state
 from qss.app.pair_watch import trouble_of
 from qss.app.remote_routing import RemoteRouting
+from qss.app.site_key_streams import SiteKeyStreams
 from qss.app.site_modules import SiteModules
 from qss.app.site_routing import SiteRouting
 from qss.app.site_tables import Link, LinkModule, SiteConfiguration
@@ -59,6 +60,8 @@ class Overview:
         self._modules = modules
         self.serving = False
         """Whether Northbound takes requests."""
+        self.key_streams: SiteKeyStreams | None = None
+        """None: there are none."""
 
     def stop_serving(self) -> None:
         """Northbound is about to be drained."""
@@ -91,11 +94,14 @@ class Overview:
                 *(_far(self._site.links[peer]) for peer in sorted(self._site.links.keys() - self._site.neighbours)),
             ),
             relay=self._relaying(),
+            key_streams=None if self.key_streams is None else self.key_streams.state(),
         )
 
     def metrics(self) -> Iterator[Sample]:
         """Yield the site's metrics."""
         yield from status_samples(self.status())
+        if self.key_streams is not None:
+            yield from self.key_streams.counts.samples()
         if self._routing is not None:
             yield from self._routing.samples()
 

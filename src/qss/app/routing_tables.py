@@ -13,7 +13,8 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from qss.app.configuration import Fault, cost_faults
-from qss.app.site_tables import Admin, RoutingCosts, Tls
+from qss.app.listener_tables import Admin
+from qss.app.site_tables import RoutingCosts, Tls
 from qss.app.table_types import QKS_ID_IS, SAE_ID_IS, QksName, Table
 from qss.app.toml_decoding import decode_file, shown
 from qss.model.addresses import Address

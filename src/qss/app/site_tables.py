@@ -15,6 +15,7 @@ from uuid import UUID
 
 from msgspec import Meta, field
 
+from qss.app.listener_tables import Admin, External, KeyStreams
 from qss.app.table_types import (
     BasePath,
     CredentialName,
@@ -118,24 +119,6 @@ class Northbound(Table, frozen=True, kw_only=True):
             max_key_per_request=self.max_key_per_request,
             max_sae_id_count=self.max_sae_id_count,
         )
-
-
-class External(Table, frozen=True, kw_only=True):
-    """Where other sites' QKSs and QKDMs connect: key reservation, relaying and Sync.
-
-    `address` is where they reach it, if that is not where it listens.
-    """
-
-    listen: Address
-    address: Address | None = None
-    reply_timeout_s: Seconds = 5.0
-
-
-class Admin(Table, frozen=True, kw_only=True):
-    """Liveness, readiness, status and metrics."""
-
-    listen: Address
-    administrators: tuple[SaeName, ...] = ()
 
 
 class Lifetimes(Table, frozen=True, kw_only=True):
@@ -381,6 +364,7 @@ class SiteConfiguration(Table, frozen=True, kw_only=True):
     quotas: Quotas = field(default_factory=Quotas)
     routing: Routing = field(default_factory=Routing)
     relay: Relay = field(default_factory=Relay)
+    key_streams: KeyStreams | None = None
     links: tuple[Link, ...] = ()
     saes: tuple[Sae, ...] = ()
     pairs: tuple[Pair, ...] = ()

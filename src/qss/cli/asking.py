@@ -18,6 +18,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 KEY_SERVER = "The key server"
+STREAM_SERVER = "Where the key server serves key streams"
 ADMIN = "The Admin interface of the site"
 ADMIN_OF_ROUTING = "The Admin interface of the site, or of its routing module"
 ADMIN_OF_MODULE = "The Admin interface of the site with the lower ID of the two, or of its module"

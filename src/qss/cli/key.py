@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
-from qss.cli.asking import ADMIN, KEY_SERVER, Asked, Decorator, asking
+from qss.cli.asking import ADMIN, KEY_SERVER, STREAM_SERVER, Asked, Decorator, asking
 
 if TYPE_CHECKING:
     from qss.model.keys import Key
@@ -122,6 +124,42 @@ def void(asked: Asked, key_ids: tuple[str, ...], sae: str | None, peer: str | No
     for name, burned in sorted(bits.items()):
         here = f"{burned} bits burned here" if burned else "no key was waiting here, and none was burned"
         click.echo(f"link to {name}: {here}; what waits at {name} is burned by {name}, as soon as it is connected")
+
+
+@command.command("stream")
+@click.argument("own", metavar="OWN")
+@click.argument("other", metavar="OTHER")
+@click.option("--stream", "name", type=click.UUID, help="The stream's name; a new one if not given.")
+@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True, help="How many chunks.")
+@click.option("--size", type=click.IntRange(min=1), help="Bytes of each chunk; what the other end has if not given.")
+@click.option("--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds for each chunk.")
+@asking(STREAM_SERVER)
+def stream(asked: Asked, own: str, other: str, name: UUID | None, number: int, size: int | None, wait: float) -> None:
+    """Get chunks of a key stream (ETSI GS QKD 004) that the SAE OWN shares with OTHER, who has it opened as well.
+
+    The stream's name is told on stderr, for the other end; each chunk's index and key in base64 are a line each.
+    """
+    import asyncio
+
+    from qss.client import KeyStreamClient
+    from qss.model.identifiers import StreamId
+    from qss.wire.etsi014.answers import base64_of
+
+    async def chunks() -> None:
+        address = asked.url.removeprefix("https://").rstrip("/")
+        async with KeyStreamClient(address, asked.cert, asked.key, asked.ca, own, other, patience_s=wait) as client:
+            opened = await client.open(None if name is None else StreamId(name.bytes), size or 0)
+            click.echo(f"key stream {opened}", err=True)
+            for _ in range(number):
+                chunk = await client.chunk()
+                key = base64_of(chunk.key)
+                if asked.as_json:
+                    told = {"index": chunk.index, "key": key, "age": chunk.age_ms, "hops": chunk.hops}
+                    click.echo(json.dumps(told))
+                else:
+                    click.echo(f"{chunk.index} {key}")
+
+    asyncio.run(chunks())
 
 
 def _print_keys(keys: tuple[Key, ...], *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from qss.client.admin import AdminClient
 from qss.client.errors import KeyServerRefused, KeyServerUnreachable
 from qss.client.etsi014 import Client
+from qss.client.key_stream import KeyStreamClient
 from qss.client.sync import SyncClient
 
-__all__ = ["AdminClient", "Client", "KeyServerRefused", "KeyServerUnreachable", "SyncClient"]
+__all__ = ["AdminClient", "Client", "KeyServerRefused", "KeyServerUnreachable", "KeyStreamClient", "SyncClient"]

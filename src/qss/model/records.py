@@ -120,6 +120,8 @@ class StreamRecord:
     """Seconds since the epoch, by this end's clock."""
     policy: str = ""
     """How its key comes: empty for a device pair's own, else the text of the policy that it is relayed by (Relay 6)."""
+    repeaters: int = 0
+    """No key of it has passed through more repeaters than so many; 0 for a device pair's own."""
 
     @property
     def end(self) -> int:

@@ -83,6 +83,10 @@ class Sources:
         for pair in self._attached:
             self._handle(ev.SourceAttached(pair, self._policies.get(pair, "")))
 
+    def relayed(self, stream: StreamId, repeaters: int) -> None:
+        """Key that is about to come on this stream has passed through at most so many repeaters."""
+        self._handle(ev.KeyRelayed(stream, repeaters))
+
     # --- streams --------------------------------------------------------------------------------------------------
 
     def open(self, pair: PairId, stream: StreamId | None, chunk_bytes: int | None) -> None:

@@ -20,6 +20,8 @@ RULE_UNMET = Metric(
 )
 CALLS = Metric("qss_southbound_calls_total", "counter", "Calls answered at a module's southbound interface.")
 
+STREAM_CALLS = Metric("qss_key_stream_calls_total", "counter", "Calls answered of applications that open key streams.")
+
 NO_METHOD = "none"
 """The method of a request that names none of the standard's, or was refused before it was read."""
 
@@ -62,11 +64,12 @@ REFUSED = "refused"
 
 
 class CallCounts:
-    """Calls of ETSI GS QKD 004 at one module since the process began, by method and status."""
+    """Calls of ETSI GS QKD 004 since the process began, by method and status."""
 
-    def __init__(self, module: str) -> None:
-        """`module` is the label that tells one module of a site from another."""
-        self._module = module
+    def __init__(self, module: str | None = None) -> None:
+        """`module` is the label that tells one module of a site from another; None: the key server's key streams."""
+        self._metric = STREAM_CALLS if module is None else CALLS
+        self._labels = () if module is None else (("module", module),)
         self._counts: Counter[tuple[str, str]] = Counter(dict.fromkeys(product(CALL_METHODS, map(str, Status)), 0))
         self._counts[NO_METHOD, REFUSED] = 0
 
@@ -81,4 +84,4 @@ class CallCounts:
     def samples(self) -> Iterator[Sample]:
         """Yield the counts."""
         for (method, status), count in sorted(self._counts.items()):
-            yield Sample(CALLS, (("module", self._module), ("method", method), ("status", status)), count)
+            yield Sample(self._metric, (*self._labels, ("method", method), ("status", status)), count)

@@ -1,9 +1,10 @@
-"""ETSI GS QKD 004 over TLS: listens, tells who calls, carries calls to the module and answers back.
+"""ETSI GS QKD 004 over TLS: listens, tells who calls, carries calls to a module, or to key streams, and answers back.
 
 Bounded are: connections and handshakes (`transport.accepting`), frames (`wire.etsi004.framing`), calls that wait on one
 connection, the time for a frame to come, for an answer to be taken, for idling. Calls on one connection are answered
 one after the other, in order. What cannot be read, or comes from somebody who may not call, is answered with an error
-frame, and the connection ends. Not here: what a call is answered (`runtime.module.southbound`).
+frame, and the connection ends. Not here: what a call is answered (`runtime.module.southbound` for a module,
+`runtime.key_streams` for a key server).
 
 A Key_stream_ID belongs to the caller that opened it, on whatever connection: the forge's C client makes a new one for
 each call.
@@ -17,26 +18,41 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import structlog
 
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import LocalProtocolError, QssError, RemoteProtocolError, place_of
-from qss.model.identifiers import QksId
-from qss.runtime.module.southbound import KeyStreamModule, Southbound
 from qss.servers.counts import CallCounts
 from qss.transport.accepting import Acceptor
 from qss.transport.proof import peer_of
 from qss.wire.etsi004.framing import FORGE_VERSION, REQUESTS, Frame, FrameDecoder, Version
 from qss.wire.etsi004.messages import Answer, Close, Error, GetKey, OpenConnect, Request, decode, encode
-from qss.wire.etsi004.status import Edition, Status
+from qss.wire.etsi004.status import Status
 
 MAX_PIPELINED = 64
 """Calls of one connection that may wait for those before them."""
 
 Authorise = Callable[[PeerCertificate], str]
 """Returns the name of a caller, by which its key streams are known as its own, or raises `Unauthorised`."""
+
+
+class CallService(Protocol):
+    """What answers calls."""
+
+    def ask(self, caller: str, request: Request, answer: Callable[[Answer, Status], None]) -> int:
+        """Carry out a call; return its number, for `forget`. `answer` is called once, maybe before this returns."""
+        ...
+
+    def forget(self, call: int) -> None:
+        """Nobody waits for this answer any more. Calls that were answered are no error."""
+        ...
+
+    def stop(self) -> None:
+        """Answer nobody any more, and end what was opened, because nobody could reach it. Can be called twice."""
+        ...
+
 
 _METHODS = {OpenConnect: "open_connect", GetKey: "get_key", Close: "close"}
 
@@ -60,25 +76,22 @@ class Etsi004Limits:
 
 
 class Etsi004Server:
-    """Serves one module at one port, from `start` to `close`."""
+    """Serves calls at one port, from `start` to `close`."""
 
     def __init__(
         self,
         host: str,
         port: int,
         context: ssl.SSLContext,
-        module: KeyStreamModule,
+        serve: Callable[[], CallService],
         authorise: Authorise,
+        counts: CallCounts,
         *,
-        site: QksId,
-        peer: QksId,
-        name: str = "",
-        edition: Edition = Edition.V2_1_1,
         limits: Etsi004Limits | None = None,
     ) -> None:
         """Make a server for `host` (a name or an IP address) and `port` (0: any free one).
 
-        `module` is a `QkdModule` at `site`, whose link leads to `peer`; `name` is its label in the metrics.
+        `serve` begins what answers calls, which is stopped with the server. What is answered goes to `counts`.
         """
         if context.verify_mode is not ssl.CERT_REQUIRED:
             raise LocalProtocolError(
@@ -86,11 +99,9 @@ class Etsi004Server:
             )
         self._limits = limits or Etsi004Limits()
         self._authorise = authorise
-        self._module = module
-        self._site, self._peer, self._edition = site, peer, edition
-        self.counts = CallCounts(name)
-        """What was answered, for the metrics."""
-        self._southbound: Southbound | None = None
+        self._serve = serve
+        self.counts = counts
+        self._service: CallService | None = None
         self._callers: Counter[str] = Counter()
         self._acceptor: Acceptor[_Connection] = Acceptor(
             host,
@@ -107,15 +118,15 @@ class Etsi004Server:
 
     async def start(self) -> None:
         """Begin to listen. Raises `ListenError` if the address cannot be had."""
-        southbound = Southbound(self._module, self._site, self._peer, edition=self._edition)
+        service = self._serve()
         try:
             await self._acceptor.start(
-                lambda admit: _Connection(southbound, self._authorise, self.counts, self._limits, self._callers, admit)
+                lambda admit: _Connection(service, self._authorise, self.counts, self._limits, self._callers, admit)
             )
         except QssError:
-            southbound.stop()
+            service.stop()
             raise
-        self._southbound = southbound
+        self._service = service
 
     async def close(self) -> None:
         """Listen no more, and end every connection. Can be called twice, and before the start.
@@ -126,9 +137,9 @@ class Etsi004Server:
         for connection in self._acceptor.established:
             connection.close()
         await self._acceptor.close()
-        if self._southbound is not None:
-            self._southbound.stop()
-            self._southbound = None
+        if self._service is not None:
+            self._service.stop()
+            self._service = None
 
 
 class _Connection(asyncio.Protocol):
@@ -136,7 +147,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        southbound: Southbound,
+        service: CallService,
         authorise: Authorise,
         counts: CallCounts,
         limits: Etsi004Limits,
@@ -146,7 +157,7 @@ class _Connection(asyncio.Protocol):
         """`callers` has the connections of each caller, by its name."""
         self.admitted = False
         self._callers = callers
-        self._southbound = southbound
+        self._service = service
         self._authorise = authorise
         self._counts = counts
         self._limits = limits
@@ -175,7 +186,7 @@ class _Connection(asyncio.Protocol):
             caller = self._authorise(peer)
         except QssError as error:
             _log.warning("caller refused", reason=str(error))
-            self._refuse("its caller may not use this module")
+            self._refuse("its caller may not call here")
             return
         if self._callers[caller] >= self._limits.max_of_one:
             self._refuse(f"{caller} has {self._limits.max_of_one} connections already")
@@ -222,7 +233,7 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
         self._due = self._timer = None
         if self._call is not None:
-            self._southbound.forget(self._call)
+            self._service.forget(self._call)
             self._call = None
         self._lost.set()
 
@@ -258,7 +269,7 @@ class _Connection(asyncio.Protocol):
             request = decode(frame)
             assert isinstance(request, OpenConnect | GetKey | Close)
             self._due, self._answering = None, True
-            call = self._southbound.ask(self._caller, request, partial(self._answer, frame.version, type(request)))
+            call = self._service.ask(self._caller, request, partial(self._answer, frame.version, type(request)))
             if self._answering:
                 self._call = call
 

@@ -53,6 +53,10 @@ HEALTH_FAILURES = Metric(
     "counter",
     "Key streams that ended because a device's bits failed a health test.",
 )
+KEY_STREAMS = Metric("qss_key_streams", "gauge", "Key streams that applications have open at the key server.")
+KEY_STREAM_BITS = Metric(
+    "qss_key_stream_bits_total", "counter", "Bits of key streams of applications, by what became of them."
+)
 BURNED_BITS = Metric("qss_burned_bits_total", "counter", "Bits given up, by reason.")
 
 STATES = ("ingested", "available", "reserved", "delivered", "relayed", "burned")
@@ -160,6 +164,13 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     pairs: tuple[PairStatus, ...]
 
 
+class KeyStreamsState(msgspec.Struct, frozen=True, kw_only=True):
+    """The key streams of a site's applications. `bits` are counted from the start, by what became of them."""
+
+    open: int
+    bits: Mapping[str, int]
+
+
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One site. `ready`: it takes requests (docs/reference/northbound.md, section 8)."""
 
@@ -183,6 +194,8 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Its last checkpoint, to be noted: number and hash; None if this process has written none yet."""
     links: tuple[LinkStatus, ...]
     relay: RelayStatus = RelayStatus()
+    key_streams: KeyStreamsState | None = None
+    """None: the site serves none."""
 
 
 def render_status(status: SiteStatus) -> bytes:
@@ -218,6 +231,11 @@ def status_samples(status: SiteStatus) -> Iterator[Sample]:
         for reason, bits in link.burned.items():
             yield Sample(BURNED_BITS, (peer, ("reason", reason)), bits)
     yield from relay_samples(status.relay)
+
+    if status.key_streams is not None:
+        yield Sample(KEY_STREAMS, (), status.key_streams.open)
+        for outcome, bits in status.key_streams.bits.items():
+            yield Sample(KEY_STREAM_BITS, (("outcome", outcome),), bits)
 
 
 def _pair_samples(peer: tuple[str, str], status: PairStatus) -> Iterator[Sample]:

@@ -18,13 +18,19 @@ from qss.adapters.devices.etsi004 import Etsi004Device
 from qss.adapters.devices.etsi014 import Etsi014Device, Side
 from qss.adapters.devices.file import FileDevice
 from qss.adapters.devices.simulator import RateSetSimulator, UnsafeSeededSimulator
+from qss.core.keyserver.stream_parties import StreamPlan
+from qss.core.keyserver.stream_supply import Stock, Supply
+from qss.model.identifiers import QksId
 from qss.model.simulator_settings import SimulatorSettings
 from qss.ports.device import Device
+from qss.runtime.key_streams.device import ReservedKeyDevice
 from support.device_channel import MemoryChannel
-from support.module_runners import A, B, TwoModules
+from support.module_runners import A, B, TwoModules, raise_defect
 from support.northbound import ALICE, BOB
 from support.pki import Pki
 from support.southbounds import Southbounds
+from support.stream_sites import ALICE as SAE_ALICE
+from support.stream_sites import CAROL, Ledger, LedgerKeys
 from support.vendor_box import RandomKeys, client_of_004, listening, pair_of_boxes
 
 RATE_BPS = 50e6
@@ -57,6 +63,29 @@ def couriered(folder: Path) -> Pair:
     return ends[0], ends[1]
 
 
+def key_servers(_: Path) -> Pair:
+    """Make both ends of an application's key stream that always wants more; the first one asks for key."""
+    ledger, there = Ledger(), StreamPlan(CAROL, SAE_ALICE, QksId("A"), may_ask=False, may_be_asked=True)
+    here = StreamPlan(SAE_ALICE, CAROL, QksId("C"), may_ask=True, may_be_asked=False)
+    one, other = (
+        ReservedKeyDevice(
+            LedgerKeys(ledger, plan),
+            Supply(BLOCK_BYTES),
+            lambda: Stock(0, 0),
+            lambda _: None,
+            raise_defect,
+            asks=plan.may_ask,
+        )
+        for plan in (here, there)
+    )
+    return one, other
+
+
+def key_servers_the_other_way_round(folder: Path) -> Pair:
+    one, other = key_servers(folder)
+    return other, one
+
+
 @asynccontextmanager
 async def boxes_with_014(pki: Pki) -> AsyncIterator[Pair]:
     a, b = pair_of_boxes(pki, RandomKeys(stock=1_000_000))
@@ -83,6 +112,8 @@ PAIRS: dict[str, Callable[[Path], Pair]] = {
     "simulator": simulators,
     "seeded-simulator": seeded_simulators,
     "file": couriered,
+    "key-server": key_servers,
+    "key-server, the responder asking": key_servers_the_other_way_round,
 }
 """Devices that need a folder at most."""
 

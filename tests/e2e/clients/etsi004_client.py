@@ -1,12 +1,13 @@
 """A client of ETSI GS QKD 004 V2.1.1, written from the standard and the public wire format alone: no line of qss.
 
-It opens a key stream at both ends of a link, fetches chunks at each, and prints a digest of either end's key. It needs
-nothing but Python's standard library::
+It opens a key stream at both ends, fetches chunks at each, and prints a digest of either end's key. It needs nothing
+but Python's standard library::
 
     python etsi004_client.py --authority ca.pem --certificate app.pem --key app.key A-HOST:PORT B-HOST:PORT
 
 The calls are those of case 1 of the standard: A opens with a NULL Key_stream_ID and is given one, B opens with that;
-both GET_KEY, both CLOSE. With `--ksid UUID` they are those of case 3: the name is predefined.
+both GET_KEY, both CLOSE. With `--ksid UUID` they are those of case 3: the name is predefined. Where the two ends are
+two applications', give `--at-b CERTIFICATE KEY` and `--names SOURCE DESTINATION`.
 """
 
 import argparse
@@ -31,12 +32,13 @@ class Failed(Exception):
 class End:
     """One end of the stream."""
 
-    def __init__(self, name, address, arguments):
+    def __init__(self, name, address, arguments, certificate, key):
         self.name = name
         self.form = arguments.form
+        self.hops = arguments.hops
         host, _, port = address.rpartition(":")
         context = ssl.create_default_context(cafile=arguments.authority)
-        context.load_cert_chain(arguments.certificate, arguments.key)
+        context.load_cert_chain(certificate, key)
         plain = socket.create_connection((host, int(port)), timeout=30)
         self.socket = context.wrap_socket(plain, server_hostname=host)
 
@@ -85,7 +87,7 @@ class End:
                 raise Failed(f"{self.name}: GET_KEY of index {index} has status {status}")
         at, length = struct.unpack(">II", answer[:8])
         key, metadata = answer[8 : 8 + length], json.loads(answer[12 + length :])
-        if (at, length) != (index, chunk_size) or metadata["hops"] != 0 or metadata["age"] < 0:
+        if (at, length) != (index, chunk_size) or metadata["hops"] != self.hops or metadata["age"] < 0:
             raise Failed(f"{self.name}: GET_KEY gave index {at}, {length} bytes, {metadata}")
         return key
 
@@ -113,10 +115,13 @@ def main():
     parser.add_argument("--chunk-size", type=int, default=512)
     parser.add_argument("--form", choices=VERSIONS, default="forge")
     parser.add_argument("--ksid", type=uuid.UUID)
+    parser.add_argument("--at-b", nargs=2)
+    parser.add_argument("--names", nargs=2, default=("app://alice@a", "app://bob@b"))
+    parser.add_argument("--hops", type=int, default=0)
     arguments = parser.parse_args()
 
-    a, b = End("A", arguments.a, arguments), End("B", arguments.b, arguments)
-    names = "app://alice@a", "app://bob@b"
+    own, names = (arguments.certificate, arguments.key), arguments.names
+    a, b = End("A", arguments.a, arguments, *own), End("B", arguments.b, arguments, *(arguments.at_b or own))
     if arguments.ksid is None:
         ksid, chunk_size = a.open_connect(*names, arguments.chunk_size, uuid.UUID(int=0))
         joined = b.open_connect(*reversed(names), 0, ksid)

@@ -288,6 +288,27 @@ def test_min_above_max(tmp_path: Path) -> None:
     assert refused(write(tmp_path, document)).key == "northbound.min_key_size"
 
 
+def test_key_streams_are_off_unless_they_are_configured(tmp_path: Path) -> None:
+    assert load(write(tmp_path, BASE)).key_streams is None
+    site = load(write(tmp_path, changed("key_streams.listen", "127.0.0.1:8447")))
+    assert site.key_streams is not None
+    assert (site.key_streams.listen, site.key_streams.max_connections) == (Address("127.0.0.1", 8447), 256)
+    error = refused(write(tmp_path, changed("key_streams.listen", "127.0.0.1:8443")))
+    assert (error.key, error.allowed) == ("key_streams.listen", "another port than northbound.listen")
+
+
+def test_key_streams_need_requests_that_a_block_fits_into(tmp_path: Path) -> None:
+    document = changed("key_streams.listen", "127.0.0.1:8447")
+    document["northbound"] |= {"max_key_size": 256, "max_key_per_request": 32}
+    load(write(tmp_path, document))
+    document["northbound"]["max_key_per_request"] = 31
+    error = refused(write(tmp_path, document))
+    assert error.key == "northbound.max_key_per_request"
+    assert "they have 7936" in error.allowed
+    del document["key_streams"]
+    load(write(tmp_path, document))
+
+
 def test_an_answer_is_bounded(tmp_path: Path) -> None:
     document = changed("northbound.max_key_size", 1 << 20)
     document["northbound"]["max_key_per_request"] = 1025

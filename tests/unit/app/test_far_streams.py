@@ -564,10 +564,10 @@ async def test_what_is_logged_of_a_stream_speaks_of_no_device_and_says_why_it_en
     relaying = row.sites[C].relay.relaying
     take, late = relaying.take, iter([True])
 
-    async def taken(*rest: Any) -> KeyMaterial:
+    async def taken(*rest: Any, **named: Any) -> KeyMaterial:
         if next(late, False):
             raise DeviceError("what was relayed has not come")
-        return await take(*rest)
+        return await take(*rest, **named)
 
     relaying.take = taken
     with capture_logs() as logs:

@@ -23,10 +23,12 @@ from qss.model.identifiers import PairId, QkdmId, QksId, StreamId
 from qss.model.records import BurnReason, PeerRecord, StreamRecord, Tally
 from qss.ports.device import DeviceStatus
 from qss.runtime.module import ModuleStatus
+from qss.servers.counts import CallCounts
 from qss.wire import qrp
 from qss.wire.audit import Position
+from qss.wire.etsi004.status import Status
 from qss.wire.relay_status import NeighbourRelay, RelayStatus
-from qss.wire.status import PAST, STATES
+from qss.wire.status import PAST, STATES, KeyStreamsState
 
 A, B = QksId("A"), QksId("B")
 SKIPPED, RESTORED = BurnReason.SKIPPED, BurnReason.RESTORED
@@ -240,3 +242,19 @@ async def test_it_is_ready_while_it_serves_and_alive_until_the_site_has_failed(o
     site.failed.set_exception(ValueError("unforeseen"))
     assert (overview.alive(), overview.ready(), overview.status().ready) == (False, False, False)
     assert site.failed.exception() is not None  # taken note of
+
+
+async def test_key_streams_are_shown_where_there_are_any(overview):
+    assert overview.status().key_streams is None
+    assert not [sample for sample in overview.metrics() if "key_stream" in sample.metric.name]
+    counts = CallCounts()
+    counts.add("get_key", Status.SUCCESS)
+    state = KeyStreamsState(open=3, bits={"delivered": 0, "check": 384})
+    overview.key_streams = SimpleNamespace(state=lambda: state, counts=counts)
+    assert overview.status().key_streams == state
+    samples = {(s.metric.name, *(value for _, value in s.labels)): s.value for s in overview.metrics()}
+    assert samples["qss_key_streams",] == 3
+    assert samples["qss_key_stream_bits_total", "check"] == 384
+    assert samples["qss_key_stream_bits_total", "delivered"] == 0
+    assert samples["qss_key_stream_calls_total", "get_key", "success"] == 1
+    assert samples["qss_key_stream_calls_total", "close", "success"] == 0

@@ -11,6 +11,7 @@ import pytest
 from qss.core.keyserver.demands import Demand
 from qss.core.keyserver.policy import ANYONE, PairPolicy, PairRule
 from qss.core.keyserver.requests import FurtherSite, KeyPlan, RequestPlanner
+from qss.core.keyserver.stream_parties import StreamPlan
 from qss.core.keyserver.ways import Way
 from qss.model.errors import BadRequest, QssError, RuleUnmet, Unauthorised, Unavailable
 from qss.model.identifiers import QksId, ReservationId, SaeId
@@ -262,6 +263,37 @@ def test_a_request_is_as_urgent_as_its_least_urgent_pair(slaves, optional, prior
     )
     request = KeyRequest(additional_slaves=slaves[1:], extension_optional=optional)
     assert planner.plan_keys(ALICE, slaves[0], request).priority is priority
+
+
+# --- key streams ----------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_is_planned_if_one_may_be_the_others_master(planner) -> None:
+    assert planner.plan_stream(ALICE, DAN) == StreamPlan(ALICE, DAN, D, may_ask=True, may_be_asked=False)
+    assert planner.plan_stream(ALICE, BOB) == StreamPlan(ALICE, BOB, B, may_ask=True, may_be_asked=True)
+    slave_only = planner_of(PairRule(CAROL, frozenset({ANN})))
+    assert slave_only.plan_stream(ANN, CAROL) == StreamPlan(ANN, CAROL, B, may_ask=False, may_be_asked=True)
+
+
+@pytest.mark.parametrize(
+    ("caller", "other", "kind", "text"),
+    [
+        (BOB, ALICE, Unauthorised, "sae:bob is not at home"),
+        (ANN, CAROL, Unauthorised, "no rule lets sae:ann and sae:carol share keys"),
+        (ALICE, ALICE, Unauthorised, "no rule lets sae:alice and sae:alice"),
+        (ALICE, MANY[0], None, ""),
+        (ALICE, ANN, BadRequest, "SAE sae:ann is at home in this site"),
+        (ALICE, SaeId("sae:x"), BadRequest, "SAE sae:x is not known"),
+    ],
+)
+def test_a_stream_that_may_not_be_is_refused(
+    planner, caller: SaeId, other: SaeId, kind: type[QssError] | None, text: str
+) -> None:
+    if kind is None:
+        assert planner.plan_stream(caller, other).peer == B
+        return
+    with pytest.raises(kind, match=text):
+        planner.plan_stream(caller, other)
 
 
 # --- Get status -----------------------------------------------------------------------------------------------------

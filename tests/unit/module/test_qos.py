@@ -24,6 +24,13 @@ def test_who_asks_for_nothing_is_given_what_fits() -> None:
     assert offer.qos == QoS(fitting_chunk(100_000), 100_000, 0, 5, 0, 5000, 600, "")
 
 
+@pytest.mark.parametrize(("asked", "granted"), [(0, 48), (64, 64)])
+def test_a_chunk_of_its_own_is_what_who_leaves_it_open_is_given(asked: int, granted: int) -> None:
+    offer = negotiate(QoS(key_chunk_size=asked), replace(ABLE, chunk_bytes=48))
+    assert offer.met
+    assert offer.qos.key_chunk_size == granted
+
+
 @pytest.mark.parametrize(
     ("asked", "name", "offered"),
     [

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from qss.core.module import calls
 from qss.core.module.calls import Announcement
 from qss.core.module.phases import Phase
-from qss.core.module.sessions import METADATA_ROOM, Standing
-from qss.model.identifiers import StreamId
+from qss.core.module.sessions import METADATA_ROOM, Sessions, Standing, metadata_room
+from qss.model.identifiers import QksId, StreamId
 from qss.wire.etsi004.messages import QoS
 from qss.wire.etsi004.status import Status
 from support.session_world import NAMED, World
@@ -297,6 +297,15 @@ def test_too_little_room_for_metadata_takes_no_key(world):
     assert world.answers[call].room == METADATA_ROOM
     assert world.taken == []
     assert world.status(world.get(stream, 0, metadata_size=METADATA_ROOM)) is Status.SUCCESS
+
+
+def test_more_room_is_needed_where_key_can_pass_more_repeaters():
+    world = World(core=Sessions(QksId("A"), QksId("B"), metadata_room(15)))
+    stream = world.running(ready=1, qos=JSON)
+    assert metadata_room(15) == METADATA_ROOM + 1
+    call = world.get(stream, 0, metadata_size=METADATA_ROOM)
+    assert world.answers[call].room == METADATA_ROOM + 1
+    assert world.status(world.get(stream, 0, metadata_size=METADATA_ROOM + 1)) is Status.SUCCESS
 
 
 def test_without_a_mimetype_there_is_no_metadata_whatever_room_there_is(world):

@@ -7,6 +7,8 @@ import pytest
 from qss.core.reservation import events as ev
 from qss.core.reservation.pairs import Pairs
 from qss.model.errors import Shortage
+from qss.model.identifiers import ReservationId, StreamId
+from qss.model.records import StreamRecord
 from support.link_pair import PAIRS, LinkPair
 
 RELAYED = "{}"
@@ -54,6 +56,48 @@ def test_a_stream_keeps_its_policy_over_a_crash(crashed: str) -> None:
     reservation = pair.reserve(pair.b, policy=RELAYED)
     pair.settle()
     assert reservation in pair.master_got
+
+
+def relayed_record(pair: LinkPair, name: str) -> StreamRecord:
+    (record,) = (record for record in getattr(pair, name).link.streams if record.policy == RELAYED)
+    return record
+
+
+@pytest.mark.parametrize("end", ["a", "b"])
+def test_a_stream_tells_the_most_repeaters_also_after_a_crash_and_never_fewer(end: str) -> None:
+    pair = pair_with_a_relay()
+    stream = relayed_record(pair, end).stream
+    for repeaters, known in ((2, 2), (1, 2), (4, 4)):
+        pair.handle(getattr(pair, end), ev.KeyRelayed(stream, repeaters))
+        assert relayed_record(pair, end).repeaters == known
+    for name in ("a", "b"):
+        pair.key_arrives(getattr(pair, name), pair=PAIRS[1])
+    pair.settle()
+    pair.crash(getattr(pair, end))
+    assert relayed_record(pair, end).repeaters == 4
+    pair.connect()
+    pair.settle()
+    known = {record.stream: record.repeaters for record in pair.other(getattr(pair, end)).link.streams}
+    assert known[stream] == 0  # each end notes what it knows itself
+
+
+def test_what_is_said_of_a_stream_that_is_not_here_is_passed_over() -> None:
+    pair = pair_with_a_relay()
+    before = pair.a.link.streams
+    pair.handle(pair.a, ev.KeyRelayed(StreamId(b"never opened ..."), 2))
+    assert pair.a.link.streams == before
+
+
+@pytest.mark.parametrize("end", ["a", "b"])
+def test_which_row_and_stream_a_reservation_is_of(end: str) -> None:
+    pair = pair_with_a_relay()
+    reservation = pair.reserve(pair.a, policy=RELAYED)
+    pair.settle()
+    link = getattr(pair, end).link
+    row, stream = link.rows_of(reservation)
+    assert (row.id, row.stream) == (reservation, stream.stream)
+    assert stream == relayed_record(pair, end)
+    assert link.rows_of(ReservationId.from_entropy(bytes(16))) is None
 
 
 def test_what_applications_leave_for_relaying_is_not_kept_of_relayed_key() -> None:

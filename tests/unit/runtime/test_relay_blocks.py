@@ -77,6 +77,8 @@ class Shelf:
     def __init__(self) -> None:
         self.held = 0
         self.used = 0
+        self.passed: list[int] = []
+        """Through how many repeaters each block has passed."""
 
     def stock(self) -> int:
         return self.held
@@ -84,6 +86,9 @@ class Shelf:
     def taken(self) -> int:
         used, self.used = self.used, 0
         return used
+
+    def relayed(self, repeaters: int) -> None:
+        self.passed.append(repeaters)
 
 
 class Source:
@@ -124,6 +129,16 @@ def fails(on: str, site: QksId, reason: Reason = Reason.SHORTAGE, *, times: int 
     """Fail on this path, so often."""
     left = itertools.count(times, -1)
     return lambda begin: TransferFailed(site, reason) if "".join(begin.path) == on and next(left) > 0 else None
+
+
+@in_virtual_time
+async def test_the_repeaters_of_the_longest_path_that_a_block_took_are_told() -> None:
+    longer = Source(graph((A, B), (B, D), (A, C), (C, E), (E, D)), RelayPolicy(disjoint_paths=2))
+    await longer.make()
+    assert longer.shelf.passed == [2]
+    direct = Source(graph((A, D)))
+    await direct.make()
+    assert direct.shelf.passed == [0]
 
 
 # --- attempts -----------------------------------------------------------------------------------------------------

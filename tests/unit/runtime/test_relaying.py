@@ -263,7 +263,9 @@ async def test_content_is_given_for_what_its_source_has_sent_it_for_and_for_noth
         await row.relays[A].carry(message, material())
         with pytest.raises(DeviceError, match="is not of the block that the other end says"):
             await row.relays[D].take(taker, name_of(message), portion)
-        assert await row.relays[D].take(AT_D, name_of(message), ONLY) == material()
+        passed: list[int] = []
+        assert await row.relays[D].take(AT_D, name_of(message), ONLY, passed.append) == material()
+        assert passed == [2]
         await row.at_rest()
 
 

@@ -18,6 +18,8 @@ from qss.core.module.sessions import METADATA_ROOM
 from qss.model.certificates import PeerCertificate
 from qss.model.errors import ConnectionLost, DeviceError, LocalProtocolError, StreamEnded, Unauthorised
 from qss.model.identifiers import StreamId
+from qss.runtime.module.southbound import Southbound
+from qss.servers.counts import CallCounts
 from qss.servers.etsi004 import MAX_PIPELINED, Etsi004Limits, Etsi004Server
 from qss.wire.etsi004.framing import ANSWERS, FORGE_VERSION, QUBIP_VERSION, FrameDecoder
 from qss.wire.etsi004.messages import (
@@ -123,7 +125,9 @@ async def test_a_caller_that_may_not_call_gets_an_error_frame(tmp_path):
 
     pki = Pki(tmp_path)
     async with TwoModules() as modules:
-        refusing = Etsi004Server("127.0.0.1", 0, pki.server_context("A"), modules.a, nobody, site=A, peer=B)
+        refusing = Etsi004Server(
+            "127.0.0.1", 0, pki.server_context("A"), lambda: Southbound(modules.a, A, B), nobody, CallCounts("A/1")
+        )
         await refusing.start()
         host, port = refusing.address
         raw = Raw(*await asyncio.open_connection(host, port, ssl=pki.sae_client_context(ALICE)))
@@ -145,8 +149,9 @@ async def test_a_caller_without_certificate_is_cut_off(running, raws):
 
 async def test_a_server_without_client_certificates_is_not_made(tmp_path):
     async with TwoModules() as modules:
+        lax = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with pytest.raises(LocalProtocolError):
-            Etsi004Server("h", 1, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), modules.a, str, site=A, peer=B)
+            Etsi004Server("h", 1, lax, lambda: Southbound(modules.a, A, B), str, CallCounts("A/1"))
 
 
 async def test_somebody_elses_stream_is_neither_given_nor_closed_nor_opened(running, raws):
@@ -309,7 +314,7 @@ async def test_a_caller_that_leaves_while_it_waits_has_taken_nothing(running, ra
 async def test_the_stream_ends_with_the_server_and_what_was_kept_is_destroyed(running, raws):
     a, _, stream = await opened(running, raws)
     await a.ask(GetKey(stream, 0))
-    southbound = vars(running.server_a)["_southbound"]
+    southbound = vars(running.server_a)["_service"]
     assert vars(southbound)["_kept"] is not None
     await running.server_a.close()
     assert vars(southbound)["_kept"] is None
@@ -459,7 +464,12 @@ async def test_a_module_that_restarts_ends_the_stream_for_its_key_server(running
     with pytest.raises(DeviceError, match="cannot be asked"):
         await running.a.open_connect(A, B, None, 64)
     running.server_a = Etsi004Server(
-        "127.0.0.1", port, running.pki.server_context("A"), running.modules.a, str, site=A, peer=B
+        "127.0.0.1",
+        port,
+        running.pki.server_context("A"),
+        lambda: Southbound(running.modules.a, A, B),
+        str,
+        CallCounts("A/1"),
     )
     await running.server_a.start()
     again = await running.a.open_connect(A, B, None, 64)

@@ -10,5 +10,7 @@
 `naming`        from a caller's idempotency name to the name of an ask
 `quotas`        how much key a master, and a pair, may take
 `modules`       which QKD modules are registered, and which device pairs they may be pulled from for (QRP)
+`stream_…`      key streams of applications: `parties`, whose one is; `register`, who has which open, and what other
+                sites' offers meet; `supply`, how much key one needs (`docs/reference/key-streams.md`)
 ==============  ==================================================================
 """

@@ -13,6 +13,7 @@ from qss.core.keyserver.demands import NOTHING, Demand, strictest
 from qss.core.keyserver.extensions import demanded, priority_of, wished
 from qss.core.keyserver.naming import name_of_key_ids, name_of_key_request
 from qss.core.keyserver.policy import PairPolicy
+from qss.core.keyserver.stream_parties import StreamPlan
 from qss.core.keyserver.ways import Way, Ways
 from qss.model.answers import AskName
 from qss.model.errors import BadRequest, RuleUnmet, Unauthorised, Unavailable
@@ -147,6 +148,17 @@ class RequestPlanner:
     def priority(self, master: SaeId, slave: SaeId) -> Priority:
         """Return the highest priority that the rules give a request for this pair, which is what it has."""
         return self._policy.priority(master, slave)
+
+    def plan_stream(self, caller: SaeId, other: SaeId) -> StreamPlan:
+        """Return how two SAEs may share a key stream, if one of them may be the other's master (Streams 1.2).
+
+        Raises as the other plans do.
+        """
+        self._authenticate(caller)
+        may_ask, may_be_asked = self._policy.allows(caller, other), self._policy.allows(other, caller)
+        if not (may_ask or may_be_asked):
+            raise Unauthorised(f"no rule lets {caller} and {other} share keys")
+        return StreamPlan(caller, other, self._site_of(other), may_ask, may_be_asked)
 
     def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
         """Return what a slave's Get key with key IDs takes.

@@ -36,6 +36,8 @@ class Ability:
     """Secret bits per second."""
     jitter_bps: float = 0.0
     """By how much the rate wavers, as far as is known."""
+    chunk_bytes: int | None = None
+    """The chunk of a caller that leaves its size open; None: what fits the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def negotiate(asked: QoS, ability: Ability) -> Negotiated:
     """Return what a module of this ability grants or proposes to whoever opens a stream first."""
     rate = min(int(ability.rate_bps), MAX_NUMBER)
     granted = QoS(
-        key_chunk_size=_within(asked.key_chunk_size or fitting_chunk(rate), MIN_CHUNK_BYTES, MAX_CHUNK_BYTES),
+        key_chunk_size=chunk_of(asked, ability),
         min_bps=min(asked.min_bps, rate),
         max_bps=_largest_rate(asked, rate),
         jitter=max(asked.jitter, _up(ability.jitter_bps)),
@@ -62,6 +64,12 @@ def negotiate(asked: QoS, ability: Ability) -> Negotiated:
     return Negotiated(granted, _meets(granted, asked))
 
 
+def chunk_of(asked: QoS, ability: Ability) -> int:
+    """Return the size of the chunks (bytes) that a caller gets that opens a stream first, or is proposed."""
+    chosen = asked.key_chunk_size or ability.chunk_bytes or fitting_chunk(ability.rate_bps)
+    return max(MIN_CHUNK_BYTES, min(chosen, MAX_CHUNK_BYTES))
+
+
 def joined(asked: QoS, ability: Ability, chunk_bytes: int) -> Negotiated:
     """Return the QoS of a stream that is registered already, whatever its second caller asks (clause 6.2).
 
@@ -70,10 +78,6 @@ def joined(asked: QoS, ability: Ability, chunk_bytes: int) -> Negotiated:
     """
     qos = replace(negotiate(asked, ability).qos, key_chunk_size=chunk_bytes)
     return Negotiated(qos, asked.metadata_mimetype.lower() == qos.metadata_mimetype)
-
-
-def _within(size: int, least: int, most: int) -> int:
-    return max(least, min(size, most))
 
 
 def _up(number: float) -> int:

@@ -34,8 +34,17 @@ from qss.model.identifiers import QksId, StreamId
 from qss.wire.etsi004.messages import MAX_NUMBER, QoS
 from qss.wire.etsi004.status import Status
 
-METADATA_ROOM = len(f'{{"age": {MAX_NUMBER}, "hops": 0}}')
-"""Bytes that the metadata of any chunk fits into: what a caller must have room for, so that the age cannot grow out."""
+
+def metadata_room(most_hops: int) -> int:
+    """Return the bytes that the metadata of any chunk fits into, whose key passes through at most so many repeaters.
+
+    A caller must have room for them, so that the age cannot grow out.
+    """
+    return len(f'{{"age": {MAX_NUMBER}, "hops": {most_hops}}}')
+
+
+METADATA_ROOM = metadata_room(0)
+"""That of a module, whose link is direct."""
 
 _INDICES = MAX_NUMBER + 1
 
@@ -82,8 +91,12 @@ class Sessions:
     `ModuleChanged` or, if the module refused, by `BeginRefused`.
     """
 
-    def __init__(self, site: QksId, peer: QksId) -> None:
-        """`site` and `peer` are the sites at this and at the other end of the module's link."""
+    def __init__(self, site: QksId, peer: QksId, room: int = METADATA_ROOM) -> None:
+        """`site` and `peer` are the sites at this and at the other end of the module's link.
+
+        Metadata needs `room` bytes (`metadata_room`).
+        """
+        self._room = room
         self._site = site
         self._peer = peer
         self._session: _Session | None = None
@@ -214,8 +227,8 @@ class Sessions:
             self._effects.append(calls.AnswerKey(session.asking.call, Status.TIMEOUT, session.next))
             session.asking = None
         wanted = bool(session.qos.metadata_mimetype) and ask.metadata_size > 0
-        if wanted and ask.metadata_size < METADATA_ROOM:
-            self._effects.append(calls.AnswerKey(ask.call, Status.METADATA_TOO_LARGE, ask.index, METADATA_ROOM))
+        if wanted and ask.metadata_size < self._room:
+            self._effects.append(calls.AnswerKey(ask.call, Status.METADATA_TOO_LARGE, ask.index, self._room))
         elif session.kept and ask.index == session.next - 1:
             self._effects.append(calls.Repeat(ask.call, ask.index, wanted))
         elif ask.index != session.next:

@@ -22,6 +22,7 @@ from qss.core.reservation.relay_events import DrawEnded as DrawEnded
 from qss.core.reservation.relay_events import DrawFailed as DrawFailed
 from qss.core.reservation.relay_events import DrawFailure as DrawFailure
 from qss.core.reservation.relay_events import DrawReady as DrawReady
+from qss.core.reservation.relay_events import KeyRelayed as KeyRelayed
 from qss.core.reservation.relay_events import Want as Want
 from qss.core.reservation.relay_events import Wanted as Wanted
 from qss.model.answers import AnswerRecord, AskName, KeyRun
@@ -208,6 +209,7 @@ Event = (
     | Draw
     | DrawEnded
     | Want
+    | KeyRelayed
     | SourceAttached
     | SourceDetached
     | SourceOpened

@@ -95,6 +95,12 @@ class StreamLedger:
         self._record = replace(self._record, version=self._record.version + 1)
         return self._record
 
+    def note_repeaters(self, repeaters: int) -> bool:
+        """Have the row say that its key passes through so many repeaters; return whether it said less before."""
+        known = self._record.repeaters
+        self._record = replace(self._record, repeaters=max(known, repeaters))
+        return repeaters > known
+
     # --- growth ---------------------------------------------------------------------------------------------------
 
     def ingest(self, length: int) -> int:

@@ -161,14 +161,10 @@ class Link:
                 self._state.send(wire.Want(pair.value, policy, length, urgent))
             case ev.Want():
                 pass  # said anew once the link is up
-            case ev.SourceAttached(pair, policy):
-                self._streams.source_attached(pair, policy)
-            case ev.SourceDetached(pair):
-                self._streams.source_detached(pair)
-            case ev.SourceOpened():
-                self._streams.source_opened(event)
-            case ev.SourceEnded():
-                self._streams.source_ended(event)
+            case ev.KeyRelayed(stream, repeaters):
+                self._streams.key_relayed(stream, repeaters)
+            case ev.SourceAttached() | ev.SourceDetached() | ev.SourceOpened() | ev.SourceEnded():
+                self._streams.source_changed(event)
             case ev.KeyArrived():
                 self._streams.key_arrived(event)
             case ev.Committed(token):
@@ -223,6 +219,11 @@ class Link:
     def streams(self) -> tuple[StreamRecord, ...]:
         """The streams' rows, as they are in memory."""
         return tuple(ledger.record for ledger in self._state.ledgers.values())
+
+    def rows_of(self, reservation: ReservationId) -> tuple[ReservationRecord, StreamRecord] | None:
+        """The row of a reservation, and that of the stream that its keys lie in; None if there is none here now."""
+        row = self._state.rows.get(reservation)
+        return None if row is None else (row, self._state.ledgers[row.stream].record)
 
     @property
     def reservations(self) -> tuple[ReservationRecord, ...]:

@@ -50,6 +50,14 @@ class Want:
     """Somebody waits for it who need not stand back for others (Relay 2.4)."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRelayed:
+    """Key that is about to come on this end-to-end stream has passed through at most so many repeaters (Relay 1.4)."""
+
+    stream: StreamId
+    repeaters: int
+
+
 # --- effects ------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ from qss.core.reservation.events import (
     KeyArrived,
     OpenSource,
     PairAbsent,
+    SourceAttached,
+    SourceDetached,
     SourceEnded,
     SourceOpened,
 )
@@ -72,6 +74,18 @@ class Streams:
 
     # --- this end's modules ---------------------------------------------------------------------------------------
 
+    def source_changed(self, event: SourceAttached | SourceDetached | SourceOpened | SourceEnded) -> None:
+        """A module of this end, or a stream of it, has come or gone."""
+        match event:
+            case SourceAttached(pair, policy):
+                self.source_attached(pair, policy)
+            case SourceDetached(pair):
+                self.source_detached(pair)
+            case SourceOpened():
+                self.source_opened(event)
+            case SourceEnded():
+                self.source_ended(event)
+
     def source_attached(self, pair: PairId, policy: str) -> None:
         """The module of this pair can be asked for streams."""
         self._pairs.attach(pair, policy)
@@ -117,6 +131,12 @@ class Streams:
         ledger.close()
         self._state.touch(ledger)
         self._state.when_durable(partial(self._report_final, ledger))
+
+    def key_relayed(self, stream: StreamId, repeaters: int) -> None:
+        """Note how far key comes before any of it is here: durably with it, or sooner (Relay 1.4)."""
+        ledger = self._state.ledgers.get(stream)
+        if ledger is not None and ledger.note_repeaters(repeaters):
+            self._state.touch(ledger)
 
     def key_arrived(self, event: KeyArrived) -> None:
         """Store the next bytes of a stream; report the mark when they are durable."""

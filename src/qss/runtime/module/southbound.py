@@ -20,7 +20,7 @@ import structlog
 from qss.core.module import calls
 from qss.core.module.calls import Caller, View
 from qss.core.module.qos import Ability
-from qss.core.module.sessions import Sessions
+from qss.core.module.sessions import Sessions, metadata_room
 from qss.model.errors import DeviceError
 from qss.model.identifiers import QksId, StreamId
 from qss.model.key_material import KeyMaterial
@@ -36,9 +36,9 @@ from qss.wire.etsi004.messages import (
     GetKeyAnswer,
     OpenConnect,
     OpenConnectAnswer,
-    QoS,
     Request,
     failed_key,
+    failed_open,
 )
 from qss.wire.etsi004.status import Edition, Status, number_of
 
@@ -50,8 +50,20 @@ _ENTROPY_BYTES = 16
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """What the key is like that callers get, besides what the module says; as it stands, a link's own."""
+
+    hops: Callable[[], int] = lambda: 0
+    """Returns through how many trusted nodes what is taken now has passed, at most."""
+    most_hops: int = 0
+    """How many that can ever be."""
+    chunk_bytes: int | None = None
+    """As in `qss.core.module.qos.Ability`."""
+
+
 class KeyStreamModule(Protocol):
-    """What the interface stands on: `QkdModule`."""
+    """What the interface stands on: `QkdModule`, or a key stream of the key server."""
 
     def view(self) -> View: ...  # noqa: D102 - see QkdModule
     def begin(self, stream: StreamId, chunk_bytes: int) -> None: ...  # noqa: D102
@@ -79,18 +91,21 @@ class Southbound:
         peer: QksId,
         *,
         edition: Edition = Edition.V2_1_1,
+        terms: KeyTerms | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Serve `module`, whose link joins `site`, where it is, and `peer`."""
         self._module = module
+        self._terms = terms or KeyTerms()
         self._edition = edition
         self._entropy = entropy
         self._clock = clock
-        self._core = Sessions(site, peer)
+        self._core = Sessions(site, peer, metadata_room(self._terms.most_hops))
         self._calls = itertools.count()
         self._pending: dict[int, _Pending] = {}
-        self._kept: tuple[KeyMaterial, float] | None = None
+        self._kept: tuple[KeyMaterial, float, int] | None = None
+        """The chunk that was delivered last, since when it could be, and its hops."""
         self._stopped = False
         self._performing = False
         self._changed = False
@@ -143,7 +158,7 @@ class Southbound:
             request.qos,
             None if request.stream == NULL_KSID else StreamId(request.stream),
             self._entropy(_ENTROPY_BYTES),
-            Ability(self._module.rate_bps()),
+            Ability(self._module.rate_bps(), chunk_bytes=self._terms.chunk_bytes),
         )
 
     # --- the core -------------------------------------------------------------------------------------------------
@@ -222,11 +237,11 @@ class Southbound:
                 _log.warning("key stream refused", stream=str(stream), reason=str(error))
             self._refused = stream
 
-    def _take(self) -> tuple[KeyMaterial, float]:
+    def _take(self) -> tuple[KeyMaterial, float, int]:
         changed = self._changed
         chunk, age_s = self._module.take()
         self._changed = changed  # that one chunk less is there, the core knows
-        return chunk, self._clock() - age_s
+        return chunk, self._clock() - age_s, self._terms.hops()
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -240,8 +255,8 @@ class Southbound:
 
     def _deliver(self, call: int, index: int, *, with_metadata: bool) -> None:
         assert self._kept is not None
-        chunk, since = self._kept
-        metadata = _metadata(self._clock() - since) if with_metadata else b""
+        chunk, since, hops = self._kept
+        metadata = _metadata(self._clock() - since, hops) if with_metadata else b""
         self._answer(call, GetKeyAnswer(self._number(Status.SUCCESS), index, chunk, metadata), Status.SUCCESS)
 
     def _answer_open(self, effect: calls.AnswerOpen) -> None:
@@ -253,10 +268,8 @@ class Southbound:
         number, stream = self._number(effect.status), NULL_KSID if effect.stream is None else effect.stream.value
         if effect.qos is not None:
             answer = OpenConnectAnswer(number, effect.qos, stream, request.form)
-        elif request.form is Form.QUBIP:
-            answer = OpenConnectAnswer(number, None)
         else:
-            answer = OpenConnectAnswer(number, QoS(), request.stream)
+            answer = failed_open(number, request)
         pending.answer(answer, effect.status)
 
 
@@ -272,7 +285,7 @@ def _site_in(uri: str) -> str | None:
     return uri[len(SITE_SCHEME) :]
 
 
-def _metadata(age_s: float) -> bytes:
-    """Metadata keys of clause 6.2: `age` in ms since the chunk could be delivered, `hops` 0, as the link is direct."""
+def _metadata(age_s: float, hops: int) -> bytes:
+    """Metadata keys of clause 6.2: `age` in ms since the chunk could be delivered, `hops` in trusted nodes."""
     age = min(int(1000 * max(0.0, age_s)), MAX_NUMBER)
-    return f'{{"age": {age}, "hops": 0}}'.encode()
+    return f'{{"age": {age}, "hops": {hops}}}'.encode()

@@ -57,6 +57,10 @@ class Stock(Protocol):
         """Return the bytes that were taken since this was asked last."""
         ...
 
+    def relayed(self, repeaters: int) -> None:
+        """A block is about to come that has passed through so many repeaters, on the longest of its paths."""
+        ...
+
 
 class StreamBlocks:
     """Implements `qss.runtime.relay.device.Blocks`."""
@@ -162,6 +166,7 @@ class StreamBlocks:
             if made is not None:
                 self.trouble = ""
                 self._size.arrived(chunks, self._clock() - began)
+                self._stock.relayed(max(map(len, paths)) - 2)
                 return made
             if wire.Reason.SHORTAGE in failures:  # of half as much there may be enough: what is missing comes later
                 length = _length_of(self._size.ran_short(chunks))

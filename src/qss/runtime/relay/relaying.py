@@ -157,8 +157,10 @@ class Relaying:
                 self._handle(ev.GiveUp(transfer))
             self._contents.pop(transfer, None)
 
-    async def take(self, ends: Ends, transfer: TransferId, portion: Portion) -> KeyMaterial:
-        """Return the content of a transfer that ends here, once.
+    async def take(
+        self, ends: Ends, transfer: TransferId, portion: Portion, relayed: Callable[[int], None] = lambda _: None
+    ) -> KeyMaterial:
+        """Return the content of a transfer that ends here, once; `relayed` hears how many repeaters it passed through.
 
         Whoever names it says what it brings; what its source began it for has to be just that. Raises `DeviceError` if
         it is not, or does not come in time.
@@ -171,6 +173,7 @@ class Relaying:
         if not ends.has_begun(begin, portion):
             raise DeviceError(f"transfer {transfer} is not of the block that the other end says")
         self._handle(ev.Taken(transfer))
+        relayed(len(begin.path) - 2)
         return content
 
     async def _come(self, pair: PairId, transfer: TransferId) -> None:

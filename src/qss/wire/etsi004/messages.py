@@ -124,6 +124,13 @@ class GetKeyAnswer:
         return self.needed or len(self.metadata)
 
 
+def failed_open(status: int, request: OpenConnect) -> OpenConnectAnswer:
+    """Return the answer to an OPEN_CONNECT that opens nothing and proposes nothing, in the way its sender reads."""
+    if request.form is Form.QUBIP:
+        return OpenConnectAnswer(status, None)
+    return OpenConnectAnswer(status, QoS(), request.stream)
+
+
 def failed_key(status: int, index: int, form: Form, needed: int = 0) -> GetKeyAnswer:
     """Return the answer to a GET_KEY that gives no key, in the way its sender reads.
 

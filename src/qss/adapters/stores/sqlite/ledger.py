@@ -36,12 +36,12 @@ from qss.ports.store import (
     SealedBlock,
 )
 
-_INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_INSERT_STREAM = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _UPDATE_STREAM = """
 UPDATE streams
 SET (peer, chunk_bytes, version, head, mark, closed, agreed_end,
-     reserved_bits, delivered_bits, relayed_bits, burned_bits, opened_at, policy)
-  = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+     reserved_bits, delivered_bits, relayed_bits, burned_bits, opened_at, policy, repeaters)
+  = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 WHERE stream = ?1 AND version = ?4 - 1
 """
 _PUT_RESERVATION = "REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

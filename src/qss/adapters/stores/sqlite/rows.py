@@ -43,12 +43,13 @@ def stream_row(record: StreamRecord) -> Row:
         *_tally_values(record.tally),
         record.opened_at,
         record.policy,
+        record.repeaters,
     )
 
 
 def stream_record(row: Row) -> StreamRecord:
     """Read a row of `streams`."""
-    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally, opened_at, policy = row
+    stream, peer, chunk_bytes, version, head, mark, closed, limit, *tally, opened_at, policy, repeaters = row
     return StreamRecord(
         StreamId(stream),
         QksId(peer),
@@ -61,6 +62,7 @@ def stream_record(row: Row) -> StreamRecord:
         _tally(*tally),
         opened_at,
         policy,
+        repeaters,
     )
 
 

@@ -24,7 +24,7 @@ APPLICATION_ID = 0x71737331
 BACKUP_APPLICATION_ID = 0x71737362
 """`qssb`: a ledger without key in a back-up, which no site can be started on."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Layout of the tables, in the header's `user_version`."""
 
 BUSY_MS = 10_000
@@ -60,7 +60,8 @@ CREATE TABLE streams (
     relayed_bits INTEGER NOT NULL,
     burned_bits TEXT NOT NULL,
     opened_at REAL NOT NULL,
-    policy TEXT NOT NULL
+    policy TEXT NOT NULL,
+    repeaters INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reservations (
     reservation BLOB NOT NULL,
