@@ -102,7 +102,7 @@ class OneSite:
             [LinkPlan(settings, self.sources)],
             clocks,
             listener=self.listener,
-            tagger=self.tagger,
+            tag_draws=self.tagger,
         )
         await self.site.start()
         self.link = self.site.links[self.peer]

@@ -3,7 +3,7 @@
 Exceptions are logged by type and place: their texts may quote what came over a wire, and the values of variables may be
 secret. Values are cut and floods dropped (`log_budget`). The events of a logger that is bound with `subject` begin with
 that word: `sync connected`. An event with `audit` goes to the audit log of the site that runs here as well, whatever
-is dropped; one of level DEBUG goes there alone.
+is dropped; one with `audit="alone"` goes nowhere else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def configure_logs(form: str, clock: Callable[[], float] = time.monotonic) -> No
         )
     structlog.configure(
         processors=[_begin_with_the_subject, _audited_and_within(budget), *shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -67,10 +67,10 @@ def _audited_and_within(budget: LogBudget) -> Processor:
     """Hand what is for the audit log on, and drop what is above the budget, unless no audit log answers for it."""
 
     def process(logger: object, method: str, event: EventDict) -> EventDict:
-        level = "info" if method == "debug" else method
-        if event.get("audit") and not tap.keep(level, event):
+        audit = event.get("audit")
+        if audit and not tap.keep(method, event):
             return event
-        if method == "debug":
+        if audit == "alone":
             raise structlog.DropEvent
         return budget.of_ours(logger, method, event)
 

@@ -112,7 +112,7 @@ class Rules:
         self._configuration = changed
         self._configured = {sae.id: sae.site for sae in changed.saes}
         if before.quotas != changed.quotas:
-            _log.debug("quotas were changed", audit=True, **_fields(changed.quotas))
+            _log.info("quotas were changed", audit="alone", **_fields(changed.quotas))
         return {
             **_changes("pairs", set(before.pairs), set(changed.pairs)),
             **_changes("saes", set(before.saes), set(changed.saes)),
@@ -144,7 +144,7 @@ def _changes[T: msgspec.Struct](what: str, before: set[T], after: set[T]) -> dic
     """Have recorded what came and went; return how many did."""
     for word, entries in (("removed from", before - after), ("added to", after - before)):
         for entry in sorted(entries, key=repr):
-            _log.debug(f"an entry was {word} {what}", audit=True, **_fields(entry))
+            _log.info(f"an entry was {word} {what}", audit="alone", **_fields(entry))
     return {f"{what}_added": len(after - before), f"{what}_removed": len(before - after)}
 
 

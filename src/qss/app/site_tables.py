@@ -323,7 +323,7 @@ class Link(Table, frozen=True, kw_only=True):
 
     @property
     def floor_bits(self) -> int:
-        """Key that relaying leaves to applications: of a link whose operator has not thought of it, a tenth."""
+        """Key that relaying leaves to applications: a tenth, up to `FLOOR_BITS`, if nobody has thought of it."""
         return min(self.capacity_bits // 10, FLOOR_BITS) if self.relay_floor_bits is None else self.relay_floor_bits
 
     def far_end(self, pair: LinkModule) -> QksId | QkdmId:

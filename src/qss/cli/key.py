@@ -20,7 +20,7 @@ _named: Decorator = click.option(
 
 @click.group("key")
 def command() -> None:
-    """Ask a key server for keys (ETSI GS QKD 014). Keys are printed: mind who can see the terminal."""
+    """Ask a key server for keys (ETSI GS QKD 014 and 004). Keys are printed: mind who can see the terminal."""
 
 
 @command.command("get")

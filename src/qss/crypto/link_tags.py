@@ -3,7 +3,7 @@
 A tag holds against whoever can compute anything: of a text of `n` bytes that somebody chooses, the tag is guessed with
 a chance of at most 8 * ceil(n / 16) / 2^106. That is so while the key has tagged nothing else. Refused: key of any
 other length. Not here: what a text is made of (`wire.routing`), nor that each piece of key is used once
-(`core.routing.tags`).
+(`core.routing.tag_key`).
 """
 
 from __future__ import annotations

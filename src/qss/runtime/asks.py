@@ -122,9 +122,9 @@ class Asks:
             "policy": " ".join(sorted({self._policy_of(run.stream) or "link" for run in runs})),
         }
         if isinstance(ask, ev.Reserve):
-            self._log.debug("keys were given to their master", audit=True, sae=ask.master, slaves=ask.slaves, **what)
+            self._log.info("keys were given to their master", audit="alone", sae=ask.master, slaves=ask.slaves, **what)
         else:
-            self._log.debug("keys were given to a slave", audit=True, sae=ask.caller, master=ask.master, **what)
+            self._log.info("keys were given to a slave", audit="alone", sae=ask.caller, master=ask.master, **what)
 
     async def _read(self, run: KeyRun) -> Iterator[Key]:
         """Read the keys of a run in one go."""

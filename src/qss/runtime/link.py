@@ -74,12 +74,12 @@ class LinkRunner:
         clocks: Clocks,
         recalled: Callable[[QksId, tuple[KeyId, ...]], None],
         listener: RelayListener | None = None,
-        tagger: DrawListener | None = None,
+        tag_draws: DrawListener | None = None,
     ) -> None:
         """`recalled` hears of keys that were recalled here, and that slaves at other sites than the peer hold as well.
 
-        `listener` None: nothing at this site relays, and what the neighbour draws for that is given up. `tagger` hears
-        of what is drawn for tags; None: likewise.
+        `listener` None: nothing at this site relays, and what the neighbour draws for that is given up.
+        `tag_draws` hears of what is drawn for tags; None: likewise.
         """
         self._settings = settings
         self._store = store
@@ -88,7 +88,7 @@ class LinkRunner:
         self._restore_noticed = restore_noticed
         self._defect = defect
         self._clocks = clocks
-        self._drawers = Drawers(settings.peer, listener, tagger, self._handle)
+        self._drawers = Drawers(settings.peer, listener, tag_draws, self._handle)
         self._link: Link
         self._fence = 0
         self._tasks = Tasks(defect)

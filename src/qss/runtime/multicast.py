@@ -133,9 +133,9 @@ async def _cover(leg: _Leg, keys: KeyMaterial) -> None:
 def _tell_audit(further: list[_Leg]) -> None:
     """Have recorded who shares the keys whose delivery the first site's link records."""
     for leg in further:
-        _log.debug(
+        _log.info(
             "keys went to a further site",
-            audit=True,
+            audit="alone",
             reservation=str(leg.ask.reservation),
             peer=leg.link.core.settings.peer,
             slaves=leg.ask.slaves,

@@ -55,12 +55,12 @@ class Site:
         clocks: Clocks,
         far: Callable[[QksId], LinkPlan] | None = None,
         listener: RelayListener | None = None,
-        tagger: DrawListener | None = None,
+        tag_draws: DrawListener | None = None,
     ) -> None:
         """`far` makes the plan for a site that is no neighbour; without it there are links with neighbours alone.
 
-        `listener` hears what the links do for relays; None: nothing here relays. `tagger` hears what neighbours' links
-        do for tags of routing; None: nothing here tags.
+        `listener` hears what the links do for relays; None: nothing here relays. `tag_draws` hears what
+        neighbours' links do for tags of routing; None: nothing here tags.
         """
         self._store = store
         self._anchor = anchor
@@ -75,7 +75,7 @@ class Site:
         self._clocks = clocks
         self._far = far
         self._listener = listener
-        self._tagger = tagger
+        self._tag_draws = tag_draws
         self.neighbours = frozenset(plan.settings.peer for plan in plans)
         self.links = {plan.settings.peer: self._runner(plan) for plan in plans}
         """By the site at the other end; those with far sites come as they are used, and stay."""
@@ -92,7 +92,7 @@ class Site:
             self._clocks,
             self._recalled,
             self._listener,
-            self._tagger if plan.settings.peer in self.neighbours else None,
+            self._tag_draws if plan.settings.peer in self.neighbours else None,
         )
 
     async def start(self) -> None:

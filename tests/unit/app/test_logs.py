@@ -69,12 +69,11 @@ class Kept:
         return True
 
 
-def test_what_is_audited_at_the_lowest_level_goes_to_the_audit_log_alone(capsys) -> None:
+def test_what_is_for_the_audit_log_alone_goes_nowhere_else(capsys) -> None:
     configure_logs("json")
     log, kept = structlog.get_logger(), Kept()
     with tap.attached(kept):
-        log.debug("a key was given", audit=True, sae="sae:alice")
-        log.debug("chatter")
+        log.info("a key was given", audit="alone", sae="sae:alice")
         log.warning("an SAE was removed", audit=True)
     assert kept.records == [("a key was given", "info", {"sae": "sae:alice"}), ("an SAE was removed", "warning", {})]
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())

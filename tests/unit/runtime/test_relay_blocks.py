@@ -458,8 +458,8 @@ async def test_what_fails_again_and_again_is_told_once_a_minute_and_recorded_eac
     assert source.paths.count("ABD") >= 4
     told = [entry for entry in logs if not entry.get("audit")]
     assert [(entry["site"], entry["reason"]) for entry in told] == [(B, "shortage")]
-    recorded = [(entry["log_level"], entry["site"], entry["path"]) for entry in logs if entry.get("audit")]
-    assert recorded == [("debug", B, "A B D")] * source.paths.count("ABD")
+    recorded = [(entry["site"], entry["path"]) for entry in logs if entry.get("audit") == "alone"]
+    assert recorded == [(B, "A B D")] * source.paths.count("ABD")
 
 
 # --- how much -----------------------------------------------------------------------------------------------------

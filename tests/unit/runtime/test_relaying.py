@@ -417,7 +417,7 @@ def test_each_thing_that_is_passed_over_says_what_it_is_how_bad_and_what_to_do(r
         for peer in (A, B, A):
             tell_passed_over(telling, peer, reason)
     assert [entry["peer"] for entry in logs] == [A, B]
-    is_odd = reason in (ev.DropReason.REPEATED, ev.DropReason.LIMIT)
+    is_odd = reason is ev.DropReason.REPEATED
     for entry in logs:
         assert entry["log_level"] == ("warning" if is_odd else "info")
         assert entry["what"]

@@ -65,7 +65,7 @@ class AuditAnchor:
         except OSError as error:
             raise StoreError(f"{self.path} cannot be read ({error.strerror}); check its owner and mode") from error
         except ValueError as error:
-            raise StoreError(f"{self.path} is damaged") from error
+            raise StoreError(f"{self.path} is damaged; remove it once you have looked who could write it") from error
 
     def is_due(self, now: float) -> bool:
         """Whether nothing was noted in the last `ANCHOR_S` before `now`, in seconds."""

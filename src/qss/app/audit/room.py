@@ -37,4 +37,9 @@ def remove(folder: Path, segments: Sequence[int]) -> None:
         if segments:
             sync_folder(folder)
     except OSError as error:
-        _log.error("old segments of the audit log cannot be removed", reason=error.strerror)
+        _log.error(
+            "old segments of the audit log cannot be removed",
+            folder=str(folder),
+            reason=error.strerror,
+            remedy="check the folder's owner and mode; what is above site.audit_bytes stays until then",
+        )

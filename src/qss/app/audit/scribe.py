@@ -106,7 +106,7 @@ class Scribe:
         path = self.folder.with_name(f"{AUDIT}.lock")
         assert self._lock is not None  # it is held from the first page on
         if not path.exists() or not os.path.samestat(os.fstat(self._lock), path.stat()):
-            raise StoreError(f"{path} was removed or replaced while this site ran: was its data folder, or its disk?")
+            raise StoreError(f"{path} was removed or replaced while this site ran: put its data folder, or disk, back")
 
     def close(self) -> None:
         """Let others write."""

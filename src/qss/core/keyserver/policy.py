@@ -36,12 +36,12 @@ class PairPolicy:
 
     def __init__(self, rules: Iterable[PairRule]) -> None:
         self._slaves: dict[str, frozenset[str]] = {}
-        self._demanding: dict[str, list[PairRule]] = {}
+        self._saying_more: dict[str, list[PairRule]] = {}
         """Rules that say more than that there is a right."""
         for rule in rules:
             self._slaves[rule.master] = self._slaves.get(rule.master, frozenset()) | rule.slaves
             if rule.demand != NOTHING or rule.priority is not None:
-                self._demanding.setdefault(rule.master, []).append(rule)
+                self._saying_more.setdefault(rule.master, []).append(rule)
 
     def allows(self, master: SaeId, slave: SaeId) -> bool:
         """Whether `master` may share keys with `slave`. An SAE never does with itself."""
@@ -58,5 +58,5 @@ class PairPolicy:
         return max(given, key=lambda priority: priority.rank, default=Priority.NORMAL)
 
     def _naming(self, master: SaeId, slave: SaeId) -> Iterator[PairRule]:
-        rules = (*self._demanding.get(master, ()), *self._demanding.get(ANYONE, ()))
+        rules = (*self._saying_more.get(master, ()), *self._saying_more.get(ANYONE, ()))
         return (rule for rule in rules if rule.names(slave))

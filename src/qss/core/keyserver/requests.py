@@ -157,7 +157,7 @@ class RequestPlanner:
         self._authenticate(caller)
         may_ask, may_be_asked = self._policy.allows(caller, other), self._policy.allows(other, caller)
         if not (may_ask or may_be_asked):
-            raise Unauthorised(f"no rule lets {caller} and {other} share keys")
+            raise Unauthorised(f"no rule lets {caller} and {other} share keys: if they may, add [[pairs]]")
         return StreamPlan(caller, other, self._site_of(other), may_ask, may_be_asked)
 
     def plan_fetch(self, caller: SaeId, master: SaeId, request: KeyIdsRequest) -> FetchPlan:
@@ -198,7 +198,7 @@ class RequestPlanner:
         self._authenticate(caller)
         for slave in slaves:
             if not self._policy.allows(caller, slave):
-                raise Unauthorised(f"no rule lets {caller} share keys with {slave}")
+                raise Unauthorised(f"no rule lets {caller} share keys with {slave}: if they may, add [[pairs]]")
 
     def _check_limits(self, request: KeyRequest, size: int) -> None:
         limits = self._limits

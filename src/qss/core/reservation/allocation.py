@@ -22,7 +22,7 @@ def is_full(state: LinkState) -> bool:
 
 def ledger_with(state: LinkState, length: int, policy: str, priority: Priority) -> StreamLedger | None:
     """Return the stream of a policy to allocate `length` bytes for a master's request of this priority from."""
-    return _ledger_leaving(state, _reserve(state, policy, priority), length, policy)
+    return _ledger_leaving(state, _left_alone(state, policy, priority), length, policy)
 
 
 def ledger_for_draw(state: LinkState, length: int, purpose: Purpose, *, urgent: bool) -> StreamLedger | None:
@@ -52,7 +52,7 @@ def key_count(state: LinkState, key_bytes: int, policy: str, priority: Priority)
     """Return how many keys of this size could be reserved one by one now, at this priority, of a policy's streams."""
     if not state.up:
         return 0
-    left = _reserve(state, policy, priority)
+    left = _left_alone(state, policy, priority)
     count = 0
     for ledger in sorted(_ledgers_of(state, policy), key=lambda ledger: ledger.allocatable):
         count += max(0, ledger.allocatable - left) // key_bytes
@@ -64,7 +64,7 @@ def _ledgers_of(state: LinkState, policy: str) -> Iterator[StreamLedger]:
     return (ledger for ledger in state.ledgers.values() if ledger.record.policy == policy)
 
 
-def _reserve(state: LinkState, policy: str, priority: Priority) -> int:
+def _left_alone(state: LinkState, policy: str, priority: Priority) -> int:
     """What a request leaves of a link's own key (KRP 4.21); of relayed key nothing, which comes as it is asked for."""
     settings = state.settings
     if policy:

@@ -25,7 +25,7 @@ from qss.core.routing.origination import Origin, Origination
 from qss.core.routing.route_calculation import RouteCalculation
 from qss.core.routing.shared import RouterSettings, Shared
 from qss.core.routing.table import Table
-from qss.core.routing.tagging import NoTagger, Tagger, Tagging, Way
+from qss.core.routing.tagging import Direction, NoTagger, Tagger, Tagging
 from qss.model.errors import LocalProtocolError
 from qss.model.identifiers import QksId, SaeId
 from qss.wire import routing as wire
@@ -171,7 +171,7 @@ class Router:
         return Counter(self._shared.happened)
 
     @property
-    def updates(self) -> Counter[tuple[QksId, Way, bool]]:
+    def updates(self) -> Counter[tuple[QksId, Direction, bool]]:
         """How many Updates were exchanged with each neighbour, and whether they had a tag."""
         return Counter(self._tagging.updates)
 

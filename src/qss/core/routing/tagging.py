@@ -51,7 +51,7 @@ class NoTagger:
         raise LocalProtocolError("a module that tags with nobody was to check a tag")
 
 
-class Way(StrEnum):
+class Direction(StrEnum):
     """Whence an Update came."""
 
     SENT = "sent"
@@ -69,7 +69,7 @@ class Tagging:
         self._tagger = tagger
         self._ended = ended
         self._links = {peer: LinkTags(setting) for peer, setting in settings.items()}
-        self.updates: Counter[tuple[QksId, Way, bool]] = Counter()
+        self.updates: Counter[tuple[QksId, Direction, bool]] = Counter()
         """Updates with each neighbour, and whether they had a tag."""
 
     def of(self, peer: QksId) -> LinkTags:
@@ -147,10 +147,9 @@ class Tagging:
         except Unauthorised as error:
             self._end(peer, neighbour, f"what came in its name is not its own, or was changed: {error}")
             return None
-        tags.theirs.accept(
-            key, message.place
-        )  # what is forgotten is told later: what the Update breaks may tell nothing
-        self.updates[peer, Way.RECEIVED, True] += 1
+        # What is forgotten is told later: what the Update breaks may tell nothing.
+        tags.theirs.accept(key, message.place)
+        self.updates[peer, Direction.RECEIVED, True] += 1
         return wire.decode_update(message.update)
 
     def plain(self, peer: QksId, neighbour: Neighbour, update: wire.Update) -> wire.Update | None:
@@ -158,7 +157,7 @@ class Tagging:
         if neighbour.tags.demanded:
             self._end(peer, neighbour, "an Update came without a tag, and tags are demanded")
             return None
-        self.updates[peer, Way.RECEIVED, False] += 1
+        self.updates[peer, Direction.RECEIVED, False] += 1
         return update
 
     def _end(self, peer: QksId, neighbour: Neighbour, why: str) -> None:
@@ -180,7 +179,7 @@ class Tagging:
         for message in neighbour.flush(shared.here, shared.now, leaving):
             is_tagged = isinstance(message, wire.Update) and leaving is Leaving.TAGGED
             if isinstance(message, wire.Update):
-                self.updates[peer, Way.SENT, is_tagged] += 1
+                self.updates[peer, Direction.SENT, is_tagged] += 1
             messages.append(self._tagged(peer, neighbour.tags, message) if is_tagged else message)
         return tuple(messages)
 

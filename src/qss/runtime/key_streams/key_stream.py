@@ -1,8 +1,8 @@
 """One application's key stream at one end: what its calls are answered stands on a module, once the two ends have met.
 
 Until then the module is not there, and what is said of it is that it waits for the other end. Held here: the module,
-and through how many repeaters the stream's key has passed. Not here: whose the stream is, and when the ends meet
-(`streams`).
+and through how many repeaters the stream's key has passed. Not here: whose the stream is (`streams`), and when the
+ends meet (`offering`, `answering`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ from qss.transport.connection import Connection
 CHUNK_BYTES = 32
 """Of a stream whose callers do not ask for a size: a key of 256 bits."""
 
-
 MAX_DIFFERENT = 8
-"""Blocks that may differ at the two ends: with one more the stream would burn key without end."""
+"""With so many blocks that differed at the two ends a stream ends: it would burn key without end."""
 
 
 class Follower(Protocol):

@@ -1,7 +1,7 @@
 """The messages by which two sites come to a key stream, over a connection that then carries Sync (Streams 2).
 
 Held here: what is sent and waited for, and for how long. Not here: what an offer is answered
-(`core.keyserver.stream_register`), nor when one is made (`streams`).
+(`core.keyserver.stream_register`), nor when one is made (`offering`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from qss.core.module.calls import Announcement
-from qss.model.errors import ConnectionLost, QssError, RemoteProtocolError, Unauthorised
+from qss.model.errors import ConnectionLost, RemoteProtocolError, Unauthorised
 from qss.runtime.key_streams import meeting
 from qss.runtime.key_streams.key_stream import KeyStream
 from qss.transport.connection import Connection
@@ -58,7 +58,12 @@ class Offering:
             except (ConnectionLost, RemoteProtocolError, Unauthorised) as error:
                 if str(error) != told:
                     told = str(error)
-                    self._tell("the other site cannot be asked about a key stream", error)
+                    _log.info(
+                        "the other site cannot be asked about a key stream",
+                        peer=self._stream.plan.peer,
+                        stream=str(self._stream.stream),
+                        reason=str(error),
+                    )
             self.looked.set()
             if self.refused is None:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
@@ -93,6 +98,3 @@ class Offering:
     def _offer(self) -> Offer:
         plan, chunk_bytes = self._stream.plan, self._stream.chunk_bytes or self._chunk_bytes
         return Offer(self._stream.stream.value, plan.sae, plan.other, chunk_bytes, plan.may_ask, plan.may_be_asked)
-
-    def _tell(self, what: str, error: QssError) -> None:
-        _log.info(what, peer=self._stream.plan.peer, stream=str(self._stream.stream), reason=str(error))

@@ -80,7 +80,8 @@ class PairKeys:
         policy = found[1].policy
         if policy and RelayPolicy.from_text(policy).hop is not Hop.ONE_TIME_PAD:
             raise DeviceError(
-                f"reservation {reservation} is of key that was relayed under AES: no stream is made of it"
+                f"reservation {reservation} is of key that was relayed under AES, which no stream is made of: have the "
+                'rules of both sites leave hop out, or say hop = "one-time-pad"'
             )
         return found
 

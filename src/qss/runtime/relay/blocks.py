@@ -233,7 +233,7 @@ class StreamBlocks:
         self.trouble = f"relaying to site {self._ends.peer} failed: {failure}"
         self._suspects.failed(self._clock(), path, failure.site, failure.reason)
         where = {"site": failure.site, "reason": str(failure.reason), "path": " ".join(path)}
-        _log.debug("a transfer failed", audit=True, transfer=str(transfer), policy=self._ends.policy.text, **where)
+        _log.info("a transfer failed", audit="alone", transfer=str(transfer), policy=self._ends.policy.text, **where)
         if (unsaid := self._telling.unsaid((failure.site, failure.reason))) is not None:
             _log.info(
                 "a transfer failed, and another path is tried",

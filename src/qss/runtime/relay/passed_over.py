@@ -1,7 +1,8 @@
 """What was passed over of a neighbour's relay, in words for the log: what it was, how bad it is, what to do.
 
 Where key runs short, or a site stops, transfers fail on one link while others are still at work for them: what comes of
-these is passed over, and told as no more than that. Only what nobody honest needs to do is a warning.
+these is passed over, and told as no more than that; so is what comes above limits, which many full streams through one
+neighbour reach. Only what nobody honest needs to do is a warning.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ _WORDS = {
         _SHORT_OR_DOWN,
     ),
     DropReason.REPEATED: _Words("a transfer under a name that is in use here", _ITS_OPERATOR, is_odd=True),
-    DropReason.LIMIT: _Words("more transfers at a time than one neighbour may begin here", _ITS_OPERATOR, is_odd=True),
+    DropReason.LIMIT: _Words(
+        "more transfers, or more bytes in them, at a time than one neighbour may begin here", _ITS_OPERATOR
+    ),
 }
 
 

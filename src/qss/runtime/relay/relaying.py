@@ -360,9 +360,9 @@ def _frames(messages: Sequence[wire.Message]) -> list[bytes]:
 
 def _tell_audit(event: str, begin: wire.Begin) -> None:
     """Have recorded what this site has done for a transfer."""
-    _log.debug(
+    _log.info(
         event,
-        audit=True,
+        audit="alone",
         transfer=begin.transfer.hex(),
         path=" ".join(begin.path),
         policy=begin.policy,
