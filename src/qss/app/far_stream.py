@@ -37,21 +37,28 @@ class FarStream:
     """Ends that the module is attached as soon as it can be."""
     used: dict[StreamId, int] = field(default_factory=dict)
     """How many bits of each stream were used when that was looked at last."""
-    waiting: Counter[Priority] = field(default_factory=Counter)
-    """Requests that wait for key of it."""
+    waiting: Counter[tuple[Priority, int]] = field(default_factory=Counter)
+    """Requests that wait for key of it, by their priority and how many bytes they want."""
 
     @contextmanager
-    def waiting_at(self, priority: Priority) -> Iterator[None]:
-        """Have whose priority is lower stand back."""
-        self.waiting[priority] += 1
+    def waiting_for(self, priority: Priority, length: int) -> Iterator[None]:
+        """Have whose priority is lower stand back, once there is so much."""
+        self.waiting[priority, length] += 1
         try:
             yield
         finally:
-            self.waiting[priority] -= 1
+            self.waiting[priority, length] -= 1
+            if not self.waiting[priority, length]:
+                del self.waiting[priority, length]
 
     def is_turn_of(self, priority: Priority) -> bool:
-        """Whether nobody of a higher priority waits."""
-        return not any(count for other, count in self.waiting.items() if other.rank > priority.rank)
+        """Whether nobody of a higher priority waits for whom there is enough.
+
+        Who wants more than there is keeps nobody waiting: it may never come.
+        """
+        link, text = self.runner.core, self.ends.policy.text
+        higher = (length for other, length in self.waiting if other.rank > priority.rank)
+        return not any(link.key_count(length, text) > 0 for length in higher)
 
     def why(self, waited_s: float) -> str:
         """Return, for whoever asked, why no key has come within so many seconds, and what helps."""

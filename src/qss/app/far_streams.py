@@ -174,7 +174,7 @@ class FarStreams:
             return link.up and link.key_count(length, text) > 0 and stream.is_turn_of(priority)
 
         self._note_want(stream, 0, urgent=urgent)  # before the other end is reached, which may take a while
-        with stream.waiting_at(priority), self._waits.counted(peer, ready=is_there(stream.runner.core)):
+        with stream.waiting_for(priority, length), self._waits.counted(peer, ready=is_there(stream.runner.core)):
             try:
                 async with asyncio.timeout(self._wait_s):
                     await stream.runner.until(lambda link: link.up)

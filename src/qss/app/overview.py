@@ -114,6 +114,8 @@ class Overview:
         if peer is not None and peer not in self._site.links:
             raise BadRequest(f"there is no link to site {peer}: name one of {', '.join(sorted(self._site.links))}")
         peers = list(self._site.links) if peer is None else [peer]
+        if self.key_streams is not None:  # first: what they have was fetched, as far as links can tell
+            self.key_streams.recall(scope, peer)
         recalls = (self._site.links[each].asks.recall(scope) for each in peers)
         answers = dict(zip(peers, await asyncio.gather(*recalls, return_exceptions=True), strict=True))
         for each, answer in answers.items():

@@ -16,6 +16,8 @@ from qss.app.site_tables import SiteConfiguration
 from qss.core.keyserver.requests import RequestPlanner
 from qss.core.keyserver.stream_parties import StreamPlan
 from qss.model.addresses import Address
+from qss.model.identifiers import QksId
+from qss.model.records import Scope
 from qss.runtime.key_server import KeyServer
 from qss.runtime.key_streams.pair_keys import PairKeys
 from qss.runtime.key_streams.streams import COUNTED, KeyStreams
@@ -83,6 +85,11 @@ class SiteKeyStreams:
         await self._server.close()
         self._streams.stop()
         await self._streams.stopped()
+
+    def recall(self, scope: Scope, peer: QksId | None) -> None:
+        """End the streams that a recall concerns: of an SAE, or all with a site. Single keys of one are not known."""
+        if not scope.key_ids:
+            self._streams.recall(scope.sae, peer)
 
     def state(self) -> KeyStreamsState:
         """Return what administrators see."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,9 @@ from qss.model.records import Part, Scope
 from qss.ports.store import SealedStore
 from qss.runtime.tasks import Defect
 
+MAX_TOLD = 10_000
+"""Answers whose repeats are known by the audit log; beyond that a repeat of an old one is recorded again."""
+
 
 class Asks:
     """The asks that are under way. `handle` takes an event to the link's core, whose effects come back here."""
@@ -53,6 +57,8 @@ class Asks:
         self._keys: dict[ev.Request, asyncio.Future[tuple[KeyRun, ...]]] = {}
         self._recalls: dict[ev.Request, asyncio.Future[int]] = {}
         self._numbers = itertools.count(1)
+        self._told: OrderedDict[tuple[bytes, ReservationId, int], None] = OrderedDict()
+        """Answers under names that were recorded."""
 
     # --- who asks -------------------------------------------------------------------------------------------------
 
@@ -116,6 +122,14 @@ class Asks:
             self._handle(ev.Released(request))
 
     def _tell_audit(self, ask: ev.Reserve | ev.Fetch, runs: tuple[KeyRun, ...]) -> None:
+        """Have recorded who was given what; not a repeat's answer, of which nobody gets anything new."""
+        if ask.name is not None and runs:
+            answer = ask.name.digest, runs[0].reservation, runs[0].position
+            if answer in self._told:
+                return
+            self._told[answer] = None
+            if len(self._told) > MAX_TOLD:
+                self._told.popitem(last=False)
         what = {
             "keys": [run.ids_text for run in runs],
             "bits": 8 * sum(len(run.range) for run in runs),

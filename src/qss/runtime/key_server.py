@@ -12,7 +12,7 @@ from qss.core.keyserver.requests import FetchPlan, FurtherSite, KeyPlan, Request
 from qss.core.keyserver.ways import Way
 from qss.core.reservation.events import Reserve
 from qss.model.answers import AskName
-from qss.model.errors import KeysNotFound, QssError, Shortage
+from qss.model.errors import KeysNotFound, PeerUnavailable, QssError, Shortage
 from qss.model.identifiers import RESERVATION_ENTROPY_BYTES, QksId, ReservationId, SaeId
 from qss.model.keys import Key, KeyIdsRequest, KeyLimits, KeyRequest, PairStatus
 from qss.model.relay_policy import RelayPolicy
@@ -76,14 +76,16 @@ class KeyServer:
         link = self._link(plan)
         self._take_name(link, caller, plan.name)
         self._quotas.take(self._clock(), caller, plan.all_slaves, plan.count, plan.bits, self._outstanding)
+        was_up = link.core.up
         try:
             if plan.further:
                 return await self._multicast.reserve(self._fresh(), caller, plan)
             if plan.policy is None:
                 return await self._reserve(link, caller, plan)
             return await self._reserve_relayed(link, caller, plan, plan.policy)
-        except QssError:
-            self._quotas.give_back(caller, plan.all_slaves, plan.bits)
+        except QssError as error:
+            if not (was_up and isinstance(error, PeerUnavailable)):  # else what was allocated may have been burned
+                self._quotas.give_back(caller, plan.all_slaves, plan.bits)
             raise
 
     def _around(self, caller: SaeId, plan: KeyPlan) -> KeyPlan:

@@ -26,6 +26,9 @@ from qss.wire.framing import decode_frame, fitting_runs
 SUBPROTOCOL = "qss-external.1"
 """Name under which this version is negotiated when the connection opens."""
 
+MAX_TAGS_BYTES = 4096
+"""Longest range that is drawn for tags at a time: they may take the last of a link's key (Relay 3.5)."""
+
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 """Largest frame that is sent or taken."""
 

@@ -437,6 +437,20 @@ async def test_of_those_who_wait_the_highest_priority_is_served_first(row: Row) 
 
 
 @in_a_row
+async def test_who_wants_more_than_there_is_keeps_nobody_waiting(row: Row) -> None:
+    streams = row.streams(A)
+    await streams.filled(C, PLAIN, 64, NORMAL)
+    async with asyncio.TaskGroup() as waiting:
+        greedy = waiting.create_task(streams.filled(C, PLAIN, CAPACITY_BYTES, Priority.HIGH))
+        await asyncio.sleep(0.5)
+        assert not greedy.done()
+        began = row.loop.time()
+        await streams.filled(C, PLAIN, 64, Priority.LOW)
+        assert row.loop.time() - began < 0.5
+        greedy.cancel()
+
+
+@in_a_row
 async def test_who_has_gone_keeps_nobody_of_lower_priority_waiting(row: Row) -> None:
     streams = row.streams(A)
     await row.sites[B].crash()

@@ -209,6 +209,8 @@ def test_a_way_round_a_link_is_planned_only_where_it_is_allowed() -> None:
     assert allowed.plan_keys(ALICE, BOB, KeyRequest(additional_slaves=(CY,))).detour is None
     direct = KeyRequest(extension_mandatory=(("qss_direct_only", True),))
     assert allowed.plan_keys(ALICE, BOB, direct).detour is None
+    for wish in (("qss_direct_only", True), ("qss_avoid", ["C"])):  # which the link meets, and the way round does not
+        assert allowed.plan_keys(ALICE, BOB, KeyRequest(extension_optional=(wish,))).detour is None
 
 
 def test_what_a_rule_demands_is_mandatory_for_every_slave_that_it_names() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from qss.core.reservation import events as ev
 from qss.core.reservation.draws import OPEN_S
+from qss.core.reservation.relay_events import DrawFailure
 from qss.model.errors import LocalProtocolError
 from qss.model.identifiers import TransferId
 from qss.model.ranges import Range
@@ -656,6 +657,21 @@ def test_a_range_that_nobody_ends_counts_as_used_after_a_while(upstream: str) ->
         assert (relayed(end), burned(end)) == (128, 0)
     pair.end_draw(up, draw, used=False)
     assert relayed(up) == 128
+    for end in (pair.a, pair.b):  # whoever has it still must not end another one of its name
+        (gone,) = (effect for effect in end.effects if isinstance(effect, ev.DrawFailed))
+        assert (gone.draw, gone.reason, gone.own) == (draw, DrawFailure.STOPPED, end is up)
+
+
+@BOTH
+def test_tags_have_no_range_that_is_longer_than_they_need(upstream: str) -> None:
+    pair = LinkPair().ready(chunks=128)
+    up, _ = ends(pair, upstream)
+    pair.handle(up, ev.Draw(TransferId(b"t" * 16), wire.MAX_TAGS_BYTES + 1, urgent=True, purpose=wire.Purpose.TAGS))
+    pair.settle()
+    assert [effect.reason for effect in up.effects if isinstance(effect, ev.DrawFailed)] == [DrawFailure.LIMIT]
+    pair.handle(up, ev.Draw(TransferId(b"u" * 16), wire.MAX_TAGS_BYTES, urgent=True, purpose=wire.Purpose.TAGS))
+    pair.settle()
+    assert [effect.purpose for effect in up.effects if isinstance(effect, ev.DrawReady)] == [wire.Purpose.TAGS]
 
 
 def test_a_stream_is_not_forgotten_while_a_relay_has_a_range_of_it() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from qss.core.keyserver.stream_register import MAX_OF_ONE
 from qss.model.errors import BadRequest, ConnectionLost, Shortage
-from qss.model.identifiers import SaeId, StreamId
+from qss.model.identifiers import QksId, SaeId, StreamId
 from qss.runtime.key_streams.key_stream import MAX_DIFFERENT
 from qss.wire.etsi004.messages import Close, Form, GetKey, OpenConnect, QoS
 from qss.wire.etsi004.status import Status
-from support.stream_sites import ALICE, ANN, CAROL, CHRIS, JSON, NAMED, StreamSites
+from support.stream_sites import ALICE, ANN, CAROL, CHRIS, JSON, NAMED, A, C, StreamSites
 from support.virtual_time import in_virtual_time, settled
 
 OTHER_NAME = StreamId(b"another KSID ...")
@@ -297,6 +297,29 @@ async def test_too_little_key_is_told_and_consumes_nothing() -> None:
         sites.ledger.short = None
         await asyncio.sleep(3)
         await agree(sites, stream)
+
+
+@in_virtual_time
+async def test_who_may_not_share_a_stream_any_more_gets_nothing_of_what_is_left() -> None:
+    async with StreamSites() as sites:
+        stream = await sites.met()
+        await agree(sites, stream)
+        sites.allowed.clear()
+        for site, caller in ((sites.a, ALICE), (sites.c, CAROL)):
+            assert (await site.get(caller, stream, 5)).status == 4
+
+
+@pytest.mark.parametrize(
+    ("sae", "peer", "ended"),
+    [(None, None, 2), (ALICE, None, 1), (CAROL, C, 1), (ANN, A, 0), (SaeId("sae:nobody"), None, 0), (None, C, 2)],
+)
+@in_virtual_time
+async def test_a_recall_ends_the_streams_that_it_concerns(sae: SaeId | None, peer: QksId | None, ended: int) -> None:
+    async with StreamSites() as sites:
+        await sites.a.open(ALICE, CAROL)
+        await sites.a.open(ANN, CHRIS)
+        assert sites.a.streams.recall(sae, peer) == ended
+        assert sites.a.streams.open == 2 - ended
 
 
 @in_virtual_time

@@ -162,16 +162,18 @@ async def test_a_site_that_offers_without_end_is_bounded_and_keeps_others_out_of
 
 
 @in_virtual_time
-async def test_one_site_has_so_many_connections() -> None:
+async def test_one_name_has_one_connection_of_a_site_however_often_it_is_offered() -> None:
     async with StreamSites() as sites:
-        for number in range(MAX_STREAMS + 1):
-            connection = sites.connected("D")
-            await connection.send(encode(OFFER))
-            told = await said(connection)
-            assert told == (Wait() if number < MAX_STREAMS else Refuse(Reason.LIMIT))
         other = sites.connected("E")
         await other.send(encode(OFFER))
         assert await said(other) == Wait()
+        connections = []
+        for _ in range(MAX_STREAMS + 1):
+            connections.append(sites.connected("D"))
+            await connections[-1].send(encode(OFFER))
+            assert await said(connections[-1]) == Wait()
+        assert all([await has_ended(connection) for connection in connections[:-1]])
+        assert sites.a.streams._answering._connections == {"D": 1, "E": 1}
 
 
 @pytest.mark.parametrize(

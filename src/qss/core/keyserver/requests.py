@@ -131,7 +131,7 @@ class RequestPlanner:
         name = name_of_key_request(caller, slave, request)
         priority = priority_of(request, min((self.priority(caller, each) for each in slaves), key=lambda it: it.rank))
         of, can_detour = tuple(at[way.peer]), self._detours and not others and way.policy is None
-        detour = self._ways.detour(way.peer, strictest(asked, ruled)) if can_detour else None
+        detour = self._ways.detour(way.peer, strictest(asked, ruled), wishes) if can_detour else None
         return KeyPlan(way.peer, request.number, size // 8, of, name, way.policy, further, priority, detour)
 
     def _choose(

@@ -155,10 +155,14 @@ class StreamRegister:
             return Refuse(Reason.FORBIDDEN)
         return Found(known.chunk_bytes, here_asks)
 
+    def waits(self, peer: QksId, offer: Offer) -> bool:
+        """Whether this offer waits, and no newer one has taken its place."""
+        return self._waiting.get((peer, StreamId(offer.stream))) is offer
+
     def withdraw(self, peer: QksId, offer: Offer) -> None:
         """An offer waits no more. No error if it did not, or another one under its name does."""
         key = peer, StreamId(offer.stream)
-        if self._waiting.get(key) is offer:
+        if self.waits(peer, offer):
             del self._waiting[key]
 
 

@@ -66,8 +66,14 @@ class Ways:
                 way, demand = better, further
         return way
 
-    def detour(self, peer: QksId, demand: Demand) -> RelayPolicy | None:
-        """Return the policy of key that comes to a neighbour round the link between the two; None: there is no way."""
+    def detour(self, peer: QksId, demand: Demand, wishes: Iterable[Demand] = ()) -> RelayPolicy | None:
+        """Return the policy of key that comes to a neighbour round the link between the two; None: there is no way.
+
+        Wishes that the link meets are demands: nobody sees the key for want of it who was not to.
+        """
+        for wish in wishes:
+            further = strictest(demand, wish)
+            demand = further if self.meets(peer, further) else demand
         policy = None if demand.direct_only else self._policy(peer, demand)
         return policy if policy is not None and self._has_paths(peer, policy, without_link=True) else None
 

@@ -171,6 +171,8 @@ class Draws:
                 self._fail(name, Reason.LATE, draw.purpose, own=True)
             else:
                 self.end(DrawEnded(name, used=True))
+                # Whoever has it, and is still reading, must not end another one that is drawn under its name by then.
+                self._state.effect(DrawFailed(name, DrawFailure.STOPPED, draw.own, draw.purpose))
 
     def lose_connection(self) -> None:
         """Give up what is in nobody's hands here: draws under way end with their connection (Relay 3.7)."""
@@ -197,7 +199,7 @@ class Draws:
     def _allocate(self, name: TransferId, length: int, purpose: Purpose, *, urgent: bool, own: bool) -> Reason | None:
         """Allocate a range, and tell the other end at once; or return why there is none."""
         state = self._state
-        if self._full:
+        if self._full or (purpose is Purpose.TAGS and length > wire.MAX_TAGS_BYTES):
             return Reason.LIMIT
         ledger = ledger_for_draw(state, length, purpose, urgent=urgent)
         if ledger is None:

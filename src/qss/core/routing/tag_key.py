@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from qss.model.identifiers import StreamId
 from qss.model.ranges import Range
+from qss.wire.external import MAX_TAGS_BYTES
 from qss.wire.routing import MAX_HELD, HeldRange
 
 PIECE_BYTES = 32
@@ -23,7 +24,7 @@ PIECE_BYTES = 32
 RANGE_BYTES = 2048
 """Key that is drawn at a time."""
 
-MAX_RANGE_BYTES = 4096
+MAX_RANGE_BYTES = MAX_TAGS_BYTES
 """Longest range that is taken of a neighbour."""
 
 UNHELD_S = 10.0

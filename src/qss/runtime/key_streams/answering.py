@@ -63,8 +63,12 @@ class Answering:
 
     async def _answer(self, connection: Connection, peer: QksId, offer: Offer, answer: Found | Wait | Refuse) -> None:
         if isinstance(answer, Wait):
+            self.changed(StreamId(offer.stream))  # an older offer of it, whose place this one has taken, waits no more
             await meeting.say(connection, answer)
-            answer = await self._waited(connection, peer, offer)
+            waited = await self._waited(connection, peer, offer)
+            if waited is None:
+                return
+            answer = waited
         if isinstance(answer, Found):
             await meeting.say(connection, answer)
             await meeting.joined(connection)
@@ -78,8 +82,8 @@ class Answering:
             _log.info("the key stream of another site was refused", peer=peer, reason=str(answer.reason), unsaid=unsaid)
         await meeting.say(connection, answer)
 
-    async def _waited(self, connection: Connection, peer: QksId, offer: Offer) -> Found | Refuse:
-        """Return what is to be said to an offer that was told to wait."""
+    async def _waited(self, connection: Connection, peer: QksId, offer: Offer) -> Found | Refuse | None:
+        """Return what is to be said to an offer that was told to wait; None: a newer one has taken its place."""
         stream, changed = StreamId(offer.stream), asyncio.Event()
         self._waiters[stream].add(changed)
         try:
@@ -88,6 +92,8 @@ class Answering:
                 answer = self._register.answer(peer, offer)
                 if not isinstance(answer, Wait):
                     return answer
+                if not self._register.waits(peer, offer):
+                    return None
                 await meeting.until(changed, connection)
         finally:
             self._waiters[stream].remove(changed)

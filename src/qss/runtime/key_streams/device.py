@@ -146,6 +146,8 @@ class ReservedKeyDevice:
 
     async def _fetched(self, channel: DeviceChannel) -> Reserved:
         told = decode(await channel.receive(), Keys)
+        if self._failure is not None:
+            raise self._failure
         if told.number != self._number:
             raise DeviceError(f"the other end tells of block {told.number}, where block {self._number} was due")
         return await self._keys.fetch(ReservationId(told.reservation), told.count)

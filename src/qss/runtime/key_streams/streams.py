@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ from qss.core.keyserver.stream_parties import StreamPlan, other_party
 from qss.core.keyserver.stream_register import MAX_STREAMS, StreamRegister
 from qss.core.module.calls import Announcement
 from qss.core.module.qos import DEFAULT_TIMEOUT_MS, Ability, chunk_of
-from qss.model.errors import QssError
+from qss.model.errors import QssError, RequestError
 from qss.model.identifiers import QksId, SaeId, StreamId
 from qss.runtime.key_streams.answering import Answering
 from qss.runtime.key_streams.device import RATE_BPS, KeyOfPair
@@ -116,11 +117,39 @@ class KeyStreams:
             self._open(call, sae, request, answer)
             return call
         held = self._streams.get(StreamId(request.stream))
-        if held is None or held.key_stream.plan.sae != sae:
+        if held is None or held.key_stream.plan.sae != sae or not self._may_go_on(held):
             self._fail(request, answer, Status.NO_QKD_CONNECTION)
         else:
             self._pass_on(call, held, request, answer)
         return call
+
+    def _may_go_on(self, held: _Held) -> bool:
+        """Whether the two SAEs may share a stream still; if not, it is over, and what is left of it destroyed."""
+        plan = held.key_stream.plan
+        try:
+            self._plan(plan.sae, plan.other)
+        except RequestError as error:
+            _log.info("a key stream may not go on", stream=str(held.key_stream.stream), reason=str(error))
+            self.over(held.key_stream.stream)
+            return False
+        except QssError:
+            pass  # where somebody is at home is not known for the moment
+        return True
+
+    def recall(self, sae: SaeId | None, peer: QksId | None) -> int:
+        """End the streams of an SAE (None: of anybody) with a site (None: with any), and destroy what is left of them.
+
+        Return how many they were.
+        """
+        plans = {stream: held.key_stream.plan for stream, held in self._streams.items()}
+        ended = [
+            stream
+            for stream, plan in plans.items()
+            if sae in (None, plan.sae, plan.other) and peer in (None, plan.peer)
+        ]
+        for stream in ended:
+            self.over(stream)
+        return len(ended)
 
     def forget(self, call: int) -> None:
         """As `CallService.forget`."""
@@ -184,7 +213,8 @@ class KeyStreams:
             plan = self._plan(caller, other)
         except QssError as error:
             if (unsaid := self._telling.unsaid((caller, type(error)))) is not None:
-                _log.info("a key stream was refused", caller=caller, reason=str(error), unsaid=unsaid)
+                reason = _without_query(str(error))
+                _log.info("a key stream was refused", caller=caller, reason=reason, unsaid=unsaid)
             self._fail(request, answer, Status.NO_QKD_CONNECTION)
             return
         full = len(self._leaving) >= MAX_STREAMS  # more have ended than could be stopped yet
@@ -284,6 +314,11 @@ class KeyStreams:
         """Return what became of the bytes of all streams since the process began, by the members of `Counts`."""
         held = (*self._streams.values(), *self._leaving)
         return sum((_counted(each.key_stream) for each in held), Counter(self._past))
+
+
+def _without_query(text: str) -> str:
+    """Return a text without the queries and fragments of URIs in it: applications put tokens there."""
+    return re.sub(r"[?#][^\s'\"]*", "?…", text)
 
 
 def _counted(key_stream: KeyStream) -> Counter[str]:
