@@ -178,4 +178,4 @@ def test_the_page_has_every_reason_of_a_beginning_and_every_limit() -> None:
     assert f"more than {wire.MAX_FIELDS_BYTES >> 10} KiB together" in text
     assert f"up to {MAX_WAITING_BYTES >> 20} MiB" in text
     assert f"cut to {MAX_CHARACTERS} characters" in text
-    assert (PAGE_S, RETRY_S) == (0.25, 1.0)  # "a quarter of a second", "every second"
+    assert (PAGE_S, RETRY_S) == (1.0, 1.0)  # "for a second", "every second"

@@ -23,7 +23,7 @@ from qss.runtime.link import Clocks
 from qss.runtime.tasks import Defect
 from qss.wire import audit as wire
 
-PAGE_S = 0.25
+PAGE_S = 1.0
 """Seconds from one page to the next; what comes meanwhile is written together."""
 
 RETRY_S = 1.0
