@@ -99,6 +99,11 @@ def must_burn_and_go_on(network: RunningNetwork, doubtful: list[Reserved], befor
         network.streams(*ends)  # which balance
 
 
+def audited(network: RunningNetwork, site: QksId) -> list[dict[str, object]]:
+    """The records of a site's audit log, which come into its file within about a second."""
+    return [json.loads(line) for line in qss("audit", "show", data_of(network, site), "--json").stdout.splitlines()]
+
+
 def burned_so_far(network: RunningNetwork) -> dict[QksId, int]:
     return {site: restored_bits(network, site) for site in (A, B)}
 
@@ -125,9 +130,9 @@ def test_one_end_is_restored(two: RunningNetwork, tmp_path: Path, site: QksId, a
     put_back(two, {site: copy}, anchor)
     must_burn_and_go_on(two, doubtful, before)
     assert NOTICED in [event["event"] for event in two.events(site)[events:]]
-    records = [json.loads(line) for line in qss("audit", "show", data_of(two, site), "--json").stdout.splitlines()]
-    assert (records[0]["kind"], records[0]["because"], records[0]["follows"] is None) == ("begin", "restored", False)
-    assert NOTICED in [record.get("event") for record in records]
+    two.until(lambda: NOTICED in [record.get("event") for record in audited(two, site)], "the record of it")
+    begin = audited(two, site)[0]
+    assert (begin["kind"], begin["because"], begin["follows"] is None) == ("begin", "restored", False)
 
 
 @pytest.mark.parametrize("anchor", ["kept", "lost"])

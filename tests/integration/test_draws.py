@@ -170,7 +170,7 @@ async def test_what_is_drawn_for_tags_comes_to_no_relay_and_the_other_way_round(
         too_much = fresh()
         up.link.draw(too_much, 1 << 30, urgent=True, purpose=Purpose.TAGS)
         await until(lambda: up.tagger.failures)
-        assert up.tagger.failures == {too_much: DrawFailure.SHORTAGE}
+        assert up.tagger.failures == {too_much: DrawFailure.LIMIT}
         assert not up.listener.failures
 
 
