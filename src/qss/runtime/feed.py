@@ -32,10 +32,9 @@ class Feed:
         source: KeySource,
         stream: StreamId,
         chunk_bytes: int,
-        wanted: Callable[[int], bool],
+        wanted: Callable[[], bool],
         store: Callable[[KeyMaterial], Awaitable[None]],
     ) -> None:
-        """`wanted` says whether more is, besides so many bytes that were pulled and do not count yet."""
         self._source = source
         self._stream = stream
         self._chunk_bytes = chunk_bytes
@@ -63,7 +62,7 @@ class Feed:
         index, most = 0, max(1, PULLED_BYTES // self._chunk_bytes)
         try:
             while not self._closed:
-                if not self._wanted(len(self._buffer)):
+                if not self._wanted():
                     await asyncio.sleep(_PAUSE_S)  # a query, whose answer nobody announces
                     continue
                 if len(self._buffer) >= BUFFER_BYTES:

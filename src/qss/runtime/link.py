@@ -108,7 +108,7 @@ class LinkRunner:
             settings,
             sources,
             self._handle,
-            lambda stream, pulled: self._link.wants_key(stream, pulled),
+            lambda stream: self._link.wants_key(stream),
             lambda stream: self._link.knows_stream(stream),
             defect,
             self._log,

@@ -32,7 +32,7 @@ class Sources:
         settings: LinkSettings,
         attached: Mapping[PairId, KeySource],
         handle: Callable[[ev.Event], None],
-        wants_key: Callable[[StreamId, int], bool],
+        wants_key: Callable[[StreamId], bool],
         knows: Callable[[StreamId], bool],
         defect: Defect,
         log: FilteringBoundLogger,
@@ -162,7 +162,7 @@ class Sources:
             source,
             opened.stream,
             opened.chunk_bytes,
-            lambda pulled: self._wants_key(opened.stream, pulled),
+            lambda: self._wants_key(opened.stream),
             lambda material: self._store(opened.stream, material),
         )
         self._feeds[opened.stream] = source, feed

@@ -62,7 +62,7 @@ class Core:
             settings,
             pairs,
             self.handle,
-            lambda *_: True,
+            lambda _: True,
             lambda stream: stream in self.known,
             self._defect,
             structlog.get_logger(),

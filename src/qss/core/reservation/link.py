@@ -282,9 +282,9 @@ class Link:
         ledger = self._state.ledgers.get(stream)
         return "" if ledger is None else ledger.record.policy
 
-    def wants_key(self, stream: StreamId, pulled: int = 0) -> bool:
-        """Whether more of this stream may be pulled from the module now, besides what was and has not come here yet."""
-        return self.phase is not LinkPhase.FAILED and self._streams.wants_key(stream, pulled)
+    def wants_key(self, stream: StreamId) -> bool:
+        """Whether more of this stream may be pulled from the module now."""
+        return self.phase is not LinkPhase.FAILED and self._streams.wants_key(stream)
 
     # --- the peer -------------------------------------------------------------------------------------------------
 

@@ -44,8 +44,8 @@ class Streams:
         self._untold: list[tuple[PairId, StreamLedger]] = []
         """Streams that became durable while the states were being exchanged, after this end had told its own."""
 
-    def wants_key(self, stream: StreamId, pulled: int) -> bool:
-        """Whether more of this stream may be pulled from its module now, besides `pulled` bytes that do not count yet.
+    def wants_key(self, stream: StreamId) -> bool:
+        """Whether more of this stream may be pulled from its module now.
 
         The capacity is for all streams of one policy: what nobody asks for now, of another one, leaves room for this.
         But each open stream may always fill an equal share of what closed ones leave of it: else two ends could be full
@@ -58,7 +58,7 @@ class Streams:
         open_streams = [each.available for each in alike if not each.record.closed]
         held = sum(each.available for each in alike)
         room = self._state.settings.capacity_bytes - (held - sum(open_streams))
-        return sum(open_streams) + pulled < room or (ledger.available + pulled) * len(open_streams) < room
+        return sum(open_streams) < room or ledger.available * len(open_streams) < room
 
     @property
     def attached(self) -> frozenset[PairId]:
